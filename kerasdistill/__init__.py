@@ -1,0 +1,3 @@
+"""Smaller or better Keras networks, distilled from ones you already trust."""
+
+__version__ = "0.1.0"

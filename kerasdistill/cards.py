@@ -1,0 +1,61 @@
+"""A model's card: the facts beside it that a file of weights does not hold."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from kerasdistill.files import replacing, write_json_atomic
+from kerasdistill.models.digest import weights_digest
+from kerasdistill.models.summary import num_trainable
+from kerasdistill.runs import read_json
+
+CARD_NAME = "card.json"
+
+
+def save_model(
+    model: keras.Model,
+    directory: str | Path,
+    *,
+    kind: str,
+    class_names: tuple[str, ...],
+    dataset: dict[str, Any],
+    recipe: dict[str, Any],
+    **facts: Any,
+) -> Path:
+    """Writes `model.keras` and its `card.json` into `directory`.
+
+    Args:
+        model: takes pixels 0-255, gives logits.
+        directory: created if missing.
+        kind: teacher, ensemble, student or baseline.
+        class_names: in the order of the logits.
+        dataset: `ImageData.identity()`.
+        recipe: what the model was made by, as JSON values.
+        facts: further JSON values, such as accuracies.
+
+    Returns:
+        The path of the `.keras` file.
+    """
+    path = Path(directory) / "model.keras"
+    with replacing(path) as beside:
+        model.save(beside)
+    card = {
+        "kind": kind,
+        "class_names": list(class_names),
+        "dataset": dataset,
+        "image_shape": list(model.input_shape[1:]),
+        "num_params": num_trainable(model),
+        "recipe": recipe,
+        "weights_digest": weights_digest(model),
+        **facts,
+    }
+    write_json_atomic(path.with_name(CARD_NAME), card)
+    return path
+
+
+def read_card(model_path: str | Path) -> dict[str, Any] | None:
+    """The card beside a model file (or inside a SavedModel), None without one."""
+    path = Path(model_path)
+    path = path / CARD_NAME if path.is_dir() else path.with_name(CARD_NAME)
+    return read_json(path) if path.exists() else None

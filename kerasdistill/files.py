@@ -1,0 +1,84 @@
+"""Files that are complete or absent: written beside, synced, then renamed."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yields a path beside `path` to write to; on success it takes `path`'s place."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Suffixes survive, because Keras picks the format by them.
+    beside = path.with_name(f".{os.getpid()}.partial.{path.name}")
+    try:
+        yield beside
+        _sync(beside)
+        os.replace(beside, path)
+        _sync(path.parent)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_directory(path: str | Path) -> Iterator[Path]:
+    """As `replacing`, for a directory such as a SavedModel; an old one is replaced."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=".partial.", dir=path.parent))
+    beside.chmod(0o755)
+    try:
+        yield beside
+        for child in beside.rglob("*"):
+            _sync(child)
+        if path.exists():
+            old = beside.with_name(beside.name + ".old")
+            os.replace(path, old)
+            shutil.rmtree(old)
+        os.replace(beside, path)
+        _sync(path.parent)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def write_atomic(path: str | Path, data: bytes | str) -> None:
+    """Writes the whole content or leaves what was there."""
+    with replacing(path) as beside:
+        beside.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def write_json_atomic(path: str | Path, value: Any) -> None:
+    """Writes indented JSON with sorted keys; NaN is refused (it is not JSON)."""
+    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
+    write_atomic(path, text + "\n")
+
+
+def sha256_bytes(data: bytes | memoryview) -> str:
+    """Hex digest of a buffer."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: str | Path) -> str:
+    """Hex digest of a file's content, read in large pieces."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_of(value: Any) -> str:
+    """Hex digest of a JSON-able value, whatever the order of its keys."""
+    return sha256_bytes(json.dumps(value, sort_keys=True).encode())
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,58 @@
+"""The super teacher: the mean of its members' logits (fact sheet A1)."""
+
+from collections.abc import Sequence
+
+import keras
+
+from kerasdistill.errors import UserError
+
+
+def build(
+    members: Sequence[keras.Model], *, name: str = "super_teacher"
+) -> keras.Model:
+    """One model that averages the members' logits, class by class, in float32.
+
+    Members are copied with their weights, under names of their own (member_1, ...),
+    so the callers' models stay as they are.
+
+    Args:
+        members: one or more models, images [batch, *image_shape] -> logits
+            [batch, num_classes], all with the same shapes.
+        name: the model's name.
+
+    Returns:
+        A model of stock layers, images -> float32 logits [batch, num_classes].
+
+    Raises:
+        UserError: no members, or members that disagree on image shape or classes.
+    """
+    if not members:
+        raise UserError("an ensemble has no members; give at least one teacher")
+    first = members[0]
+    for position, member in enumerate(members[1:], start=2):
+        if (member.input_shape, member.output_shape) != (
+            first.input_shape,
+            first.output_shape,
+        ):
+            raise UserError(
+                f"member {position} maps {_shapes(member)} but member 1 maps "
+                f"{_shapes(first)}; an ensemble needs teachers of one data set"
+            )
+    image = keras.Input(first.input_shape[1:], name="image")
+    logits = [
+        _copy(member, name=f"member_{position}")(image)
+        for position, member in enumerate(members, start=1)
+    ]
+    mean = keras.layers.Average(dtype="float32", name="mean_logits")(logits)
+    return keras.Model(image, mean, name=name)
+
+
+def _copy(member: keras.Model, *, name: str) -> keras.Model:
+    config = {**member.get_config(), "name": name}
+    copy = type(member).from_config(config)
+    copy.set_weights(member.get_weights())
+    return copy
+
+
+def _shapes(model: keras.Model) -> str:
+    return f"{model.input_shape[1:]} to {model.output_shape[-1]} classes"

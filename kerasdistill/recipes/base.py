@@ -1,0 +1,157 @@
+"""Recipes: frozen, JSON-able descriptions of one model and its training."""
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from kerasdistill.errors import UserError
+
+ScheduleName = Literal["paper", "cosine"]
+LossName = Literal["hard-label", "logit-regression", "kd"]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Urban's augmentation (appendix, fact sheet A3) in [0, 1] units.
+
+    Shifts are uniform in +-hue, +-saturation, +-value; scales are uniform in
+    [1/(1+scale), 1+scale]; square crops have min_crop..32 pixels a side. The
+    defaults are the best single teacher's constants, which all students share.
+    """
+
+    hue: float = 0.06
+    saturation: float = 0.26
+    value: float = 0.20
+    saturation_scale: float = 0.21
+    value_scale: float = 0.13
+    min_crop: int = 24
+    mirror: bool = True
+    shift_then_scale: bool = True
+
+
+@dataclass(frozen=True)
+class CnnTeacher:
+    """c^2-mp-c^2-mp-c^4-mp-fc^2 with 3x3 filters (fact sheet A4)."""
+
+    filters: tuple[int, int, int]
+    dense: int
+    dropout_rates: tuple[float, float, float, float, float]
+    weight_decay: float
+    init_scale: float
+
+
+@dataclass(frozen=True)
+class Student:
+    """An MLP (no filters) or a CNN with one ReLU layer on top (fact sheet A5).
+
+    `bottleneck` is a linear layer before the first ReLU layer (0 or 1
+    convolutions only). `dropout_rates` serve the hard-label baselines: one after
+    each pooling, then one after the fully connected layer.
+    """
+
+    filters: tuple[int, ...]
+    hidden: tuple[int, ...]
+    bottleneck: int | None
+    kernel: int = 5
+    pool: int = 2
+    input_scale: float = 1.0
+    init_scale: float = 1.0
+    dropout_rates: tuple[float, ...] = ()
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the weights are found: Nesterov SGD under a schedule.
+
+    `epochs` is None when the paper's own stopping rule (A6) ends the training.
+    `alpha` weighs the soft-target term of the kd loss.
+    """
+
+    learning_rate: float
+    momentum: float
+    batch_size: int = 128
+    schedule: ScheduleName = "paper"
+    epochs: int | None = None
+    loss: LossName = "hard-label"
+    temperature: float = 1.0
+    alpha: float = 1.0
+    precision: str = "float32"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TeacherRecipe:
+    """A teacher learns hard labels from views made on the fly."""
+
+    architecture: CnnTeacher
+    training: Training
+    augmentation: Augmentation = Augmentation()
+
+
+@dataclass(frozen=True)
+class StudentRecipe:
+    """A student, or with loss "hard-label" its baseline twin."""
+
+    architecture: Student
+    training: Training
+    augmentation: Augmentation = Augmentation()
+
+
+Recipe = TeacherRecipe | StudentRecipe
+_KINDS = {kind.__name__: kind for kind in (TeacherRecipe, StudentRecipe)}
+
+
+def to_json(recipe: Recipe) -> dict[str, Any]:
+    """A dictionary of plain values that `from_json` turns back into the recipe."""
+    return {"kind": type(recipe).__name__, **dataclasses.asdict(recipe)}
+
+
+def from_json(value: dict[str, Any]) -> Recipe:
+    """The recipe written by `to_json`; UserError names a field that is off."""
+    if not isinstance(value, dict) or value.get("kind") not in _KINDS:
+        kinds = ", ".join(_KINDS)
+        raise UserError(f"a recipe needs a 'kind' among {kinds}; rewrite the file")
+    fields = {name: field for name, field in value.items() if name != "kind"}
+    return _read(_KINDS[value["kind"]], fields, where=value["kind"])
+
+
+def _read(kind: Any, value: Any, *, where: str) -> Any:
+    if dataclasses.is_dataclass(kind):
+        return _read_fields(kind, value, where=where)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is tuple and isinstance(value, list | tuple):
+        if arguments[-1] is Ellipsis:
+            arguments = arguments[:1] * len(value)
+        if len(arguments) == len(value):
+            pairs = zip(arguments, value, strict=True)
+            return tuple(_read(kind, item, where=where) for kind, item in pairs)
+    elif origin is Literal and value in arguments:
+        return value
+    elif origin is types.UnionType:
+        plain = [option for option in arguments if option is not type(None)]
+        return None if value is None else _read(plain[0], value, where=where)
+    elif kind is float and type(value) in (int, float):
+        return float(value)
+    elif type(value) is kind:
+        return value
+    raise UserError(f"recipe field {where} is {value!r}, expected {kind}; correct it")
+
+
+def _read_fields(kind: Any, value: Any, *, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise UserError(f"recipe field {where} is {value!r}, expected an object")
+    hints = typing.get_type_hints(kind)
+    unknown = sorted(set(value) - set(hints))
+    if unknown:
+        raise UserError(f"recipe field {where}.{unknown[0]} is not known; remove it")
+    read = {
+        name: _read(hints[name], item, where=f"{where}.{name}")
+        for name, item in value.items()
+    }
+    try:
+        return kind(**read)
+    except TypeError as error:
+        raise UserError(f"recipe {where} lacks a field: {error}") from error

@@ -1,0 +1,110 @@
+"""A run is a folder: the same request finds it again, and so resumes."""
+
+import fcntl
+import json
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Self
+
+from kerasdistill.errors import StaleArtifactError, UserError
+from kerasdistill.files import digest_of, write_json_atomic
+
+_PACKAGES = ("tensorflow", "keras", "numpy", "apache-beam", "tensorflow-datasets")
+
+
+class RunDirectory:
+    """One execution of one request, held by one process at a time.
+
+    Use as a context manager. The folder's name is the verb and the digest of the
+    request, so repeating a command continues it; `results.json` is written last and
+    makes the run finished.
+    """
+
+    def __init__(self, path: Path, request: dict[str, Any]):
+        self.path = path
+        self.request = request
+        self._lock = None
+
+    @classmethod
+    def open(cls, workdir: str | Path, verb: str, request: dict[str, Any]) -> Self:
+        """The run of `request` under `workdir`, created on first use."""
+        digest = digest_of({"verb": verb, **request})
+        return cls(Path(workdir) / f"{verb}-{digest[:12]}", request)
+
+    def __enter__(self) -> Self:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = open(self.path / "lock", "a")
+        except OSError as error:
+            raise UserError(
+                f"run directory {self.path} cannot be written ({error.strerror}); "
+                "choose another --workdir"
+            ) from error
+        try:
+            # The kernel drops the lock with its process, so none is ever stale.
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.close()
+            raise UserError(
+                f"run directory {self.path} is in use by another process; wait for "
+                "it to end or choose another --workdir"
+            ) from None
+        try:
+            self._describe()
+        except BaseException:
+            self._lock.close()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._lock.close()
+
+    def _describe(self) -> None:
+        recipe = self.path / "recipe.json"
+        if not recipe.exists():
+            write_json_atomic(recipe, self.request)
+        elif read_json(recipe) != json.loads(json.dumps(self.request)):
+            raise StaleArtifactError(
+                f"{recipe} describes another request; remove {self.path} or choose "
+                "another --workdir"
+            )
+        write_json_atomic(self.path / "environment.json", environment())
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the training keeps what it needs to resume."""
+        return self.path / "checkpoints"
+
+    def results(self) -> dict[str, Any] | None:
+        """What a finished run found, None while it is not finished."""
+        path = self.path / "results.json"
+        return read_json(path) if path.exists() else None
+
+    def finish(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Publishes the results; the run is finished from then on."""
+        write_json_atomic(self.path / "results.json", results)
+        return self.results()
+
+
+def read_json(path: str | Path) -> Any:
+    """Reads a JSON file; a damaged one is a StaleArtifactError naming it."""
+    try:
+        return json.loads(Path(path).read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise StaleArtifactError(
+            f"{path} is damaged ({error}); remove it and run again"
+        ) from error
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, for whoever compares figures later."""
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "processors": len(os.sched_getaffinity(0)),
+        "packages": {name: metadata.version(name) for name in _PACKAGES},
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+    }

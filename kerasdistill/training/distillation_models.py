@@ -1,0 +1,196 @@
+"""Keras models that train a student: shells around the pure losses.
+
+Each wraps any Keras model from images to logits and is fitted on batches of
+{"image", "label", "teacher_logits"[, "sample_id"][, "weight"]}. The loss of a step is
+the weighted sum over the examples of all replicas divided by their total weight,
+so that the number of replicas and a short last batch change nothing.
+"""
+
+import keras
+from keras import ops
+
+from kerasdistill.errors import UserError
+from kerasdistill.training import losses
+
+_ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
+
+
+class StudentModel(keras.Model):
+    """What the shells share; subclasses say what an example costs.
+
+    Args:
+        student: Keras model from images to logits [batch, classes]. It is trained
+            in place and is all that needs to be kept afterwards.
+    """
+
+    #: Keys a training batch must have.
+    needs: tuple[str, ...] = ("image", "label")
+
+    def __init__(self, student: keras.Model, **kwargs):
+        super().__init__(**kwargs)
+        self.student = student
+        self.loss_metric = keras.metrics.Mean(name="loss")
+        self.accuracy_metric = keras.metrics.Mean(name="accuracy")
+        self.agreement_metric = keras.metrics.Mean(name="teacher_agreement")
+
+    def per_example_loss(self, batch: dict, logits):
+        """The loss of each example, float32 [batch]."""
+        raise NotImplementedError
+
+    def call(self, inputs, training=None):
+        """Logits of a batch (a dict with "image") or of images alone."""
+        images = inputs["image"] if isinstance(inputs, dict) else inputs
+        return self.student(images, training=training)
+
+    @property
+    def metrics(self):
+        """The metrics that Keras resets at the start of each epoch."""
+        return [self.loss_metric, self.accuracy_metric, self.agreement_metric]
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        """Mean loss of a batch plus regularisation (backends other than TensorFlow)."""
+        if not set(self.needs) <= set(x):
+            return ops.zeros(())
+        weights = _weights(x)
+        total = ops.sum(self.per_example_loss(x, y_pred) * weights)
+        return total / ops.sum(weights) + sum(self.losses)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Updates the metrics that the batch has the data for and returns those."""
+        return self._observe(x, y_pred)
+
+    def _observe(self, batch, logits, per_example=None):
+        weights = _weights(batch)
+        seen = {}
+        if per_example is None and set(self.needs) <= set(batch):
+            per_example = self.per_example_loss(batch, logits)
+        if per_example is not None:
+            seen[self.loss_metric] = per_example
+        if "label" in batch:
+            seen[self.accuracy_metric] = losses.correct(batch["label"], logits)
+        if "teacher_logits" in batch:
+            seen[self.agreement_metric] = losses.same_top_1(
+                batch["teacher_logits"], logits
+            )
+        for metric, values in seen.items():
+            metric.update_state(values, sample_weight=weights)
+        return {metric.name: metric.result() for metric in seen}
+
+    if _ON_TENSORFLOW:
+
+        def train_step(self, batch):
+            """One update by the global mean loss; returns the running metrics."""
+            import tensorflow as tf
+
+            missing = [key for key in self.needs if key not in batch]
+            if missing:
+                raise UserError(
+                    f"{type(self).__name__} was given batches of {sorted(batch)}; "
+                    f"it also needs {missing[0]!r}"
+                )
+            context = tf.distribute.get_replica_context()
+            weights = _weights(batch)
+            total_weight = context.all_reduce("SUM", ops.sum(weights))
+            with tf.GradientTape() as tape:
+                logits = self(batch, training=True)
+                per_example = self.per_example_loss(batch, logits)
+                loss = ops.sum(per_example * weights) / total_weight
+                # Every replica adds the whole penalty, and gradients are summed.
+                penalty = sum(self.losses) / context.num_replicas_in_sync
+                loss = self.optimizer.scale_loss(loss + penalty)
+            gradients = tape.gradient(loss, self.trainable_variables)
+            self.optimizer.apply(gradients, self.trainable_variables)
+            return self._observe(batch, logits, per_example)
+
+        def test_step(self, batch):
+            """Scores a batch; batches without teacher logits give accuracy only."""
+            return self._observe(batch, self(batch, training=False))
+
+        def fit(self, x=None, *args, **kwargs):
+            """`keras.Model.fit`; short batches are padded to suit the replicas."""
+            return super().fit(_for_replicas(self, x), *args, **kwargs)
+
+        def evaluate(self, x=None, *args, **kwargs):
+            """`keras.Model.evaluate`; short batches are padded to suit the replicas."""
+            return super().evaluate(_for_replicas(self, x), *args, **kwargs)
+
+
+class HardLabelModel(StudentModel):
+    """Softmax cross-entropy with class ids: teachers and baselines."""
+
+    def per_example_loss(self, batch, logits):
+        """See `losses.hard_label`."""
+        return losses.hard_label(batch["label"], logits)
+
+
+class LogitRegressionModel(StudentModel):
+    """L2 regression on the teacher's logits (Urban, eq. 1)."""
+
+    needs = ("image", "teacher_logits")
+
+    def per_example_loss(self, batch, logits):
+        """See `losses.logit_regression`."""
+        return losses.logit_regression(batch["teacher_logits"], logits)
+
+
+class KnowledgeDistillationModel(StudentModel):
+    """Cross-entropy with the teacher's soft targets, and with labels if alpha < 1.
+
+    Args:
+        student: Keras model from images to logits.
+        temperature: softens both sides, > 0.
+        alpha: weight of the soft term, in [0, 1].
+    """
+
+    needs = ("image", "label", "teacher_logits")
+
+    def __init__(self, student, *, temperature=1.0, alpha=1.0, **kwargs):
+        super().__init__(student, **kwargs)
+        if not temperature > 0 or not 0 <= alpha <= 1:
+            raise UserError(
+                f"temperature {temperature} and alpha {alpha} were given; expected "
+                "temperature > 0 and alpha between 0 and 1"
+            )
+        self.temperature = temperature
+        self.alpha = alpha
+
+    def per_example_loss(self, batch, logits):
+        """See `losses.knowledge_distillation`."""
+        return losses.knowledge_distillation(
+            batch["label"],
+            batch["teacher_logits"],
+            logits,
+            temperature=self.temperature,
+            alpha=self.alpha,
+        )
+
+
+def _weights(batch):
+    """float32 [batch]: the given weights, else ones."""
+    if "weight" in batch:
+        return ops.cast(batch["weight"], "float32")
+    return ops.ones((ops.shape(batch["image"])[0],), "float32")
+
+
+def _for_replicas(model, data):
+    """Pads every batch to a multiple of the replicas, with weight 0."""
+    import tensorflow as tf
+
+    replicas = model.distribute_strategy.num_replicas_in_sync
+    if replicas == 1 or not isinstance(data, tf.data.Dataset):
+        return data
+
+    def padded(batch):
+        count = tf.shape(batch["image"])[0]
+        extra = -count % replicas
+
+        def pad(tensor):
+            # The first example again: real pixels, so nothing odd is computed.
+            return tf.concat([tensor, tf.repeat(tensor[:1], extra, axis=0)], axis=0)
+
+        weight = tf.concat([_weights(batch), tf.zeros([extra])], axis=0)
+        return {**{k: pad(v) for k, v in batch.items()}, "weight": weight}
+
+    return data.map(padded, num_parallel_calls=tf.data.AUTOTUNE)

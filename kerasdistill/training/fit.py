@@ -1,0 +1,284 @@
+"""The training loop: Keras' `fit` with a schedule, resume, best weights and guards."""
+
+import csv
+import dataclasses
+import io
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from kerasdistill.errors import DivergedError, UserError
+from kerasdistill.files import write_atomic
+from kerasdistill.recipes.base import Training
+from kerasdistill.training import checkpoint
+from kerasdistill.training.schedules import PaperSchedule
+
+GUARD_EVERY = 50  # steps between looks at the loss: a look waits for the device
+
+
+@dataclass(frozen=True)
+class EpochStream:
+    """Training data whose epoch e depends on e alone, so it can start anywhere.
+
+    `batches(first_epoch)` yields the batches of that epoch and all later ones.
+    """
+
+    steps_per_epoch: int
+    examples_per_epoch: int
+    batches: Callable[[int], tf.data.Dataset]
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What the training did; the model holds the best epoch's weights."""
+
+    epochs: int
+    best_epoch: int
+    val_accuracy: float
+    seconds: float
+    images_per_second: float
+    history: tuple[dict[str, float], ...]
+
+
+def fit(
+    model: keras.Model,
+    *,
+    train: EpochStream,
+    validation: tf.data.Dataset,
+    training: Training,
+    directory: Path,
+) -> FitResult:
+    """Trains `model` (a compiled-by-us shell), resuming from `directory`.
+
+    After every epoch weights, optimiser, seed generators, schedule and history are
+    written in one checkpoint; the next call continues after the last one. The
+    weights of the epoch with the lowest validation error are kept and put back at
+    the end.
+
+    Args:
+        model: a shell from `distillation_models`.
+        train: the training data.
+        validation: batches of {"image", "label"}.
+        training: learning rate, momentum, schedule, epochs.
+        directory: the run's folder; gets checkpoints/, metrics.csv, tensorboard/.
+
+    Raises:
+        UserError: a cosine schedule without a number of epochs.
+        DivergedError: a loss that is not finite.
+    """
+    with model.distribute_strategy.scope():
+        model.compile(optimizer=_optimizer(training, train.steps_per_epoch))
+        model.optimizer.build(model.trainable_variables)
+    # Metrics and seed generators create their state when first used.
+    model(next(iter(train.batches(0))), training=False)
+    progress = _Progress(model, training, directory, train)
+    if not progress.finished:
+        model.fit(
+            train.batches(progress.epoch),
+            steps_per_epoch=train.steps_per_epoch,
+            initial_epoch=progress.epoch,
+            epochs=training.epochs or sys.maxsize,
+            validation_data=validation,
+            callbacks=[progress, _tensorboard(directory)],
+            shuffle=False,
+            verbose=0,
+        )
+    return progress.finish()
+
+
+def _optimizer(training: Training, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    rate: Any = training.learning_rate
+    if training.schedule == "cosine":
+        if training.epochs is None:
+            raise UserError(
+                "a cosine schedule needs a number of epochs; add --epochs N or use "
+                "--schedule paper"
+            )
+        steps = training.epochs * steps_per_epoch
+        warmup = min(steps_per_epoch, steps // 10)
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.1 * training.learning_rate,
+            decay_steps=steps - warmup,
+            warmup_target=training.learning_rate,
+            warmup_steps=warmup,
+        )
+    return keras.optimizers.SGD(rate, momentum=training.momentum, nesterov=True)
+
+
+def _tensorboard(directory: Path) -> keras.callbacks.Callback:
+    return keras.callbacks.TensorBoard(directory / "tensorboard", write_graph=False)
+
+
+class _Progress(keras.callbacks.Callback):
+    """Everything that happens at an epoch's end, in one fixed order."""
+
+    def __init__(
+        self, model: keras.Model, training: Training, directory: Path, train: EpochStream
+    ):
+        super().__init__()
+        self._shell = model
+        self._training = training
+        self._train = train
+        self._directory = directory
+        self._checkpoints = directory / "checkpoints"
+        self._schedule = PaperSchedule()
+        self._history: list[dict[str, float]] = []
+        self._train_seconds = 0.0
+        self._resume()
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return len(self._history)
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to train."""
+        capped = self._training.epochs is not None
+        if capped and self.epoch >= self._training.epochs:
+            return True
+        return self._training.schedule == "paper" and self._schedule.stop
+
+    def finish(self) -> FitResult:
+        """Puts the best weights back and sums up."""
+        best = self._schedule.best_epoch
+        checkpoint.load(self._best_path(best), self._shell.student.variables)
+        seconds = sum(row["seconds"] for row in self._history)
+        train_seconds = sum(row["train_seconds"] for row in self._history)
+        seen = self._train.examples_per_epoch * self.epoch
+        return FitResult(
+            epochs=self.epoch,
+            best_epoch=best,
+            val_accuracy=1.0 - self._schedule.best_error,
+            seconds=seconds,
+            images_per_second=seen / train_seconds,
+            history=tuple(self._history),
+        )
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Starts the clock and the bar."""
+        self._began = time.monotonic()
+        of = f"/{self._training.epochs}" if self._training.epochs else ""
+        self._bar = tqdm(
+            total=self._train.steps_per_epoch,
+            desc=f"epoch {epoch + 1}{of}",
+            unit="step",
+            file=sys.stderr,
+            mininterval=0.5 if sys.stderr.isatty() else 30,
+            leave=False,
+        )
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Moves the bar; now and then looks whether the loss is finite."""
+        self._bar.update()
+        if (batch + 1) % GUARD_EVERY == 0:
+            self._guard(batch, logs)
+
+    def on_test_begin(self, logs=None):
+        """The epoch's training is over."""
+        self._train_seconds = time.monotonic() - self._began
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Checks, records, schedules and checkpoints."""
+        self._bar.close()
+        self._guard(self._train.steps_per_epoch - 1, logs)
+        row = {key: float(value) for key, value in logs.items()}
+        row["learning_rate"] = float(
+            keras.ops.convert_to_numpy(self._shell.optimizer.learning_rate)
+        )
+        row["seconds"] = time.monotonic() - self._began
+        row["train_seconds"] = self._train_seconds
+        logs["learning_rate"] = row["learning_rate"]
+        self._history.append({"epoch": epoch + 1, **row})
+        self._schedule = self._schedule.after(1.0 - row["val_accuracy"])
+        if self._training.schedule == "paper":
+            rate = self._training.learning_rate * self._schedule.factor
+            self._shell.optimizer.learning_rate = rate
+        self._save()
+        self._tell(row)
+        if self.finished:
+            self._shell.stop_training = True
+
+    def _guard(self, batch: int, logs: dict) -> None:
+        if not np.isfinite(float(logs["loss"])):
+            step = self.epoch * self._train.steps_per_epoch + batch + 1
+            raise DivergedError(
+                f"the loss is {float(logs['loss'])} at step {step} "
+                f"(epoch {self.epoch + 1}) of {self._training}"
+            )
+
+    def _best_path(self, epoch: int) -> Path:
+        return self._checkpoints / f"best-{epoch:05d}.npz"
+
+    def _variables(self) -> list:
+        return [*self._shell.student.variables, *self._shell.optimizer.variables]
+
+    def _save(self) -> None:
+        best = self._best_path(self._schedule.best_epoch)
+        if self._schedule.best_epoch == self.epoch:
+            checkpoint.save(best, self._shell.student.variables, {})
+        state = {
+            "history": self._history,
+            "schedule": dataclasses.asdict(self._schedule),
+            "training": dataclasses.asdict(self._training),
+            "threads": _threads(),
+        }
+        checkpoint.save(self._checkpoints / "last.npz", self._variables(), state)
+        # Only now is an older best no longer needed by any checkpoint.
+        for path in self._checkpoints.glob("best-*.npz"):
+            if path != best:
+                path.unlink()
+        table = io.StringIO()
+        writer = csv.DictWriter(table, fieldnames=list(self._history[0]))
+        writer.writeheader()
+        writer.writerows(self._history)
+        write_atomic(self._directory / "metrics.csv", table.getvalue())
+
+    def _resume(self) -> None:
+        path = self._checkpoints / "last.npz"
+        if not path.exists():
+            return
+        state = checkpoint.load(path, self._variables())
+        self._history = state["history"]
+        self._schedule = PaperSchedule(**state["schedule"])
+        print(f"resuming after epoch {self.epoch} ({path})", file=sys.stderr)
+        if state["threads"] != _threads():
+            print(
+                f"the run began with {state['threads']} threads and goes on with "
+                f"{_threads()}: the last bits of the result may differ",
+                file=sys.stderr,
+            )
+
+    def _tell(self, row: dict[str, float]) -> None:
+        epochs = self._training.epochs
+        left = ""
+        if epochs:
+            seconds = row["seconds"] * (epochs - self.epoch)
+            left = f", about {tqdm.format_interval(seconds)} left"
+        print(
+            f"epoch {self.epoch}{f'/{epochs}' if epochs else ''}: "
+            f"loss {row['loss']:.4f}, accuracy {row['accuracy']:.4f}, "
+            f"val_accuracy {row['val_accuracy']:.4f} "
+            f"(best {1 - self._schedule.best_error:.4f} "
+            f"in epoch {self._schedule.best_epoch}), "
+            f"learning rate {row['learning_rate']:.2g}, {row['seconds']:.0f} s{left}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _threads() -> dict[str, int]:
+    return {
+        "processors": len(os.sched_getaffinity(0)),
+        "intra_op": tf.config.threading.get_intra_op_parallelism_threads(),
+        "inter_op": tf.config.threading.get_inter_op_parallelism_threads(),
+    }

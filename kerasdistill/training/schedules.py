@@ -1,0 +1,51 @@
+"""Learning-rate schedules."""
+
+import dataclasses
+from dataclasses import dataclass
+
+PATIENCE = 10  # epochs without a new minimum before the rate is halved
+REST = 8  # epochs after a halving in which there is no other
+STOP_PATIENCE = 30
+MAX_HALVINGS = 11  # 2^11 = 2048: the first cut "by a factor above 2000"
+
+
+@dataclass(frozen=True)
+class PaperSchedule:
+    """Urban's schedule (fact sheet A6), as a value that moves from epoch to epoch.
+
+    "Drop" is a new strict minimum of the 0/1 validation error. Epochs are counted
+    from 1 and since the last minimum; a halving does not reset that count. On a
+    curve that never improves after epoch 1 the rate is halved after epochs 11, 20
+    and 29 and training stops after 31.
+    """
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_error: float = float("inf")
+    last_halving: int | None = None
+    halvings: int = 0
+    stop: bool = False
+
+    def after(self, error: float) -> "PaperSchedule":
+        """The schedule after one more epoch that ended with validation `error`."""
+        epoch = self.epoch + 1
+        if error < self.best_error:
+            return dataclasses.replace(
+                self, epoch=epoch, best_epoch=epoch, best_error=error
+            )
+        waited = epoch - self.best_epoch
+        rested = self.last_halving is None or epoch - self.last_halving > REST
+        halve = PATIENCE <= waited < STOP_PATIENCE and rested
+        halvings = self.halvings + halve
+        return dataclasses.replace(
+            self,
+            epoch=epoch,
+            last_halving=epoch if halve else self.last_halving,
+            halvings=halvings,
+            stop=waited >= STOP_PATIENCE or halvings >= MAX_HALVINGS,
+        )
+
+    @property
+    def factor(self) -> float:
+        """What the initial learning rate is multiplied by."""
+        return 0.5**self.halvings

@@ -1,0 +1,326 @@
+"""Reads a distillation set: checks its manifest and shards, then yields batches."""
+
+import functools
+import json
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from kerasdistill.errors import StaleArtifactError, UserError
+from kerasdistill.files import sha256_file
+from kerasdistill.recipes.base import Augmentation
+from pipelines import augment, datasets, records
+from pipelines.datasets import ImageData
+from pipelines.layout import MANIFEST_NAME, PLAN_NAME, Layout, sidecar_name
+from pipelines.manifest import Manifest, Shard, first_difference
+
+_READ_AHEAD_BYTES = 8 << 20
+
+
+def open(  # noqa: A001 (the set is opened as distillation_set.open(path))
+    path: str | os.PathLike[str],
+    *,
+    expect: Mapping[str, Any] | None = None,
+    data: ImageData | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> "DistillationSet":
+    """Opens a finished distillation set after checking all of it.
+
+    Args:
+        path: the directory.
+        expect: manifest fields that must have these values; nested fields that are
+            not mentioned may be anything.
+        data: the transfer set's data, which must be the one the set was made from.
+            A replay store re-makes its views from it; without it, it is loaded by
+            the name in the manifest.
+        progress: called with (bytes hashed, bytes in all) after each shard.
+
+    Raises:
+        StaleArtifactError: a field differs, or a shard is missing, truncated,
+            damaged or swapped; the message names it.
+        UserError: there is no finished set.
+    """
+    path = Path(path)
+    manifest = _read_manifest(path)
+    require(path, manifest, dict(expect or {}))
+    if data is None and manifest.store == "replay":
+        data = datasets.load(
+            manifest.dataset["name"], split_seed=manifest.dataset["split_seed"]
+        )
+    if data is not None:
+        require(path, manifest, data_fields(data))
+    _check_shards(path, manifest.shards, progress)
+    opened = DistillationSet(path, manifest, data)
+    if manifest.store == "replay":
+        opened.check_replay()
+    return opened
+
+
+def data_fields(data: ImageData) -> dict[str, Any]:
+    """The manifest fields that the transfer set fixes."""
+    return {
+        "dataset": data.identity(),
+        "class_names": list(data.class_names),
+        "image_shape": list(data.image_shape),
+    }
+
+
+def require(path: Path, manifest: Manifest, expect: Mapping[str, Any]) -> None:
+    """StaleArtifactError with the first field of the manifest that is not as
+    expected."""
+    difference = first_difference(expect, manifest.to_json())
+    if difference:
+        field, expected, found = difference
+        raise StaleArtifactError(
+            f"distillation set {path}: field {field} is {found!r}, expected "
+            f"{expected!r}; use a set made from this data, or precompute a new one"
+        )
+
+
+class DistillationSet:
+    """A checked set on disk; make one with `open`."""
+
+    def __init__(self, path: Path, manifest: Manifest, data: ImageData | None) -> None:
+        self.path = path
+        self.manifest = manifest
+        self._data = data
+
+    def steps_per_pass(self, batch_size: int) -> int:
+        """Batches in one pass; the last may be short."""
+        _check_batch_size(batch_size)
+        return -(-self.manifest.layout.num_samples // batch_size)
+
+    def dataset(
+        self,
+        batch_size: int,
+        *,
+        first_pass: int = 0,
+        passes: int | None = None,
+        cycle: bool = False,
+    ) -> tf.data.Dataset:
+        """Batches in the stored order; each pass starts a new batch.
+
+        So an epoch of one pass is the same whatever came before it; the last batch
+        of a pass may be short. Both stores yield the same tensors.
+
+        Args:
+            batch_size: views in a batch.
+            first_pass: pass to begin with.
+            passes: how many passes; None: up to the last, or for ever with `cycle`.
+            cycle: go on with pass 0 after the last stored pass.
+
+        Returns:
+            Batches of image uint8 [B, H, W, C], teacher_logits float32 [B, K],
+            label int64 [B] and sample_id int64 [B].
+        """
+        chosen = self._passes(first_pass, passes, cycle)
+        layout = self.manifest.layout
+        files = [
+            str(self.path / layout.shard_name(index, number))
+            for index in chosen
+            for number in range(layout.shards_per_pass)
+        ]
+        names = tf.data.Dataset.from_tensor_slices(files)
+        endless = cycle and passes is None
+        if endless:
+            names = names.repeat()
+        blocks = self._blocks(names)
+        full, rest = divmod(layout.num_samples, batch_size)
+        sizes = [batch_size] * full + [rest] * (rest > 0)
+        # Sizes are used in turn, so the short one falls on the end of every pass.
+        batches = blocks.rebatch(np.array(sizes, np.int64))
+        steps = len(chosen) * self.steps_per_pass(batch_size)
+        cardinality = tf.data.INFINITE_CARDINALITY if endless else steps
+        return batches.apply(
+            tf.data.experimental.assert_cardinality(cardinality)
+        ).prefetch(tf.data.AUTOTUNE)
+
+    def check_replay(self) -> None:
+        """Re-makes the first block; StaleArtifactError if its pixels differ."""
+        first = self.manifest.shards[0].name
+        names = tf.data.Dataset.from_tensors(str(self.path / first))
+        try:
+            next(iter(self._blocks(names)))
+        except tf.errors.InvalidArgumentError as error:
+            raise StaleArtifactError(
+                f"distillation set {self.path}: shard {first} cannot be replayed: "
+                "its views re-made from their seeds differ from those the teacher "
+                "scored (field pixel_fingerprint); the augmentation or its code "
+                "differs: precompute again, or use the images store"
+            ) from error
+
+    def _passes(self, first: int, count: int | None, cycle: bool) -> list[int]:
+        stored = self.manifest.passes
+        if not 0 <= first < stored and not (cycle and first >= 0):
+            raise UserError(
+                f"first_pass {first} is not among the {stored} passes of {self.path}"
+            )
+        if count is None:
+            count = stored if cycle else stored - first
+        if count < 1 or (not cycle and first + count > stored):
+            raise UserError(
+                f"passes {first} to {first + count - 1} asked of {self.path}, which "
+                f"has {stored}; precompute more with --passes, or cycle"
+            )
+        return [(first + step) % stored for step in range(count)]
+
+    def _blocks(self, names: tf.data.Dataset) -> tf.data.Dataset:
+        manifest = self.manifest
+        serialized = tf.data.TFRecordDataset(names, buffer_size=_READ_AHEAD_BYTES)
+        decode = functools.partial(
+            records.decode,
+            store=manifest.store,
+            image_shape=manifest.image_shape,
+            num_classes=manifest.num_classes,
+        )
+        view = _stored if manifest.store == "images" else self._replayer()
+        return serialized.map(
+            lambda record: view(decode(record)),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+
+    def _replayer(self) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
+        manifest, train = self.manifest, self._data.train
+        if manifest.augmentation_code_version != augment.CODE_VERSION:
+            raise StaleArtifactError(
+                f"distillation set {self.path}: field augmentation_code_version is "
+                f"{manifest.augmentation_code_version}, this version has "
+                f"{augment.CODE_VERSION}; precompute again, or use the images store"
+            )
+        try:
+            augmentation = Augmentation(**manifest.augmentation)
+        except TypeError as error:
+            raise StaleArtifactError(
+                f"distillation set {self.path}: field augmentation is damaged ({error})"
+            ) from error
+        with tf.device("CPU:0"):
+            images = tf.constant(train.images)
+            order = tf.constant(np.argsort(train.sample_ids))
+            sorted_ids = tf.gather(tf.constant(train.sample_ids), order)
+
+        def replay(fields: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            rows = tf.gather(order, tf.searchsorted(sorted_ids, fields["sample_id"]))
+            pixels = make_views(
+                tf.gather(images, rows),
+                fields["seeds"],
+                augmentation=augmentation,
+                block_views=manifest.block_views,
+            )
+            same = tf.reduce_all(
+                records.pixel_fingerprint(pixels) == fields["pixel_fingerprint"]
+            )
+            message = (
+                f"distillation set {self.path}: the views of this (pass, block), "
+                "re-made from their seeds, differ from those the teacher scored "
+                "(field pixel_fingerprint); precompute again"
+            )
+            where = [fields["pass_index"], fields["block_index"]]
+            with tf.control_dependencies([tf.Assert(same, [message, *where])]):
+                return _stored({**fields, "image": tf.identity(pixels)})
+
+        return replay
+
+
+def make_views(
+    images: tf.Tensor,
+    seeds: tf.Tensor,
+    *,
+    augmentation: Augmentation,
+    block_views: int,
+) -> tf.Tensor:
+    """The views of one block: uint8 [N, H, W, C], N <= block_views.
+
+    Writer and reader both pad to the full block by repeating the first view, so
+    that the compiled augmentation meets one shape and gives the same bits.
+    """
+    count = tf.shape(images)[0]
+
+    def padded(values: tf.Tensor) -> tf.Tensor:
+        filler = tf.repeat(values[:1], block_views - count, axis=0)
+        shape = [block_views, *values.shape[1:]]
+        return tf.ensure_shape(tf.concat([values, filler], axis=0), shape)
+
+    made = augment.views(padded(images), padded(seeds), augmentation=augmentation)
+    return made[:count]
+
+
+def _stored(fields: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    names = ("image", "teacher_logits", "label", "sample_id")
+    return {name: fields[name] for name in names}
+
+
+def _check_batch_size(batch_size: int) -> None:
+    if batch_size < 1:
+        raise UserError(f"batch size is {batch_size}, expected at least 1")
+
+
+def _read_manifest(path: Path) -> Manifest:
+    file = path / MANIFEST_NAME
+    try:
+        return Manifest.from_json(json.loads(file.read_text()), where=str(file))
+    except FileNotFoundError:
+        raise _unfinished(path) from None
+    except ValueError as error:
+        raise StaleArtifactError(
+            f"{file} is not readable ({error}); precompute the set again"
+        ) from error
+
+
+def _unfinished(path: Path) -> UserError:
+    try:
+        plan = json.loads((path / PLAN_NAME).read_text())
+        layout = Layout(**plan["layout"])
+        command = plan["command"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return UserError(
+            f"{path} is not a distillation set (no {MANIFEST_NAME}); make one with: "
+            "python -m kerasdistill.cli precompute --teacher PATH"
+        )
+    names = layout.shard_names()
+    done = sum((path / sidecar_name(name)).exists() for name in names)
+    return UserError(
+        f"distillation set {path} is unfinished: it has {done} of {len(names)} "
+        f"shards; finish it with: {command}"
+    )
+
+
+def _check_shards(
+    path: Path,
+    shards: tuple[Shard, ...],
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    for shard in shards:  # sizes first: they cost nothing
+        file = path / shard.name
+        if not file.is_file():
+            raise _bad_shard(path, shard, "missing")
+        size = file.stat().st_size
+        if size != shard.bytes:
+            verb = "truncated" if size < shard.bytes else "too long"
+            raise _bad_shard(path, shard, f"{verb}: {size} of {shard.bytes} bytes")
+    done, total = 0, sum(shard.bytes for shard in shards)
+    owners = {shard.sha256: shard.name for shard in shards}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        digests = pool.map(sha256_file, [path / shard.name for shard in shards])
+        for shard, digest in zip(shards, digests, strict=True):
+            if digest != shard.sha256:
+                owner = owners.get(digest)
+                reason = f"swapped: it holds {owner}" if owner else "damaged: its "
+                raise _bad_shard(
+                    path, shard, reason if owner else f"{reason}sha256 differs"
+                )
+            done += shard.bytes
+            if progress:
+                progress(done, total)
+
+
+def _bad_shard(path: Path, shard: Shard, reason: str) -> StaleArtifactError:
+    return StaleArtifactError(
+        f"distillation set {path}: shard {shard.name} is {reason}; restore it, or run "
+        "the same precompute command again to make it anew"
+    )

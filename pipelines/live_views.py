@@ -1,0 +1,59 @@
+"""Training data made on the fly, and plain batches for scoring."""
+
+import numpy as np
+import tensorflow as tf
+
+from kerasdistill.recipes.base import Augmentation
+from kerasdistill.seeds import permutation, view_seeds
+from kerasdistill.training.fit import EpochStream
+from pipelines import augment
+from pipelines.datasets import Examples
+
+_FOREVER = np.iinfo(np.int64).max
+
+
+def stream(
+    examples: Examples, *, augmentation: Augmentation, seed: int, batch_size: int
+) -> EpochStream:
+    """Endless labelled views; an epoch is one pass over the examples.
+
+    Epoch e's order and views depend on `seed` and e alone.
+
+    Returns:
+        Batches of {"image" uint8 [B, H, W, C], "label" int64 [B]}; the last of an
+        epoch may be short.
+    """
+    images, labels = tf.constant(examples.images), tf.constant(examples.labels)
+
+    def plan(epoch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        order = permutation(len(examples), seed, "order", int(epoch))
+        ids = examples.sample_ids[order]
+        return order, view_seeds(ids, pass_index=int(epoch), seed=seed)
+
+    def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
+        rows = tf.numpy_function(plan, [epoch], [tf.int64, tf.int64])
+        for row in rows:
+            row.set_shape([len(examples)])
+        return tf.data.Dataset.from_tensor_slices(tuple(rows)).batch(batch_size)
+
+    def make(order: tf.Tensor, seeds: tf.Tensor) -> dict[str, tf.Tensor]:
+        chosen = tf.gather(images, order)
+        made = augment.views(chosen, seeds, augmentation=augmentation)
+        return {"image": made, "label": tf.gather(labels, order)}
+
+    def batches(first_epoch: int) -> tf.data.Dataset:
+        epochs = tf.data.Dataset.range(first_epoch, _FOREVER)
+        planned = epochs.flat_map(epoch_batches)
+        return planned.map(make, num_parallel_calls=2).prefetch(4)
+
+    return EpochStream(
+        steps_per_epoch=-(-len(examples) // batch_size),
+        examples_per_epoch=len(examples),
+        batches=batches,
+    )
+
+
+def for_scoring(examples: Examples, *, batch_size: int = 500) -> tf.data.Dataset:
+    """Every example once, in order: {"image", "label"} batches."""
+    columns = {"image": examples.images, "label": examples.labels}
+    return tf.data.Dataset.from_tensor_slices(columns).batch(batch_size).prefetch(2)

@@ -1,0 +1,179 @@
+"""What a distillation set says about itself, and how two descriptions differ."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kerasdistill.errors import StaleArtifactError
+from pipelines.layout import LOGITS_DTYPE, STORES, Layout
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file: size in bytes, sha256, views, fraction whose teacher top-1 is the
+    label."""
+
+    name: str
+    bytes: int
+    sha256: str
+    views: int
+    teacher_label_agreement: float
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything the stored signal depends on, and what came out of it.
+
+    `dataset` is `ImageData.identity()`; `teachers` holds {weights_digest, file};
+    `scoring` the dtype policies and the device; `environment` the versions and the
+    processor. `content_digest` covers pixels and logits: it is the same for both
+    stores and any number of workers, shards or restarts.
+    """
+
+    schema_version: int
+    store: str
+    dataset: dict[str, Any]
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, ...]
+    augmentation: dict[str, Any]
+    augmentation_code_version: int
+    teachers: tuple[dict[str, Any], ...]
+    averaging: str
+    logits_dtype: str
+    scoring: dict[str, Any]
+    environment: dict[str, Any]
+    seed: int
+    passes: int
+    block_views: int
+    views_per_shard: int
+    views: int
+    shards: tuple[Shard, ...]
+    content_digest: str
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, the width of the logits."""
+        return len(self.class_names)
+
+    @property
+    def layout(self) -> Layout:
+        """Where the views lie."""
+        return Layout(
+            num_samples=self.dataset["num_samples"],
+            passes=self.passes,
+            seed=self.seed,
+            block_views=self.block_views,
+            views_per_shard=self.views_per_shard,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `manifest.json`."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Any, *, where: str = "manifest.json") -> "Manifest":
+        """Reads `to_json`'s value; StaleArtifactError names a field that is off."""
+        fields = _checked(value, cls, where=where)
+        if fields["schema_version"] != SCHEMA_VERSION:
+            raise StaleArtifactError(
+                f"{where}: field schema_version is {fields['schema_version']}, expected "
+                f"{SCHEMA_VERSION}; use the version of kerasdistill that wrote it, or "
+                "precompute again"
+            )
+        fields["shards"] = tuple(
+            Shard(**_checked(shard, Shard, where=f"{where}: shards[{index}]"))
+            for index, shard in enumerate(fields["shards"])
+        )
+        for name in ("class_names", "image_shape", "teachers"):
+            fields[name] = tuple(fields[name])
+        manifest = cls(**fields)
+        manifest._check(where)
+        return manifest
+
+    def _check(self, where: str) -> None:
+        samples = self.dataset.get("num_samples")
+        expected = {
+            "store": (self.store in STORES, " or ".join(STORES)),
+            "logits_dtype": (self.logits_dtype == LOGITS_DTYPE, LOGITS_DTYPE),
+            "passes": (self.passes >= 1, "at least 1"),
+            "block_views": (self.block_views >= 1, "at least 1"),
+            "dataset.num_samples": (
+                isinstance(samples, int) and samples >= 1,
+                "at least 1",
+            ),
+        }
+        for field, (good, wanted) in expected.items():
+            if not good:
+                raise _damaged(where, field, wanted)
+        if self.views != samples * self.passes:
+            raise _damaged(where, "views", f"{samples * self.passes}")
+        names = [shard.name for shard in self.shards]
+        if names != self.layout.shard_names():
+            raise _damaged(where, "shards", f"the names of {self.passes} passes")
+
+
+def first_difference(
+    expected: Any, found: Any, *, field: str = ""
+) -> tuple[str, Any, Any] | None:
+    """The first field, by name, where `found` differs from what is expected.
+
+    Fields that `expected` does not mention are not compared; tuples equal lists.
+
+    Returns:
+        (dotted field name, expected value, found value), or None.
+    """
+    if isinstance(expected, Mapping) and isinstance(found, Mapping):
+        pairs = [(name, expected[name], found.get(name)) for name in sorted(expected)]
+        dot = "." if field else ""
+    elif _is_list(expected) and _is_list(found) and len(expected) == len(found):
+        pairs = [
+            (f"[{index}]", *pair)
+            for index, pair in enumerate(zip(expected, found, strict=True))
+        ]
+        dot = ""
+    else:
+        return None if expected == found else (field, expected, found)
+    for name, *pair in pairs:
+        difference = first_difference(*pair, field=f"{field}{dot}{name}")
+        if difference:
+            return difference
+    return None
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+_PLAIN = {"int": int, "str": str, "dict": dict, "tuple": list, "float": (int, float)}
+
+
+def _checked(value: Any, kind: Any, *, where: str) -> dict[str, Any]:
+    """The fields of `kind` in a JSON object, present and of the right JSON type."""
+    if not isinstance(value, Mapping):
+        raise StaleArtifactError(
+            f"{where} is not an object; precompute the set again"
+        )
+    fields = {}
+    for field in dataclasses.fields(kind):
+        name = getattr(field.type, "__name__", str(field.type))
+        if field.name not in value:
+            raise StaleArtifactError(
+                f"{where}: field {field.name} is missing; precompute the set again"
+            )
+        found = value[field.name]
+        wrong = isinstance(found, bool) or not isinstance(
+            list(found) if isinstance(found, tuple) else found, _PLAIN[name]
+        )
+        if wrong:
+            raise _damaged(where, field.name, f"a value of type {name}")
+        fields[field.name] = found
+    return fields
+
+
+def _damaged(where: str, field: str, wanted: str) -> StaleArtifactError:
+    return StaleArtifactError(
+        f"{where}: field {field} is damaged, expected {wanted}; precompute the set again"
+    )

@@ -1,0 +1,241 @@
+"""The teacher's side of a distillation set: loading, checking, scoring blocks."""
+
+import dataclasses
+import json
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasdistill.errors import StaleArtifactError, UserError
+from kerasdistill.models.digest import weights_digest
+from kerasdistill.recipes.base import Augmentation
+from kerasdistill.seeds import permutation
+from pipelines.datasets import ImageData
+from pipelines.distillation_set import make_views
+from pipelines.manifest import first_difference
+
+AVERAGING = "mean-logits"
+CHECKED_IMAGES = 512
+_CPU_FLAGS = ("avx", "amx", "fma", "f16c", "sse4", "asimd", "sve", "bf16")
+
+
+class Scorer:
+    """Makes the views of a block and scores them in one batch of a fixed size.
+
+    The batch is always `block_views` long, filled up with its first view, because
+    matrix products may round differently for another shape.
+    """
+
+    def __init__(
+        self,
+        teachers: Sequence[keras.Model],
+        *,
+        augmentation: Augmentation,
+        block_views: int,
+    ) -> None:
+        self._augmentation = augmentation
+        self._block_views = block_views
+        self._logits = tf.function(lambda pixels: mean_logits(teachers, pixels))
+
+    def __call__(
+        self, images: np.ndarray, seeds: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """uint8 [N, H, W, C], int64 [N] -> views uint8 [N, H, W, C], logits float32
+        [N, K]; UserError if a logit is not finite."""
+        pixels = make_views(
+            tf.constant(images),
+            tf.constant(seeds),
+            augmentation=self._augmentation,
+            block_views=self._block_views,
+        )
+        filler = tf.repeat(pixels[:1], self._block_views - len(images), axis=0)
+        logits = self._logits(tf.concat([pixels, filler], axis=0)).numpy()
+        logits = logits[: len(images)]
+        if not np.isfinite(logits).all():
+            raise UserError(
+                "the teacher gave NaN or infinite logits: it has diverged or met "
+                "pixels it cannot take; train it again"
+            )
+        return pixels.numpy(), logits
+
+
+def mean_logits(teachers: Sequence[keras.Model], pixels: tf.Tensor) -> tf.Tensor:
+    """Mean over the teachers of their logits, in inference mode: float32 [B, K]."""
+    images = tf.cast(pixels, tf.float32)
+    outputs = [
+        tf.cast(teacher(images, training=False), tf.float32) for teacher in teachers
+    ]
+    return tf.add_n(outputs) / float(len(outputs))
+
+
+def load_teacher(path: str | os.PathLike[str]) -> keras.Model:
+    """Loads a `.keras` file without its optimiser."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"teacher {path} does not exist; give the path of a .keras file")
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:  # Keras raises what its many deserializers raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"teacher {path} cannot be loaded ({reason}); save it with model.save()"
+        ) from error
+
+
+def check_teacher(
+    teacher: keras.Model,
+    path: str | os.PathLike[str],
+    *,
+    data: ImageData,
+    force: bool = False,
+) -> None:
+    """Refuses a teacher that cannot have been trained for these classes.
+
+    Args:
+        teacher: the loaded model.
+        path: its file; the card is looked for beside it.
+        data: the data whose views it is to score.
+        force: accept a teacher without a card whatever its accuracy.
+
+    Raises:
+        UserError: shapes, classes, split or outputs do not fit.
+        StaleArtifactError: the card describes other weights.
+    """
+    shapes = (tuple(teacher.input_shape[1:]), tuple(teacher.output_shape[1:]))
+    expected = (data.image_shape, (data.num_classes,))
+    if shapes != expected:
+        raise UserError(
+            f"teacher {path} maps {shapes[0]} to {shapes[1]}, but {data.name} has "
+            f"images of {expected[0]} and {data.num_classes} classes; train one for it"
+        )
+    card = _read_card(Path(path))
+    if card is not None:
+        _check_card(card, teacher, path, data)
+    chosen = permutation(len(data.train), 0, "teacher check")[:CHECKED_IMAGES]
+    sample = data.train.take(chosen)
+    logits = mean_logits([teacher], tf.constant(sample.images)).numpy()
+    if not np.isfinite(logits).all():
+        raise UserError(
+            f"teacher {path} gives NaN or infinite logits; it has diverged: train again"
+        )
+    if (logits >= 0).all() and np.allclose(logits.sum(axis=1), 1.0, atol=1e-3):
+        raise UserError(
+            f"teacher {path} outputs probabilities, expected logits; save it without "
+            "its final softmax"
+        )
+    agreement = float((logits.argmax(axis=1) == sample.labels).mean())
+    chance = 1.0 / data.num_classes
+    # Twice chance is out of reach with two classes: there, halfway to perfect.
+    least = min(2.0 * chance, (1.0 + chance) / 2.0)
+    if card is None and agreement < least and not force:
+        raise UserError(
+            f"teacher {path} has no card.json and its top-1 agrees with {agreement:.1%} "
+            f"of the labels, expected at least {least:.1%}: its classes may be in "
+            "another order; --force accepts it"
+        )
+
+
+def signal_fields(
+    teachers: Sequence[keras.Model], paths: Sequence[str]
+) -> dict[str, Any]:
+    """The manifest fields that the teachers and this machine fix."""
+    policies = {
+        layer.dtype_policy.name for teacher in teachers for layer in _layers(teacher)
+    }
+    gpus = tf.config.list_physical_devices("GPU")
+    return {
+        "teachers": [
+            {"weights_digest": weights_digest(teacher), "file": Path(path).name}
+            for teacher, path in zip(teachers, paths, strict=True)
+        ],
+        "averaging": AVERAGING,
+        "scoring": {
+            "precision": "+".join(sorted(policies)),
+            "device": "gpu" if gpus else "cpu",
+        },
+        "environment": {
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "numpy": np.__version__,
+            "machine": platform.machine(),
+            "cpu_features": _cpu_features(),
+        },
+    }
+
+
+def allow_gpu_growth() -> None:
+    """Lets several processes share a GPU; no effect once TensorFlow has started."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:
+            return
+
+
+def augmentation_fields(augmentation: Augmentation) -> dict[str, Any]:
+    """The augmentation's constants as they stand in the manifest."""
+    return dataclasses.asdict(augmentation)
+
+
+def _read_card(path: Path) -> dict[str, Any] | None:
+    file = path.with_name("card.json")
+    try:
+        card = json.loads(file.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise UserError(f"{file} is not JSON ({error}); repair or remove it") from error
+    if not isinstance(card, dict):
+        raise UserError(f"{file} is not a JSON object; repair or remove it")
+    return card
+
+
+def _check_card(
+    card: dict[str, Any], teacher: keras.Model, path: Any, data: ImageData
+) -> None:
+    asked = {"class_names": list(data.class_names), "dataset": data.identity()}
+    told = {name: card[name] for name in asked if name in card}
+    if isinstance(told.get("dataset"), dict):
+        asked["dataset"] = {
+            name: value
+            for name, value in asked["dataset"].items()
+            if name in told["dataset"]
+        }
+    difference = first_difference({name: asked[name] for name in told}, told)
+    if difference:
+        field, expected, found = difference
+        raise UserError(
+            f"teacher {path}: its card's {field} is {found!r}, the data's is "
+            f"{expected!r}; use a teacher of this data set and split"
+        )
+    digest = card.get("weights_digest")
+    if digest is not None and digest != weights_digest(teacher):
+        raise StaleArtifactError(
+            f"teacher {path}: card.json beside it describes other weights "
+            "(weights_digest differs); put the teacher's own card there"
+        )
+
+
+def _layers(model: keras.Model) -> list[keras.Layer]:
+    found = []
+    for layer in model.layers:
+        found += _layers(layer) if isinstance(layer, keras.Model) else [layer]
+    return found
+
+
+def _cpu_features() -> list[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            return sorted(f for f in value.split() if f.startswith(_CPU_FLAGS))
+    return []

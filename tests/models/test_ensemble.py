@@ -1,0 +1,83 @@
+import keras
+import numpy as np
+import pytest
+
+from kerasdistill.errors import UserError
+from kerasdistill.models import cnn_teacher, ensemble, summary
+from kerasdistill.recipes import urban2017
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), "uint8")
+
+
+def teacher(seed, *, image_shape=(8, 8, 3), num_classes=5, precision="float32"):
+    recipe = urban2017.teacher_of(filters=(2, 3, 4), dense=6)
+    return cnn_teacher.build(
+        recipe.architecture,
+        image_shape=image_shape,
+        num_classes=num_classes,
+        seed=seed,
+        precision=precision,
+    )
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_logits_are_the_members_mean(size):
+    members = [teacher(seed) for seed in range(size)]
+    combined = ensemble.build(members)
+    each = [member.predict(IMAGES, verbose=0) for member in members]
+    np.testing.assert_allclose(
+        combined.predict(IMAGES, verbose=0), np.mean(each, axis=0), atol=1e-6
+    )
+    assert combined.output.dtype == "float32"
+    assert combined.name == "super_teacher"
+    total = sum(map(summary.num_trainable, members))
+    assert summary.num_trainable(combined) == total
+
+
+def test_the_same_model_may_serve_twice_and_stays_as_it_is():
+    member = teacher(0)
+    config, weights = member.get_config(), member.get_weights()
+    combined = ensemble.build([member, member], name="pair")
+    names = [layer.name for layer in combined.layers if isinstance(layer, keras.Model)]
+    assert names == ["member_1", "member_2"] and combined.name == "pair"
+    assert member.get_config() == config
+    combined.set_weights([0 * weight for weight in combined.get_weights()])
+    for before, after in zip(weights, member.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_mean_is_in_float32_under_mixed_precision():
+    members = [teacher(seed, precision="mixed_bfloat16") for seed in (0, 1)]
+    combined = ensemble.build(members)
+    assert combined.get_layer("mean_logits").compute_dtype == "float32"
+    each = [member.predict(IMAGES, verbose=0) for member in members]
+    np.testing.assert_allclose(
+        combined.predict(IMAGES, verbose=0), np.mean(each, axis=0), atol=1e-6
+    )
+
+
+def test_saved_ensemble_gives_the_same_logits(tmp_path):
+    combined = ensemble.build([teacher(seed) for seed in range(3)])
+    path = tmp_path / "super_teacher.keras"
+    combined.save(path)
+    loaded = keras.models.load_model(path, safe_mode=True)
+    np.testing.assert_array_equal(
+        loaded.predict(IMAGES, verbose=0), combined.predict(IMAGES, verbose=0)
+    )
+    again = ensemble.build([loaded, combined])
+    np.testing.assert_allclose(
+        again.predict(IMAGES, verbose=0), combined.predict(IMAGES, verbose=0), atol=1e-6
+    )
+
+
+def test_no_members_are_refused():
+    with pytest.raises(UserError, match="at least one teacher"):
+        ensemble.build([])
+
+
+@pytest.mark.parametrize(
+    "different", [{"num_classes": 6}, {"image_shape": (16, 16, 3)}]
+)
+def test_members_must_agree(different):
+    with pytest.raises(UserError, match="member 3 maps"):
+        ensemble.build([teacher(0), teacher(1), teacher(2, **different)])
