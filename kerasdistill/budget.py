@@ -78,10 +78,9 @@ PUBLISHED = (
 
 def convolution_params(filters: Sequence[int], *, kernel: int, channels: int) -> int:
     """sum_i (kernel^2 * f_{i-1} * f_i + f_i) with f_0 = channels."""
-    inputs = (channels, *filters[:-1])
     return sum(
         kernel * kernel * before * after + after
-        for before, after in zip(inputs, filters, strict=True)
+        for before, after in zip((channels, *filters), filters, strict=False)
     )
 
 
@@ -122,15 +121,10 @@ def student_params(
     which is how a dependent width is solved.
     """
     pixels = flat_pixels(image_shape, convs=len(filters), pool=pool)
-    channels = image_shape[2]
-    count = 0
-    if len(filters):
-        count = convolution_params(filters, kernel=kernel, channels=channels)
-        channels = filters[-1]
-    dense = [] if bottleneck is None else [bottleneck]
-    dense += [*hidden, num_classes]
-    inputs = pixels * channels
-    for units in dense:
+    count = convolution_params(filters, kernel=kernel, channels=image_shape[2])
+    inputs = pixels * (filters[-1] if filters else image_shape[2])
+    linear = () if bottleneck is None else (bottleneck,)
+    for units in (*linear, *hidden, num_classes):
         count = count + (inputs + 1) * units
         inputs = units
     return count

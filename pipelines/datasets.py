@@ -1,94 +1,27 @@
 """Data sets as splits of uint8 images: the one place for class counts and shapes."""
 
+import contextlib
 import difflib
 import hashlib
+import re
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from kerasdistill.errors import UserError
 from kerasdistill.seeds import permutation
+from pipelines import image_folder
+from pipelines.examples import Examples, ImageData, Raw
+from pipelines.images import IMAGE_SIDE, array_square, square
 
-IMAGE_SIDE = 32
 HELD_OUT_FRACTION = 0.2  # 10,000 of CIFAR's 50,000 (Urban, section 2.1)
 QUICK_EXAMPLES = {"train": 4_000, "validation": 1_000, "test": 2_000}
-
-
-@dataclass(frozen=True)
-class Examples:
-    """images uint8 [N, H, W, 3], labels int64 [N], sample_ids int64 [N]."""
-
-    images: np.ndarray
-    labels: np.ndarray
-    sample_ids: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def take(self, indices: np.ndarray) -> "Examples":
-        """The examples at `indices`, in that order, with their sample ids."""
-        return Examples(
-            self.images[indices], self.labels[indices], self.sample_ids[indices]
-        )
-
-
-@dataclass(frozen=True)
-class ImageData:
-    """A data set cut into train (the transfer set), validation and test.
-
-    `digest` covers the train split's pixels, labels and ids and the class names.
-    `notes` says in words what was done to the images or the splits.
-    """
-
-    name: str
-    version: str
-    class_names: tuple[str, ...]
-    split_seed: int
-    train: Examples
-    validation: Examples
-    test: Examples
-    digest: str
-    notes: tuple[str, ...] = ()
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Height, width, channels."""
-        return self.train.images.shape[1:]
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes."""
-        return len(self.class_names)
-
-    def split(self, name: str) -> Examples:
-        """The split called train, validation or test."""
-        if name not in ("train", "validation", "test"):
-            raise UserError(
-                f"split {name!r} is not known; use train, validation or test"
-            )
-        return getattr(self, name)
-
-    def identity(self) -> dict:
-        """What a teacher, a distillation set and a student must agree on."""
-        return {
-            "name": self.name,
-            "version": self.version,
-            "split_seed": self.split_seed,
-            "digest": self.digest,
-            "num_samples": len(self.train),
-        }
-
-
-@dataclass(frozen=True)
-class _Raw:
-    version: str
-    class_names: tuple[str, ...]
-    train: Examples
-    test: Examples | None
-    notes: tuple[str, ...] = ()
+_PROBE_SECONDS = 10
 
 
 def load(
@@ -101,7 +34,8 @@ def load(
     """Loads a data set by name and cuts off the validation split.
 
     A fifth of every class is held out for validation, chosen by `split_seed`
-    alone; where there is no test split, a fifth is cut off for it first.
+    alone; where there is no test split, a fifth is cut off for it first. What was
+    done to the images and the splits is said on stderr.
 
     Args:
         name: "digits" (scikit-learn's, embedded), "folder:PATH" (train/<class>/*,
@@ -116,9 +50,10 @@ def load(
     if name == "digits":
         raw = _digits()
     elif name.startswith("folder:"):
-        raw = _folder(Path(name.removeprefix("folder:")))
+        raw = image_folder.read(Path(name.removeprefix("folder:")))
     else:
         raw = _tfds(name, data_dir)
+    _check_counts(raw)
     notes, train, test = raw.notes, raw.train, raw.test
     if test is None:
         train, test = _hold_out(train, raw.class_names, split_seed, "test")
@@ -132,7 +67,7 @@ def load(
     for note in notes:
         print(f"{name}: {note}", file=sys.stderr)
     return ImageData(
-        name=name,
+        name=raw.name,
         version=raw.version,
         class_names=raw.class_names,
         split_seed=split_seed,
@@ -142,18 +77,26 @@ def load(
     )
 
 
+def _check_counts(raw: Raw) -> None:
+    """Every class must reach every split that is cut from train."""
+    splits = ("train", "validation") + (("test",) if raw.test is None else ())
+    counts = np.bincount(raw.train.labels, minlength=len(raw.class_names))
+    for class_name, count in zip(raw.class_names, counts, strict=True):
+        if count < len(splits):
+            raise UserError(
+                f"{raw.name}: class {class_name!r} has {count} training "
+                f"image{'' if count == 1 else 's'}, expected at least {len(splits)} "
+                f"(one each for {', '.join(splits)}); add images or remove the class"
+            )
+
+
 def _hold_out(
     examples: Examples, class_names: tuple[str, ...], seed: int, purpose: str
 ) -> tuple[Examples, Examples]:
     """Cuts a fifth of every class off, at least one image."""
     held = np.zeros(len(examples), bool)
-    for label, class_name in enumerate(class_names):
+    for label in range(len(class_names)):
         members = np.flatnonzero(examples.labels == label)
-        if len(members) < 2:
-            raise UserError(
-                f"class {class_name!r} has {len(members)} training images; the "
-                f"{purpose} split needs at least one beside one to train on: add images"
-            )
         count = max(1, round(HELD_OUT_FRACTION * len(members)))
         chosen = permutation(len(members), seed, purpose, label)[:count]
         held[members[chosen]] = True
@@ -167,157 +110,139 @@ def _digest(train: Examples, class_names: tuple[str, ...]) -> str:
     return digest.hexdigest()
 
 
-def _examples(images: np.ndarray, labels: np.ndarray) -> Examples:
-    labels = np.asarray(labels, np.int64)
-    return Examples(images, labels, np.arange(len(labels), dtype=np.int64))
-
-
-def _square(image: Image.Image) -> np.ndarray:
-    """Short side to 32 with antialiasing, centre crop, RGB: uint8 [32, 32, 3]."""
-    size = (IMAGE_SIDE, IMAGE_SIDE)
-    return np.asarray(ImageOps.fit(image, size, Image.Resampling.BICUBIC))
-
-
-def _digits() -> _Raw:
+def _digits() -> Raw:
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
     pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
-    images = np.stack([_square(Image.fromarray(p).convert("RGB")) for p in pixels])
-    return _Raw(
+    images = np.stack([square(Image.fromarray(p).convert("RGB")) for p in pixels])
+    return Raw(
+        name="digits",
         version="scikit-learn",
         class_names=tuple(str(name) for name in bunch.target_names),
-        train=_examples(images, bunch.target),
+        train=Examples.numbered(images, bunch.target),
         test=None,
         notes=("8x8 grey images were brought to 32x32x3",),
     )
 
 
-def _folder(root: Path) -> _Raw:
-    train_root = root / "train"
-    if not train_root.is_dir():
-        raise UserError(
-            f"folder {root} has no train/ inside; expected train/<class>/<image>"
-        )
-    names = tuple(sorted(p.name for p in train_root.iterdir() if p.is_dir()))
-    if len(names) < 2:
-        raise UserError(
-            f"{train_root} has {len(names)} class folders, expected at least two: "
-            "put each class's images into a folder of its own"
-        )
-    test = None
-    if (root / "test").is_dir():
-        test = _read_folder(root / "test", names)
-    return _Raw(
-        version="folder",
-        class_names=names,
-        train=_read_folder(train_root, names),
-        test=test,
-        notes=(
-            "images were brought to 32x32 by their short side, antialiased, and "
-            "cropped at the centre",
-        ),
-    )
-
-
-def _read_folder(root: Path, class_names: tuple[str, ...]) -> Examples:
-    strangers = {p.name for p in root.iterdir() if p.is_dir()} - set(class_names)
-    if strangers:
-        raise UserError(
-            f"{root} has a class that train/ lacks: {sorted(strangers)[0]}; remove it"
-        )
-    images, labels = [], []
-    for label, name in enumerate(class_names):
-        directory = root / name
-        files = sorted(directory.iterdir()) if directory.is_dir() else []
-        for path in files:
-            if path.is_file() and not path.name.startswith("."):
-                images.append(_read_image(path))
-                labels.append(label)
-    if not images:
-        raise UserError(f"{root} holds no images; expected <class>/<image> files")
-    return _examples(np.stack(images), np.asarray(labels))
-
-
-def _read_image(path: Path) -> np.ndarray:
-    try:
-        with Image.open(path) as image:
-            return _square(ImageOps.exif_transpose(image).convert("RGB"))
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise UserError(
-            f"{path} cannot be read as an image ({error}); repair or remove it"
-        ) from error
-
-
-def _tfds(name: str, data_dir: str | None) -> _Raw:
-    import tensorflow_datasets as tfds
-
-    try:
-        builder = tfds.builder(name, data_dir=data_dir)
-    except (tfds.core.DatasetNotFoundError, ValueError) as error:
-        near = difflib.get_close_matches(name, ["digits", *tfds.list_builders()], n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UserError(
-            f"data set {name!r} is not known{hint} Use a TFDS name, digits or "
-            "folder:PATH"
-        ) from error
-    _prepare(builder)
-    features = builder.info.features
-    if not {"image", "label"} <= set(features):
-        raise UserError(
-            f"data set {name!r} has no 'image' and 'label' ({', '.join(features)}); "
-            "choose an image classification set"
-        )
-    splits = builder.info.splits
+def _tfds(name: str, data_dir: str | None) -> Raw:
+    builder = _builder(name, data_dir)
+    config = getattr(builder, "builder_config", None)
+    name = f"{builder.name}/{config.name}" if config else builder.name
+    if not builder.is_prepared():
+        _prepare(builder, name)
+    features, splits = builder.info.features, builder.info.splits
+    class_names = _class_names(features, name)
     if "train" not in splits:
         raise UserError(f"data set {name!r} has no train split ({', '.join(splits)})")
     notes = ()
     if features["image"].shape != (IMAGE_SIDE, IMAGE_SIDE, 3):
         notes = ("images were brought to 32x32x3 by short side and centre crop",)
-    return _Raw(
+    test = _read_tfds(builder, "test") if "test" in splits else None
+    if test is not None and test.labels.min() < 0:
+        test = None
+        notes += ("the labels of its test split are not public",)
+    return Raw(
+        name=name,
         version=str(builder.version),
-        class_names=tuple(features["label"].names),
+        class_names=class_names,
         train=_read_tfds(builder, "train"),
-        test=_read_tfds(builder, "test") if "test" in splits else None,
+        test=test,
         notes=notes,
     )
 
 
-def _prepare(builder) -> None:
-    if builder.info.splits:
-        return
-    size = builder.info.download_size
-    print(
-        f"downloading {builder.name} ({size or 'size unknown'}) to {builder.data_dir}",
-        file=sys.stderr,
-    )
+def _builder(name: str, data_dir: str | None) -> Any:
+    import tensorflow_datasets as tfds
+
     try:
-        builder.download_and_prepare()
-    except Exception as error:  # TFDS raises what its many downloaders raise
-        reason = str(error).strip().splitlines()
+        # It prints advice about other collections, and stdout may be JSON.
+        with contextlib.redirect_stdout(sys.stderr):
+            return tfds.builder(name, data_dir=data_dir)
+    except (ValueError, AssertionError, ImportError) as error:
+        known = ["digits", *tfds.list_builders(with_community_datasets=False)]
+        base = re.split("[:/]", name)[0]
+        if base in known:
+            reason = str(error).strip().splitlines()[0].split('}": ')[-1]
+            raise UserError(f"data set {name!r} cannot be opened: {reason}") from error
+        near = difflib.get_close_matches(base.lower(), known, n=1)
+        if Path(name).is_dir():
+            near = [f"folder:{name}"]
+        hint = f"; did you mean {near[0]!r}?" if near else ";"
         raise UserError(
-            f"data set {builder.name!r} is neither under {builder.data_dir} nor "
-            f"downloadable ({reason[0] if reason else type(error).__name__}); "
-            "pass --data-dir or prepare it with tfds build"
+            f"data set {name!r} is not known{hint} expected digits, folder:PATH or the "
+            "name of a TFDS image classification set"
         ) from error
 
 
-def _read_tfds(builder, split: str) -> Examples:
+def _class_names(features: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    known = {"image", "label"} <= set(features)
+    names = getattr(features["label"], "names", None) if known else None
+    if not names:
+        raise UserError(
+            f"data set {name!r} has no 'image' and 'label' of classes "
+            f"({', '.join(features)}); choose an image classification set"
+        )
+    return tuple(names)
+
+
+def _prepare(builder: Any, name: str) -> None:
+    urls = builder.url_infos or {}
+    megabytes = sum(info.size or 0 for info in urls.values()) / 1e6
+    size = f"up to {megabytes:,.0f} MB" if megabytes else "size not known"
+    print(f"downloading {name} ({size}) to {builder.data_dir}", file=sys.stderr)
+    try:
+        _probe(urls)
+        with contextlib.redirect_stdout(sys.stderr):
+            builder.download_and_prepare()
+    except Exception as error:  # TFDS raises what its many downloaders raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"data set {name!r} is neither under {builder.data_dir} nor "
+            f"downloadable ({reason}); pass --data-dir or prepare it with tfds build"
+        ) from error
+
+
+def _probe(urls: Mapping[str, Any]) -> None:
+    """Asks every host once: TFDS retries for minutes where there is no network."""
+    import requests
+
+    hosts = {urlsplit(url).netloc: url for url in urls if url.startswith("http")}
+    for host, url in hosts.items():
+        try:
+            with requests.get(url, stream=True, timeout=_PROBE_SECONDS) as response:
+                status = response.status_code
+        except requests.RequestException as error:
+            raise ConnectionError(
+                f"{host} cannot be reached: {type(error).__name__}"
+            ) from error
+        if status >= 500:
+            raise ConnectionError(f"{host} answers with status {status}")
+
+
+def _read_tfds(builder: Any, split: str) -> Examples:
+    import tensorflow as tf
     import tensorflow_datasets as tfds
 
-    same_size = builder.info.features["image"].shape == (IMAGE_SIDE, IMAGE_SIDE, 3)
-    dataset = builder.as_dataset(
-        split=split,
-        # One file at a time: the order, and so the sample ids, never change.
-        read_config=tfds.ReadConfig(interleave_cycle_length=1),
-    )
-    pairs = dataset.map(lambda example: (example["image"], example["label"]))
-    if same_size:
-        images, labels = zip(*pairs.batch(1_000).as_numpy_iterator(), strict=True)
-        return _examples(np.concatenate(images), np.concatenate(labels))
-    images, labels = [], []
-    for image, label in pairs.as_numpy_iterator():
-        image = image[..., 0] if image.shape[-1] == 1 else image
-        images.append(_square(Image.fromarray(image).convert("RGB")))
-        labels.append(label)
-    return _examples(np.stack(images), np.asarray(labels))
+    try:
+        dataset = builder.as_dataset(
+            split=split,
+            # One file at a time: the order, and so the sample ids, never change.
+            read_config=tfds.ReadConfig(interleave_cycle_length=1),
+        )
+        pairs = dataset.map(lambda example: (example["image"], example["label"]))
+        if builder.info.features["image"].shape == (IMAGE_SIDE, IMAGE_SIDE, 3):
+            images, labels = zip(*pairs.batch(1_000).as_numpy_iterator(), strict=True)
+            return Examples.numbered(np.concatenate(images), np.concatenate(labels))
+        images, labels = [], []
+        for image, label in pairs.as_numpy_iterator():
+            images.append(array_square(image))
+            labels.append(label)
+    except (tf.errors.OpError, ValueError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"data set {builder.name!r} under {builder.data_dir} cannot be read "
+            f"({reason}); remove that folder and prepare it again"
+        ) from error
+    return Examples.numbered(np.stack(images), np.asarray(labels))

@@ -242,12 +242,12 @@ def make_views(
     count = tf.shape(images)[0]
 
     def padded(values: tf.Tensor) -> tf.Tensor:
-        filler = tf.repeat(values[:1], block_views - count, axis=0)
-        shape = [block_views, *values.shape[1:]]
-        return tf.ensure_shape(tf.concat([values, filler], axis=0), shape)
+        places = tf.range(block_views)
+        filled = tf.gather(values, tf.where(places < count, places, 0))
+        return tf.ensure_shape(filled, [block_views, *values.shape[1:]])
 
     made = augment.views(padded(images), padded(seeds), augmentation=augmentation)
-    return made[:count]
+    return tf.gather(made, tf.range(count))
 
 
 def _stored(fields: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

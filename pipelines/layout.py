@@ -56,7 +56,9 @@ class Layout:
 
     def shard_name(self, pass_index: int, number: int) -> str:
         """File name of a shard."""
-        return f"pass-{pass_index:05d}.tfrecord-{number:05d}-of-{self.shards_per_pass:05d}"
+        return (
+            f"pass-{pass_index:05d}.tfrecord-{number:05d}-of-{self.shards_per_pass:05d}"
+        )
 
     def shard_names(self) -> list[str]:
         """File names of all shards, in stored order."""

@@ -79,8 +79,8 @@ class Manifest:
         fields = _checked(value, cls, where=where)
         if fields["schema_version"] != SCHEMA_VERSION:
             raise StaleArtifactError(
-                f"{where}: field schema_version is {fields['schema_version']}, expected "
-                f"{SCHEMA_VERSION}; use the version of kerasdistill that wrote it, or "
+                f"{where}: field schema_version is {fields['schema_version']}, "
+                f"expected {SCHEMA_VERSION}; use the version of kerasdistill that wrote it, or "
                 "precompute again"
             )
         fields["shards"] = tuple(
@@ -153,9 +153,7 @@ _PLAIN = {"int": int, "str": str, "dict": dict, "tuple": list, "float": (int, fl
 def _checked(value: Any, kind: Any, *, where: str) -> dict[str, Any]:
     """The fields of `kind` in a JSON object, present and of the right JSON type."""
     if not isinstance(value, Mapping):
-        raise StaleArtifactError(
-            f"{where} is not an object; precompute the set again"
-        )
+        raise StaleArtifactError(f"{where} is not an object; precompute the set again")
     fields = {}
     for field in dataclasses.fields(kind):
         name = getattr(field.type, "__name__", str(field.type))
@@ -175,5 +173,5 @@ def _checked(value: Any, kind: Any, *, where: str) -> dict[str, Any]:
 
 def _damaged(where: str, field: str, wanted: str) -> StaleArtifactError:
     return StaleArtifactError(
-        f"{where}: field {field} is damaged, expected {wanted}; precompute the set again"
+        f"{where}: field {field} is damaged, expected {wanted}; precompute it again"
     )

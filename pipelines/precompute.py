@@ -6,9 +6,9 @@ by a process with one TensorFlow thread, so no result depends on the number of
 workers, on shards or on restarts.
 """
 
+import contextlib
 import difflib
 import hashlib
-import importlib.util
 import json
 import logging
 import os
@@ -27,6 +27,7 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
+import tensorflow as tf
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import (
@@ -35,31 +36,49 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
     _BeamArgumentParser,
 )
+from apache_beam.portability.api import beam_fn_api_pb2
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
+    SubprocessSdkWorkerHandler,
+    WorkerHandler,
+)
+from apache_beam.runners.runner import PipelineRunner, create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
+from kerasdistill import errors
 from kerasdistill.errors import StaleArtifactError, UserError
+from kerasdistill.models import loading
 from kerasdistill.recipes.base import Augmentation
 from kerasdistill.seeds import view_seeds
-from pipelines import augment, records
+from pipelines import augment, records, scoring
 from pipelines.datasets import ImageData
-from pipelines.distillation_set import data_fields
 from pipelines.layout import (
     BLOCK_VIEWS,
-    LOGITS_DTYPE,
     MANIFEST_NAME,
     PLAN_NAME,
-    STORES,
     VIEWS_PER_SHARD,
     Layout,
     sidecar_name,
 )
-from pipelines.manifest import SCHEMA_VERSION, Manifest, Shard, first_difference
+from pipelines.manifest import Manifest
+from pipelines.planning import (
+    check_arguments,
+    check_disk,
+    finished_manifest,
+    refuse_other_request,
+    request_fields,
+)
 
 Progress = Callable[[int, int, float | None], None]
 
 _RUNNERS_IN_PROCESS = ("fnapirunner", "directrunner", "direct")
 _PIECE_BYTES = 1 << 20
+_SCRATCH = ".work"
+_WORKER_LOG = f"{_SCRATCH}/workers.log"
+_WORKER_DIED = (
+    "a worker process ended unexpectedly (killed, or out of memory?); finished shards "
+    "are kept: run the same command again, with fewer workers if memory was short"
+)
 
 
 @dataclass(frozen=True)
@@ -93,7 +112,7 @@ class Job:
     @property
     def scratch(self) -> str:
         """Folder of unfinished files, inside the set."""
-        return _join(self.output, ".work")
+        return _join(self.output, _SCRATCH)
 
     @property
     def failure(self) -> str:
@@ -145,35 +164,39 @@ def run(
         UserError: the request cannot be met; nothing expensive was done.
         StaleArtifactError: `output` holds a set of another request.
     """
-    _check_request(teacher_paths, passes, store, workers, views_per_shard, block_views)
+    check_arguments(
+        teacher_paths=teacher_paths,
+        store=store,
+        passes=passes,
+        workers=workers,
+        views_per_shard=views_per_shard,
+        block_views=block_views,
+    )
     options = _pipeline_options(beam_options)
-    layout = Layout(len(data.train), passes, seed, block_views, views_per_shard)
-    request = {
-        "schema_version": SCHEMA_VERSION,
-        "store": store,
-        **data_fields(data),
-        "augmentation": asdict(augmentation),
-        "augmentation_code_version": augment.CODE_VERSION,
-        "logits_dtype": LOGITS_DTYPE,
-        "seed": seed,
-        "passes": passes,
-        "block_views": block_views,
-        "views_per_shard": views_per_shard,
-        **_teacher_fields(teacher_paths, data, force),
-    }
     output = _absolute(output)
+    runner = _runner(options, beam_options, workers, log=_join(output, _WORKER_LOG))
+    layout = Layout(len(data.train), passes, seed, block_views, views_per_shard)
+    request = request_fields(
+        teacher_paths=teacher_paths,
+        data=data,
+        augmentation=augmentation,
+        store=store,
+        layout=layout,
+        force=force,
+    )
     _claim(output, request)
     done = _finished_shards(output, layout)
     todo = [shard for shard in layout.shards() if layout.shard_name(*shard) not in done]
     views = sum(layout.shard_views(number) for _, number in todo)
-    _check_disk(output, views, store, data)
+    if FileSystems.get_scheme(output) is None:
+        check_disk(output, views=views, store=store, data=data)
     seconds = 0.0
     if todo:
         _write_plan(output, request, layout, command)
         began = time.monotonic()
         job = _stage(output, teacher_paths, data, augmentation, store, layout)
         with _reporting(job, len(done), todo, progress):
-            _run_pipeline(job, todo, options, workers)
+            _run_pipeline(job, todo, options, runner)
         seconds = time.monotonic() - began
     manifest = _publish_manifest(output, request, layout)
     _delete_scratch(output)
@@ -186,14 +209,6 @@ def run(
         shards_done=len(todo),
         shards_skipped=len(done),
     )
-
-
-def planned_bytes(data: ImageData, *, passes: int, store: str) -> int:
-    """What a set will take on disk, in bytes, rounded up a little."""
-    per_view = records.bytes_per_view(
-        store=store, image_shape=data.image_shape, num_classes=data.num_classes
-    )
-    return int(1.02 * per_view * passes * len(data.train)) + 10_000 * passes
 
 
 def split_beam_options(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -254,11 +269,7 @@ class ScoreShards(beam.DoFn):
 
     def setup(self) -> None:
         """Once per worker: TensorFlow on one thread, transfer set, teachers."""
-        import tensorflow as tf
-
-        from pipelines import scoring
-
-        _pin_to_one_thread(tf)
+        scoring.pin_to_one_thread()
         scoring.allow_gpu_growth()
         job = self._job
         with tempfile.TemporaryDirectory() as folder:
@@ -267,7 +278,7 @@ class ScoreShards(beam.DoFn):
                 self._images, self._labels = arrays["images"], arrays["labels"]
                 self._sample_ids = arrays["sample_ids"]
             teachers = [
-                scoring.load_teacher(_local_copy(path, folder)) for path in job.teachers
+                loading.load(_local_copy(path, folder)) for path in job.teachers
             ]
         self._score = scoring.Scorer(
             teachers,
@@ -275,22 +286,20 @@ class ScoreShards(beam.DoFn):
             block_views=job.layout.block_views,
         )
 
-    def process(self, shard: tuple[int, int]) -> Iterator[str]:
+    def process(self, shard: tuple[int, int]) -> list[str]:
         """Writes one shard; says why in the job's failure file when it cannot."""
         job, (pass_index, number) = self._job, shard
         if FileSystems.exists(job.failure):
-            return  # another worker has met what stops the whole job
+            return []  # another worker has met what stops the whole job
         name = job.layout.shard_name(pass_index, number)
         try:
             self._write_shard(name, pass_index, number)
         except UserError as error:
             _put(job.failure, f"shard {name}: {error}".encode(), job.scratch)
             raise
-        yield name
+        return [name]
 
     def _write_shard(self, name: str, pass_index: int, number: int) -> None:
-        import tensorflow as tf
-
         job, rows = self._job, self._job.layout.rows(pass_index)
         digests, agreeing, views = [], 0, 0
         with tempfile.TemporaryDirectory() as folder:
@@ -325,48 +334,6 @@ class ScoreShards(beam.DoFn):
         )
 
 
-def _check_request(
-    teacher_paths: Sequence[str],
-    passes: int,
-    store: str,
-    workers: int | None,
-    views_per_shard: int,
-    block_views: int,
-) -> None:
-    if store not in STORES:
-        raise UserError(f"store {store!r} is not known; use {' or '.join(STORES)}")
-    numbers = {
-        "passes": passes,
-        "workers": workers,
-        "views_per_shard": views_per_shard,
-        "block_views": block_views,
-    }
-    for name, number in numbers.items():
-        if number is not None and number < 1:
-            raise UserError(f"{name} is {number}, expected at least 1")
-    if not teacher_paths:
-        raise UserError("no teacher given, expected at least one .keras file")
-    for path in teacher_paths:
-        if not Path(path).is_file():
-            raise UserError(
-                f"teacher {path} does not exist; give the path of a .keras file"
-            )
-
-
-def _teacher_fields(
-    paths: Sequence[str], data: ImageData, force: bool
-) -> dict[str, Any]:
-    from pipelines import scoring
-
-    scoring.allow_gpu_growth()
-    teachers = []
-    for path in paths:
-        teacher = scoring.load_teacher(path)
-        scoring.check_teacher(teacher, path, data=data, force=force)
-        teachers.append(teacher)
-    return scoring.signal_fields(teachers, paths)
-
-
 def _claim(output: str, request: dict[str, Any]) -> None:
     """Refuses a directory that holds a set of another request."""
     for name in (MANIFEST_NAME, PLAN_NAME):
@@ -375,31 +342,12 @@ def _claim(output: str, request: dict[str, Any]) -> None:
             continue
         try:
             value = json.loads(_get(path))
-            found = dict(value if name == MANIFEST_NAME else value["request"])
-            passes = int(found["passes"])
-        except (ValueError, KeyError, TypeError) as error:
+            earlier = value if name == MANIFEST_NAME else value["request"]
+            refuse_other_request(request, earlier, output=output)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StaleArtifactError(
-                f"{path} is damaged ({error}); delete the directory or choose another"
+                f"{path} is damaged ({error!r}); delete the directory or choose another"
             ) from error
-        asked = {key: value for key, value in request.items() if key != "passes"}
-        difference = first_difference(_identity(asked), _identity(found))
-        if request["passes"] < passes:  # more may be asked for, never fewer
-            difference = difference or ("passes", request["passes"], passes)
-        if difference:
-            field, expected, old = difference
-            raise StaleArtifactError(
-                f"{output} holds a distillation set of another request: field {field} "
-                f"is {old!r} there, {expected!r} here; choose another output directory"
-            )
-
-
-def _identity(request: dict[str, Any]) -> dict[str, Any]:
-    """A request without what does not change the signal: the teachers' file names."""
-    teachers = [
-        {key: value for key, value in teacher.items() if key != "file"}
-        for teacher in request.get("teachers", [])
-    ]
-    return {**request, "teachers": teachers}
 
 
 def _finished_shards(output: str, layout: Layout) -> dict[str, dict[str, Any]]:
@@ -425,23 +373,6 @@ def _finished_shards(output: str, layout: Layout) -> dict[str, dict[str, Any]]:
         return {name: sidecar for name, sidecar in found if sidecar is not None}
 
 
-def _check_disk(output: str, views: int, store: str, data: ImageData) -> None:
-    if FileSystems.get_scheme(output) is not None or not views:
-        return
-    folder = Path(output)
-    while not folder.exists():
-        folder = folder.parent
-    share = views / len(data.train)
-    needed = int(planned_bytes(data, passes=1, store=store) * share)
-    needed += data.train.images.nbytes  # the workers' copy of the transfer set
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise UserError(
-            f"the set needs {needed / 1e9:.2f} GB, {folder} has {free / 1e9:.2f} GB "
-            "free; free some, choose another --workdir, fewer --passes or --store replay"
-        )
-
-
 def _write_plan(
     output: str, request: dict[str, Any], layout: Layout, command: str | None
 ) -> None:
@@ -450,7 +381,7 @@ def _write_plan(
     )
     plan = {"request": request, "layout": asdict(layout), "command": command}
     try:
-        _put_json(_join(output, PLAN_NAME), plan, _join(output, ".work"))
+        _put_json(_join(output, PLAN_NAME), plan, _join(output, _SCRATCH))
     except (OSError, BeamIOError) as error:
         raise UserError(
             f"cannot write to {output} ({error}); choose another --workdir"
@@ -466,7 +397,7 @@ def _stage(
     layout: Layout,
 ) -> Job:
     """Puts teachers and transfer set where every worker can read them."""
-    scratch = _join(output, ".work")
+    scratch = _join(output, _SCRATCH)
     teachers = tuple(
         _join(scratch, f"teacher-{index}.keras") for index in range(len(teacher_paths))
     )
@@ -496,24 +427,33 @@ def _run_pipeline(
     job: Job,
     todo: Sequence[tuple[int, int]],
     options: PipelineOptions,
-    workers: int | None,
+    runner: PipelineRunner,
 ) -> None:
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
     try:
-        pipeline = beam.Pipeline(runner=_runner(options, workers), options=options)
+        pipeline = beam.Pipeline(runner=runner, options=options)
         _ = (
             pipeline
             | "Shards" >> beam.Create(list(todo))
             | "Score" >> beam.ParDo(ScoreShards(job))
         )
-        pipeline.run().wait_until_finish()
+        with _watching_workers(job):
+            pipeline.run().wait_until_finish()
     except Exception as error:
         # Runners wrap what a worker raised in their own errors and tracebacks.
-        if FileSystems.exists(job.failure):
-            raise UserError(_get(job.failure).decode()) from error
+        _raise_failure(job, error)
         raise
-    if FileSystems.exists(job.failure):
-        raise UserError(_get(job.failure).decode())
+    _raise_failure(job, None)
+
+
+def _raise_failure(job: Job, cause: Exception | None) -> None:
+    if not FileSystems.exists(job.failure):
+        return
+    message = _get(job.failure).decode()
+    if message == _WORKER_DIED:
+        message += f" (log of the workers: {_join(job.output, _WORKER_LOG)})"
+        raise RuntimeError(message) from cause
+    raise UserError(message) from cause
 
 
 def _pipeline_options(argv: Sequence[str]) -> PipelineOptions:
@@ -527,35 +467,38 @@ def _pipeline_options(argv: Sequence[str]) -> PipelineOptions:
     return options
 
 
-def _runner(options: PipelineOptions, workers: int | None) -> Any:
+def _runner(
+    options: PipelineOptions, argv: Sequence[str], workers: int | None, *, log: str
+) -> PipelineRunner:
     """The in-process runner with worker processes, unless the options say else.
 
     Never Beam's DirectRunner: it first tries to download a Go program.
     """
     name = options.view_as(StandardOptions).runner or "FnApiRunner"
     if name.rsplit(".", 1)[-1].lower() not in _RUNNERS_IN_PROCESS:
-        return name
+        try:
+            return create_runner(name)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise UserError(f"runner {name} cannot be used: {error}") from error
     direct = options.view_as(DirectOptions)
-    if workers is not None or direct.direct_num_workers in (None, 0, 1):
-        direct.direct_num_workers = workers or _default_workers()
-    given = options.get_all_options(drop_default=True)
-    if given.get("direct_running_mode", "multi_processing") != "multi_processing":
+    mode_given = "--direct_running_mode" in " ".join(argv)
+    in_this_process = mode_given and direct.direct_running_mode != "multi_processing"
+    if workers or "--direct_num_workers" not in " ".join(argv):
+        default = 1 if in_this_process else _default_workers()
+        direct.direct_num_workers = workers or default
+    if in_this_process:
         return FnApiRunner()
     # Not "multi_processing": Beam would then replace the environment by one of its
-    # own, in which workers find packages and take TensorFlow's threads by chance.
+    # own, whose workers find our packages and TensorFlow's thread count by chance.
     direct.direct_running_mode = None
+    command = _worker_command(log if FileSystems.get_scheme(log) is None else None)
     return FnApiRunner(
-        default_environment=SubprocessSDKEnvironment.from_command_string(
-            _worker_command()
-        )
+        default_environment=_WatchedEnvironment.from_command_string(command)
     )
 
 
-def _worker_command() -> str:
-    roots = []
-    for package in ("pipelines", "kerasdistill"):
-        spec = importlib.util.find_spec(package)
-        roots.append(str(Path(spec.submodule_search_locations[0]).parent))
+def _worker_command(log: str | None) -> str:
+    roots = [str(Path(module.__file__).parents[1]) for module in (augment, errors)]
     paths = [*dict.fromkeys(roots), os.environ.get("PYTHONPATH", "")]
     environment = {
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
@@ -566,32 +509,71 @@ def _worker_command() -> str:
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
     }
     words = [f"{name}={value}" for name, value in environment.items()]
-    words += [sys.executable, "-m", "apache_beam.runners.worker.sdk_worker_main"]
-    # stdout may be read as JSON by whoever called us: workers' output goes aside.
-    return f"exec env {shlex.join(words)} 1>&2"
+    # What Beam's workers say below an error is noise; errors come back as exceptions.
+    start = (
+        "import logging; logging.disable(logging.WARNING); "
+        "from apache_beam.runners.worker.sdk_worker_main import main; main([])"
+    )
+    # stdout may be read as JSON by whoever called us, and stderr shows progress.
+    aside = f"1>>{shlex.quote(log)} 2>&1" if log else "1>&2"
+    return f"exec env {shlex.join([*words, sys.executable, '-c', start])} {aside}"
 
 
 def _default_workers() -> int:
-    import tensorflow as tf
-
     if tf.config.list_physical_devices("GPU"):
         return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (
-        os.cpu_count() or 1
-    )
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
-def _pin_to_one_thread(tf: Any) -> None:
-    """Sums are then formed in the same order whatever runs beside this worker."""
-    threading_options = tf.config.threading
+class _WatchedEnvironment(SubprocessSDKEnvironment):
+    """Beam's worker processes under a watch: see `_watching_workers`."""
+
+    URN = "kerasdistill:env:watched_process:v1"
+
+    def to_runner_api_parameter(self, context: Any) -> tuple[str, bytes]:
+        return self.URN, self.command_string.encode()
+
+
+@contextlib.contextmanager
+def _watching_workers(job: Job) -> Iterator[None]:
+    """Lets the pipeline fail, rather than wait for ever, when a worker dies.
+
+    Beam's runner does not notice the end of a worker process: if memory runs out
+    and the system kills one, it would hang.
+    """
+
+    class Watched(SubprocessSdkWorkerHandler):
+        stopping = False
+
+        def start_worker(self) -> None:
+            super().start_worker()
+            threading.Thread(target=self.watch, daemon=True).start()
+
+        def close(self) -> None:
+            self.stopping = True
+            super().close()
+
+        def watch(self) -> None:
+            self.worker_thread.join()
+            if not self.stopping and not FileSystems.exists(job.failure):
+                _put(job.failure, _WORKER_DIED.encode(), job.scratch)
+            while not self.stopping:  # answer in its place: the runner waits for it
+                waiting = self.control_conn._futures_by_id
+                for name in list(waiting):
+                    answer = beam_fn_api_pb2.InstructionResponse(
+                        instruction_id=name, error=_WORKER_DIED
+                    )
+                    waiting.pop(name).set(answer)
+                time.sleep(0.5)
+
+    known = WorkerHandler._registered_environments
+    WorkerHandler.register_environment(_WatchedEnvironment.URN, bytes)(Watched)
     try:
-        threading_options.set_intra_op_parallelism_threads(1)
-        threading_options.set_inter_op_parallelism_threads(1)
-    except RuntimeError:  # a process in which TensorFlow has already started
-        if threading_options.get_intra_op_parallelism_threads() != 1:
-            logging.getLogger(__name__).info(
-                "TensorFlow keeps the thread count of the process it shares"
-            )
+        yield
+    finally:
+        del known[_WatchedEnvironment.URN]
 
 
 class _reporting:
@@ -641,42 +623,24 @@ class _reporting:
                 return
 
 
-def _publish_manifest(
-    output: str, request: dict[str, Any], layout: Layout
-) -> Manifest:
-    names = layout.shard_names()
+def _publish_manifest(output: str, request: dict[str, Any], layout: Layout) -> Manifest:
     sidecars = []
-    for name in names:
+    for name in layout.shard_names():
         path = _join(output, sidecar_name(name))
         if not FileSystems.exists(path):
             raise StaleArtifactError(
                 f"{output}: shard {name} was not written; run the same command again"
             )
         sidecars.append(json.loads(_get(path)))
-    digest = hashlib.sha256()
-    blocks = (block for sidecar in sidecars for block in sidecar["block_digests"])
-    for pass_index, block_index, block_digest in sorted(blocks):
-        digest.update(f"{pass_index} {block_index} {block_digest}\n".encode())
-    shard_fields = Shard.__dataclass_fields__
-    manifest = Manifest.from_json(
-        {
-            **request,
-            "views": layout.num_samples * layout.passes,
-            "shards": [
-                {field: sidecar[field] for field in shard_fields} for sidecar in sidecars
-            ],
-            "content_digest": digest.hexdigest(),
-        },
-        where=_join(output, MANIFEST_NAME),
-    )
     path = _join(output, MANIFEST_NAME)
-    _put_json(path, manifest.to_json(), _join(output, ".work"))
+    manifest = finished_manifest(request, sidecars, where=path)
+    _put_json(path, manifest.to_json(), _join(output, _SCRATCH))
     return manifest
 
 
 def _delete_scratch(output: str) -> None:
     try:
-        FileSystems.delete([_join(output, ".work")])
+        FileSystems.delete([_join(output, _SCRATCH)])
     except BeamIOError as error:  # the set is complete all the same
         logging.getLogger(__name__).warning("left %s/.work behind: %s", output, error)
 
@@ -735,9 +699,7 @@ def _put_file(path: str, local: str, scratch: str) -> tuple[int, str]:
         except BeamIOError:
             if not FileSystems.exists(folder):  # else another worker was faster
                 raise
-    writing = FileSystems.create(
-        beside, compression_type=CompressionTypes.UNCOMPRESSED
-    )
+    writing = FileSystems.create(beside, compression_type=CompressionTypes.UNCOMPRESSED)
     with open(local, "rb") as source, writing as target:
         while piece := source.read(_PIECE_BYTES):
             target.write(piece)

@@ -111,7 +111,9 @@ def decode(
     return fields
 
 
-def bytes_per_view(*, store: str, image_shape: tuple[int, ...], num_classes: int) -> int:
+def bytes_per_view(
+    *, store: str, image_shape: tuple[int, ...], num_classes: int
+) -> int:
     """An upper estimate of what one view takes on disk, in bytes."""
     kept = int(np.prod(image_shape)) if store == "images" else 10  # a seed's varint
     return kept + 4 * num_classes + 8

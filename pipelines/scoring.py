@@ -1,7 +1,7 @@
 """The teacher's side of a distillation set: loading, checking, scoring blocks."""
 
-import dataclasses
 import json
+import logging
 import os
 import platform
 from collections.abc import Sequence
@@ -74,20 +74,6 @@ def mean_logits(teachers: Sequence[keras.Model], pixels: tf.Tensor) -> tf.Tensor
     return tf.add_n(outputs) / float(len(outputs))
 
 
-def load_teacher(path: str | os.PathLike[str]) -> keras.Model:
-    """Loads a `.keras` file without its optimiser."""
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"teacher {path} does not exist; give the path of a .keras file")
-    try:
-        return keras.models.load_model(path, compile=False)
-    except Exception as error:  # Keras raises what its many deserializers raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"teacher {path} cannot be loaded ({reason}); save it with model.save()"
-        ) from error
-
-
 def check_teacher(
     teacher: keras.Model,
     path: str | os.PathLike[str],
@@ -135,8 +121,8 @@ def check_teacher(
     least = min(2.0 * chance, (1.0 + chance) / 2.0)
     if card is None and agreement < least and not force:
         raise UserError(
-            f"teacher {path} has no card.json and its top-1 agrees with {agreement:.1%} "
-            f"of the labels, expected at least {least:.1%}: its classes may be in "
+            f"teacher {path} has no card.json and its top-1 agrees with "
+            f"{agreement:.1%} of the labels, expected at least {least:.1%}: its classes may be in "
             "another order; --force accepts it"
         )
 
@@ -178,9 +164,17 @@ def allow_gpu_growth() -> None:
             return
 
 
-def augmentation_fields(augmentation: Augmentation) -> dict[str, Any]:
-    """The augmentation's constants as they stand in the manifest."""
-    return dataclasses.asdict(augmentation)
+def pin_to_one_thread() -> None:
+    """Sums are then formed in the same order whatever runs beside this process."""
+    options = tf.config.threading
+    try:
+        options.set_intra_op_parallelism_threads(1)
+        options.set_inter_op_parallelism_threads(1)
+    except RuntimeError:  # TensorFlow has started: a process that is not a worker's
+        if options.get_intra_op_parallelism_threads() != 1:
+            logging.getLogger(__name__).info(
+                "TensorFlow keeps the thread count of the process it shares"
+            )
 
 
 def _read_card(path: Path) -> dict[str, Any] | None:

@@ -1,13 +1,17 @@
 """What every training of an image model has in common: fit, score, save."""
 
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
-from kerasdistill import cards, devices, evaluation
+from kerasdistill import cards, devices, evaluation, export
 from kerasdistill.recipes import base
 from kerasdistill.runs import RunDirectory
+from kerasdistill.seeds import derive_seed
 from kerasdistill.training.distillation_models import (
     HardLabelModel,
     KnowledgeDistillationModel,
@@ -29,8 +33,36 @@ def shell(model: keras.Model, training: base.Training) -> StudentModel:
     return shells[training.loss](model)
 
 
+def on_hard_labels(
+    build: Callable[..., keras.Model],
+    recipe: base.Recipe,
+    *,
+    kind: str,
+    data: ImageData,
+    workdir: str | Path,
+) -> dict[str, Any]:
+    """Trains a model on labels and views made on the fly, or finds the run that did.
+
+    Returns:
+        The content of `results.json`.
+    """
+    request = {"recipe": base.to_json(recipe), "dataset": data.identity()}
+    with RunDirectory.open(workdir, kind, request) as folder:
+        if (found := folder.results()) is not None:
+            return found
+        stream = live_views.stream(
+            data.train,
+            augmentation=recipe.augmentation,
+            seed=derive_seed(recipe.training.seed, f"{kind} views"),
+            batch_size=recipe.training.batch_size,
+        )
+        model, fitted = train(build, recipe, stream=stream, data=data, run=folder)
+        results = publish(model, fitted, recipe, kind=kind, data=data, run=folder)
+        return folder.finish(results)
+
+
 def train(
-    build: Any,
+    build: Callable[..., keras.Model],
     recipe: base.Recipe,
     *,
     stream: EpochStream,
@@ -67,24 +99,30 @@ def publish(
     kind: str,
     data: ImageData,
     run: RunDirectory,
+    teacher_logits: np.ndarray | None = None,
     **facts: Any,
 ) -> dict[str, Any]:
-    """Scores validation and, for the only time, test; saves model and card.
+    """Scores validation and, for the only time, test; saves the model in two forms.
+
+    Args:
+        model: with the weights to publish.
+        fitted: how they came about.
+        recipe: the request.
+        kind: teacher, student or baseline.
+        data: its validation and test splits are scored.
+        run: where model.keras, saved_model/ and their cards go.
+        teacher_logits: the teacher's on the validation images, [N, classes].
+        facts: further fields of the results.
 
     Returns:
         What `results.json` holds for every kind of training.
     """
     val_logits = evaluation.predict(model, data.validation.images)
     test_logits = evaluation.predict(model, data.test.images)
-    results = {
-        "val_accuracy": evaluation.accuracy(val_logits, data.validation.labels),
-        "test_accuracy": evaluation.accuracy(test_logits, data.test.labels),
-        "epochs": fitted.epochs,
-        "best_epoch": fitted.best_epoch,
-        "seconds": fitted.seconds,
-        "images_per_second": fitted.images_per_second,
-        **facts,
-    }
+    agreement = None
+    if teacher_logits is not None:
+        agreement = evaluation.agreement(val_logits, teacher_logits)
+    val_accuracy = evaluation.accuracy(val_logits, data.validation.labels)
     path = cards.save_model(
         model,
         run.path,
@@ -92,12 +130,18 @@ def publish(
         class_names=data.class_names,
         dataset=data.identity(),
         recipe=base.to_json(recipe),
-        val_accuracy=results["val_accuracy"],
+        val_accuracy=val_accuracy,
     )
     card = cards.read_card(path)
+    saved_model = run.path / "saved_model"
+    parity = export.export_saved_model(
+        model, saved_model, card=card, images=data.validation.images[:64]
+    )
     return {
         "kind": kind,
         "model": str(path),
+        "saved_model": str(saved_model),
+        "parity": parity,
         "num_params": card["num_params"],
         "weights_digest": card["weights_digest"],
         "recipe": base.to_json(recipe),
@@ -107,5 +151,13 @@ def publish(
             "validation": len(data.validation),
             "test": len(data.test),
         },
-        **results,
+        "val_accuracy": val_accuracy,
+        "test_accuracy": evaluation.accuracy(test_logits, data.test.labels),
+        "teacher_agreement": agreement,
+        "epochs": fitted.epochs,
+        "best_epoch": fitted.best_epoch,
+        "seconds": fitted.seconds,
+        "images_per_second": fitted.images_per_second,
+        "results": str(run.path / "results.json"),
+        **facts,
     }

@@ -1,6 +1,7 @@
 """Recipes: frozen, JSON-able descriptions of one model and its training."""
 
 import dataclasses
+import math
 import types
 import typing
 from dataclasses import dataclass
@@ -104,9 +105,14 @@ Recipe = TeacherRecipe | StudentRecipe
 _KINDS = {kind.__name__: kind for kind in (TeacherRecipe, StudentRecipe)}
 
 
+def fields(value: Any) -> dict[str, Any]:
+    """A dataclass as a dictionary of plain values."""
+    return dataclasses.asdict(value)
+
+
 def to_json(recipe: Recipe) -> dict[str, Any]:
     """A dictionary of plain values that `from_json` turns back into the recipe."""
-    return {"kind": type(recipe).__name__, **dataclasses.asdict(recipe)}
+    return {"kind": type(recipe).__name__, **fields(recipe)}
 
 
 def from_json(value: dict[str, Any]) -> Recipe:
@@ -133,11 +139,14 @@ def _read(kind: Any, value: Any, *, where: str) -> Any:
     elif origin is types.UnionType:
         plain = [option for option in arguments if option is not type(None)]
         return None if value is None else _read(plain[0], value, where=where)
-    elif kind is float and type(value) in (int, float):
+    elif kind is float and type(value) in (int, float) and math.isfinite(value):
         return float(value)
-    elif type(value) is kind:
+    elif kind is not float and type(value) is kind:
         return value
-    raise UserError(f"recipe field {where} is {value!r}, expected {kind}; correct it")
+    expected = kind.__name__ if type(kind) is type else kind
+    raise UserError(
+        f"recipe field {where} is {value!r}, expected {expected}; correct it"
+    )
 
 
 def _read_fields(kind: Any, value: Any, *, where: str) -> Any:

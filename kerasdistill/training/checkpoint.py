@@ -12,6 +12,9 @@ from kerasdistill.errors import StaleArtifactError
 from kerasdistill.files import replacing
 
 _STATE = "state"
+# What numpy and zipfile raise over damaged bytes: a flipped flag bit in a header,
+# say, is a RuntimeError about encryption.
+_DAMAGE = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile)
 
 
 def save(path: str | Path, variables: list, state: dict[str, Any]) -> None:
@@ -38,14 +41,14 @@ def load(path: str | Path, variables: list) -> dict[str, Any]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             values = {key: arrays[key] for key in arrays.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        state = json.loads(values.pop(_STATE).tobytes())
+    except _DAMAGE as error:
         raise StaleArtifactError(
             f"checkpoint {path} is damaged ({error}); remove its folder and run again"
         ) from error
-    state = json.loads(values.pop(_STATE).tobytes())
     named = dict(_named(variables))
-    shapes = {key: tuple(variable.shape) for key, variable in named.items()}
-    if shapes != {key: value.shape for key, value in values.items()}:
+    expected = {key: (tuple(v.shape), v.dtype) for key, v in named.items()}
+    if expected != {key: (v.shape, v.dtype.name) for key, v in values.items()}:
         raise StaleArtifactError(
             f"checkpoint {path} holds another model's variables; remove its folder "
             "and run again"

@@ -27,7 +27,10 @@ class StudentModel(keras.Model):
     needs: tuple[str, ...] = ("image", "label")
 
     def __init__(self, student: keras.Model, **kwargs):
-        super().__init__(**kwargs)
+        if _has_float16(student):
+            # By the shell's own policy Keras decides whether to scale the loss.
+            kwargs.setdefault("dtype", "mixed_float16")
+        super().__init__(autocast=False, **kwargs)
         self.student = student
         self.loss_metric = keras.metrics.Mean(name="loss")
         self.accuracy_metric = keras.metrics.Mean(name="accuracy")
@@ -46,6 +49,13 @@ class StudentModel(keras.Model):
     def metrics(self):
         """The metrics that Keras resets at the start of each epoch."""
         return [self.loss_metric, self.accuracy_metric, self.agreement_metric]
+
+    def get_metrics_result(self):
+        """Results, over all replicas, of the metrics that saw examples."""
+        # Keras prefers these to the last step's logs, which are a mean of the
+        # replicas' own running means, only if both have the same keys.
+        seen = [m for m in self.metrics if float(ops.convert_to_numpy(m.count)) > 0]
+        return {metric.name: metric.result() for metric in seen}
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
@@ -101,6 +111,8 @@ class StudentModel(keras.Model):
                 penalty = sum(self.losses) / context.num_replicas_in_sync
                 loss = self.optimizer.scale_loss(loss + penalty)
             gradients = tape.gradient(loss, self.trainable_variables)
+            if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+                gradients = _finite_everywhere_or_nowhere(gradients, context)
             self.optimizer.apply(gradients, self.trainable_variables)
             return self._observe(batch, logits, per_example)
 
@@ -108,9 +120,18 @@ class StudentModel(keras.Model):
             """Scores a batch; batches without teacher logits give accuracy only."""
             return self._observe(batch, self(batch, training=False))
 
-        def fit(self, x=None, *args, **kwargs):
+        def fit(self, x=None, *args, validation_data=None, **kwargs):
             """`keras.Model.fit`; short batches are padded to suit the replicas."""
-            return super().fit(_for_replicas(self, x), *args, **kwargs)
+            import tensorflow as tf
+
+            if isinstance(x, tf.data.Dataset):
+                kwargs.setdefault("shuffle", False)  # Keras can't, and warns of it
+            return super().fit(
+                _for_replicas(self, x),
+                *args,
+                validation_data=_for_replicas(self, validation_data),
+                **kwargs,
+            )
 
         def evaluate(self, x=None, *args, **kwargs):
             """`keras.Model.evaluate`; short batches are padded to suit the replicas."""
@@ -172,6 +193,31 @@ def _weights(batch):
     if "weight" in batch:
         return ops.cast(batch["weight"], "float32")
     return ops.ones((ops.shape(batch["image"])[0],), "float32")
+
+
+def _has_float16(model):
+    return any(
+        _has_float16(layer)
+        if isinstance(layer, keras.Model)
+        else layer.compute_dtype == "float16"
+        for layer in model.layers
+    )
+
+
+def _finite_everywhere_or_nowhere(gradients, context):
+    """An overflow on one replica, told to all, so that all skip the step.
+
+    Keras looks at the first replica's own gradients only, before it sums them.
+    """
+    if context.num_replicas_in_sync == 1:
+        return gradients
+    finite = [ops.all(ops.isfinite(g)) for g in gradients if g is not None]
+    overflows = ops.cast(ops.logical_not(ops.all(ops.stack(finite))), "float32")
+    somewhere = context.all_reduce("SUM", overflows) > 0
+    return [
+        g if g is None else ops.where(somewhere, ops.full_like(g, float("inf")), g)
+        for g in gradients
+    ]
 
 
 def _for_replicas(model, data):

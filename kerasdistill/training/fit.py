@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from kerasdistill.errors import DivergedError, UserError
+from kerasdistill.errors import DivergedError, StaleArtifactError, UserError
 from kerasdistill.files import write_atomic
 from kerasdistill.recipes.base import Training
 from kerasdistill.training import checkpoint
@@ -237,6 +237,9 @@ class _Progress(keras.callbacks.Callback):
         for path in self._checkpoints.glob("best-*.npz"):
             if path != best:
                 path.unlink()
+        self._write_table()
+
+    def _write_table(self) -> None:
         table = io.StringIO()
         writer = csv.DictWriter(table, fieldnames=list(self._history[0]))
         writer.writeheader()
@@ -248,8 +251,16 @@ class _Progress(keras.callbacks.Callback):
         if not path.exists():
             return
         state = checkpoint.load(path, self._variables())
+        now = dataclasses.asdict(self._training)
+        for field, before in state["training"].items():
+            if now.get(field) != before:
+                raise StaleArtifactError(
+                    f"checkpoint {path} was trained with {field} {before}, not "
+                    f"{now.get(field)}; remove its folder and run again"
+                )
         self._history = state["history"]
         self._schedule = PaperSchedule(**state["schedule"])
+        self._write_table()  # a kill may have come between checkpoint and table
         print(f"resuming after epoch {self.epoch} ({path})", file=sys.stderr)
         if state["threads"] != _threads():
             print(

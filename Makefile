@@ -1,0 +1,57 @@
+# Each target makes a virtual environment and installs what it needs, then runs.
+# `make` alone lists the targets. Paths are relative, so spaces above are harmless.
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin/python
+
+# Installing is repeated when the packaging changes, or another PYTHON is asked for.
+PACKAGING := setup.py pyproject.toml
+
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint bench clean
+
+help:
+	@echo "make demo       distil a digits student, quick (runs/demo)"
+	@echo "make test       unit and smoke tests, under two minutes"
+	@echo "make test-slow  every test"
+	@echo "make lint       ruff and import rules"
+	@echo "make bench      augmentation and reader speed"
+	@echo "make clean      remove $(VENV) and caches; runs/ stays"
+
+demo: $(VENV)/.installed
+	$(RUN) -m kerasdistill.cli student --dataset digits --budget 1M --convs 3 \
+	    --quick --workdir runs/demo
+
+test: $(VENV)/.installed-dev
+	$(RUN) -m pytest
+
+test-slow: $(VENV)/.installed-dev
+	$(RUN) -m pytest -m "slow or not slow"
+
+lint: $(VENV)/.installed-dev
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(VENV)/bin/lint-imports
+
+bench: $(VENV)/.installed
+	$(RUN) benchmarks/augment.py
+	$(RUN) benchmarks/reader.py
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python $(PACKAGING)
+	$(RUN) -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/bin/python $(PACKAGING)
+	$(RUN) -m pip install --quiet --editable ".[test,lint]"
+	@touch $@ $(VENV)/.installed

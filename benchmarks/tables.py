@@ -1,0 +1,75 @@
+"""Keeps measured results, and writes the README's tables from them.
+
+    python benchmarks/tables.py keep NAME runs/VERB-DIGEST   # results.json -> results/
+    python benchmarks/tables.py write                        # results/ -> README.md
+
+The README holds nothing measured that is not generated here.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from kerasdistill.files import write_atomic, write_json_atomic
+from kerasdistill.runs import read_json
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+BEGIN, END = "<!-- results: generated -->", "<!-- results: end -->"
+# Paths say nothing on another machine.
+LEFT_OUT = ("model", "saved_model", "results", "chain", "distillation_set")
+
+ROWS = (  # file, what it is, published accuracy and where it is printed
+    ("teacher-1", "teacher 76-126-148-1200, hard labels", "92.78 (Table 1)"),
+    ("student-1m-3conv", "student, 3 convolutions, 1M, teacher's logits", "90.7 (2)"),
+    ("baseline-1m-3conv", "the same student, hard labels", "not printed at 1M"),
+)
+
+
+def keep(name: str, run: Path) -> None:
+    """Copies what a finished run found, without paths, to benchmarks/results."""
+    results = read_json(run / "results.json")
+    kept = {key: value for key, value in results.items() if key not in LEFT_OUT}
+    environment = read_json(run / "environment.json")
+    kept["environment"] = {**environment, "command": None}
+    write_json_atomic(RESULTS / f"{name}.json", kept)
+
+
+def table() -> str:
+    """The README's table as Markdown."""
+    lines = [
+        "| network | parameters | epochs | validation | test | paper's test | hours |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, what, published in ROWS:
+        path = RESULTS / f"{name}.json"
+        if not path.exists():
+            lines.append(f"| {what} | missing | | | | {published} | |")
+            continue
+        found = json.loads(path.read_text())
+        training = found["recipe"]["training"]
+        lines.append(
+            f"| {what} | {found['num_params']:,} | {found['epochs']} "
+            f"({training['schedule']}) | {found['val_accuracy']:.2%} "
+            f"| {found['test_accuracy']:.2%} | {published} "
+            f"| {found['seconds'] / 3600:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def write() -> None:
+    """Replaces what stands between the markers in README.md."""
+    readme = ROOT / "README.md"
+    before, rest = readme.read_text().split(BEGIN)
+    after = rest.split(END)[1]
+    write_atomic(readme, f"{before}{BEGIN}\n{table()}\n{END}{after}")
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["keep", name, run]:
+            keep(name, Path(run))
+        case ["write"]:
+            write()
+        case _:
+            sys.exit(__doc__)

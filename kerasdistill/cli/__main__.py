@@ -1,0 +1,58 @@
+"""`python -m kerasdistill.cli`: one verb, one answer, one exit code."""
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+
+from kerasdistill.cli import arguments
+from kerasdistill.errors import DivergedError, UserError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line: 0 done, 2 bad request, 1 diverged, 130 interrupted."""
+    try:
+        asked = arguments.parse(sys.argv[1:] if argv is None else argv)
+        _start_tensorflow()
+        from kerasdistill.cli import commands
+
+        # Libraries print to stdout too; with --json it must hold one object alone.
+        with contextlib.redirect_stdout(sys.stderr):
+            answer = commands.COMMANDS[asked.verb](asked)
+        print(json.dumps(answer) if asked.json else commands.readable(answer))
+        return 0
+    except (UserError, DivergedError) as error:
+        line = " ".join(str(error).split())
+        print(f"error: {line}", file=sys.stderr)
+        return 2 if isinstance(error, UserError) else 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def _start_tensorflow() -> None:
+    # Its C++ side greets on stderr before any log level is looked at, and would bury
+    # the one line that matters.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with _native_stderr_closed():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+
+
+@contextlib.contextmanager
+def _native_stderr_closed() -> Iterator[None]:
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""From nothing to a student: teachers, super teacher, distillation set, student."""
+
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kerasdistill.errors import UserError
+from kerasdistill.experiments import costs, ensemble, precompute, student, teacher
+from kerasdistill.models import cnn_teacher
+from kerasdistill.models import student as student_model
+from kerasdistill.recipes import base
+from pipelines.datasets import ImageData
+from pipelines.records import bytes_per_view
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What leads to a student; `teachers` are trained unless `teacher_paths` is set."""
+
+    teachers: tuple[base.TeacherRecipe, ...]
+    teacher_paths: tuple[str, ...]
+    student: base.StudentRecipe
+    passes: int
+    store: str = "images"
+    seed: int = 0
+
+
+def run(
+    chain: Chain,
+    *,
+    data: ImageData,
+    workdir: str | Path,
+    force: bool = False,
+    command: str | None = None,
+) -> dict[str, Any]:
+    """Does what is missing of the chain, in order; whatever is finished is kept.
+
+    Returns:
+        The student's results, with those of the steps before under "chain".
+    """
+    teachers = [
+        teacher.run(recipe, data=data, workdir=workdir) for recipe in chain.teachers
+    ]
+    paths = [*chain.teacher_paths, *(result["model"] for result in teachers)]
+    steps: dict[str, Any] = {"teachers": teachers}
+    if len(paths) > 1:
+        steps["super_teacher"] = ensemble.run(
+            paths, data=data, workdir=workdir, force=force
+        )
+    steps["distillation_set"] = precompute.run(
+        paths,
+        data=data,
+        workdir=workdir,
+        passes=chain.passes,
+        store=chain.store,
+        seed=chain.seed,
+        augmentation=chain.student.augmentation,
+        force=force,
+        command=command,
+    )
+    results = student.run(
+        chain.student,
+        data=data,
+        workdir=workdir,
+        distillation_set_path=steps["distillation_set"]["distillation_set"],
+    )
+    return {**results, "chain": steps}
+
+
+def announce(chain: Chain, *, data: ImageData, workdir: str | Path) -> None:
+    """Says on stderr what the chain does and costs; refuses a disk too small.
+
+    Raises:
+        UserError: less free space than the set and the models need.
+    """
+    views = chain.passes * len(data.train)
+    stored = views * bytes_per_view(
+        store=chain.store, image_shape=data.image_shape, num_classes=data.num_classes
+    )
+    lines, total, scoring = [], 0.0, 0.0
+    for recipe in chain.teachers:
+        speed = costs.measure(cnn_teacher.build, recipe, data)
+        seconds = costs.training_seconds(recipe, speed, data)
+        scoring += 1 / speed.scoring
+        total += seconds
+        lines.append(
+            _line("train teacher", recipe, seconds, rate=speed.training, data=data)
+        )
+    # Teachers that exist are scored as fast as ours, as far as anyone can know.
+    seconds = views * (scoring or len(chain.teacher_paths) / 1000)
+    total += seconds
+    lines.append(
+        f"label {chain.passes} passes x {len(data.train):,} images = {views:,} views "
+        f"({costs.size(stored)}): about {costs.duration(seconds)}"
+    )
+    speed = costs.measure(student_model.build, chain.student, data)
+    seconds = costs.training_seconds(chain.student, speed, data)
+    total += seconds
+    lines.append(
+        _line("train student", chain.student, seconds, rate=speed.training, data=data)
+    )
+    for number, line in enumerate(lines, start=1):
+        print(f"step {number}: {line}", file=sys.stderr)
+    print(
+        f"in all about {costs.duration(total)} and {costs.size(stored)} under "
+        f"{workdir}, less what is already done; interrupt and repeat at will",
+        file=sys.stderr,
+    )
+    _check_disk(workdir, stored)
+
+
+def _line(
+    what: str, recipe: base.Recipe, seconds: float, *, rate: float, data: ImageData
+) -> str:
+    epochs = recipe.training.epochs
+    of = f"{epochs} epochs" if epochs else f"paper's stop, say {costs.ASSUMED_EPOCHS}"
+    widths = getattr(recipe.architecture, "filters", ())
+    return (
+        f"{what} {'-'.join(map(str, widths)) or 'MLP'} ({of}, {rate:.0f} images/s, "
+        f"{recipe.training.precision}): about {costs.duration(seconds)}"
+    )
+
+
+def _check_disk(workdir: str | Path, needed: float) -> None:
+    folder = Path(workdir).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"{folder} has {costs.size(free)} free, the distillation set needs "
+            f"{costs.size(needed)}; use --store replay, fewer --passes or another "
+            "--workdir"
+        )

@@ -1,0 +1,81 @@
+"""A student on a distillation set (fact sheet A5)."""
+
+from pathlib import Path
+from typing import Any
+
+from kerasdistill.experiments import training
+from kerasdistill.models import student
+from kerasdistill.recipes import base
+from kerasdistill.runs import RunDirectory
+from kerasdistill.training.fit import EpochStream
+from pipelines import distillation_set
+from pipelines.datasets import ImageData
+
+
+def run(
+    recipe: base.StudentRecipe,
+    *,
+    data: ImageData,
+    workdir: str | Path,
+    distillation_set_path: str | Path,
+) -> dict[str, Any]:
+    """Trains the student, or finishes or finds the run that did.
+
+    One epoch is one stored pass, in the stored order; after the last pass the first
+    comes again.
+
+    Args:
+        recipe: architecture and training.
+        data: must be what the set was made from; also gives validation and test.
+        workdir: where the run folder goes.
+        distillation_set_path: a finished set.
+
+    Returns:
+        The content of `results.json`.
+    """
+    stored = distillation_set.open(distillation_set_path, data=data)
+    request = {
+        "recipe": base.to_json(recipe),
+        "dataset": data.identity(),
+        "distillation_set": {
+            "content_digest": stored.manifest.content_digest,
+            "passes": stored.manifest.passes,
+        },
+    }
+    with RunDirectory.open(workdir, "student", request) as folder:
+        if (found := folder.results()) is not None:
+            return found
+        stream = stored_stream(stored, batch_size=recipe.training.batch_size)
+        model, fitted = training.train(
+            student.build, recipe, stream=stream, data=data, run=folder
+        )
+        results = training.publish(
+            model,
+            fitted,
+            recipe,
+            kind="student",
+            data=data,
+            run=folder,
+            teacher_logits=stored.validation_logits(),
+            distillation_set={
+                "path": str(distillation_set_path),
+                **request["distillation_set"],
+            },
+        )
+        return folder.finish(results)
+
+
+def stored_stream(
+    stored: distillation_set.DistillationSet, *, batch_size: int
+) -> EpochStream:
+    """The set as training data: epoch e is pass e modulo the number of passes."""
+
+    def batches(first_epoch: int):
+        first = first_epoch % stored.manifest.passes
+        return stored.dataset(batch_size, first_pass=first, cycle=True)
+
+    return EpochStream(
+        steps_per_epoch=stored.steps_per_pass(batch_size),
+        examples_per_epoch=stored.manifest.layout.num_samples,
+        batches=batches,
+    )

@@ -1,0 +1,26 @@
+"""Model files, read without running code from them."""
+
+import zipfile
+from pathlib import Path
+
+import keras
+
+from kerasdistill.errors import UserError
+
+
+def load(path: str | Path) -> keras.Model:
+    """Reads a `.keras` file in Keras' safe mode, uncompiled.
+
+    Raises:
+        UserError: no such file, another format, or a model that would need code.
+    """
+    path = Path(path)
+    if path.suffix != ".keras" or not path.is_file():
+        raise UserError(
+            f"model {path} is not a .keras file; pass the path of one that exists"
+        )
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise UserError(f"model {path} cannot be loaded: {reason}") from error

@@ -1,0 +1,75 @@
+"""Reads a folder of images, one folder per class."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from kerasdistill.errors import UserError
+from pipelines.examples import Examples, Raw
+from pipelines.images import read_square
+
+
+def read(root: Path) -> Raw:
+    """Reads train/<class>/<image> and, where there is one, test/<class>/<image>.
+
+    Classes and files come in the order of their names; names that begin with a dot
+    are left out.
+
+    Raises:
+        UserError: no classes, no images, an unreadable image, a class only in test.
+    """
+    # Absolute: the same folder is the same data set, from wherever it is named.
+    root = Path(os.path.abspath(root.expanduser()))
+    train_root = root / "train"
+    if not train_root.is_dir():
+        raise UserError(
+            f"folder {root} has no train/ inside; expected train/<class>/<image>"
+        )
+    names = tuple(_class_folders(train_root))
+    if len(names) < 2:
+        raise UserError(
+            f"{train_root} has {len(names)} class folders, expected at least two: "
+            "put each class's images into a folder of its own"
+        )
+    test = None
+    if (root / "test").is_dir():
+        test = _read_folder(root / "test", names)
+    return Raw(
+        name=f"folder:{root}",
+        version="folder",
+        class_names=names,
+        train=_read_folder(train_root, names),
+        test=test,
+        notes=(
+            "images were brought to 32x32 by their short side, antialiased, and "
+            "cropped at the centre",
+        ),
+    )
+
+
+def _class_folders(root: Path) -> list[str]:
+    return sorted(
+        path.name
+        for path in root.iterdir()
+        if path.is_dir() and not path.name.startswith(".")
+    )
+
+
+def _read_folder(root: Path, class_names: tuple[str, ...]) -> Examples:
+    strangers = [name for name in _class_folders(root) if name not in class_names]
+    if strangers:
+        raise UserError(
+            f"{root} has a class that train/ lacks: {strangers[0]}; remove it"
+        )
+    images, labels = [], []
+    for label, name in enumerate(class_names):
+        directory = root / name
+        files = sorted(directory.iterdir()) if directory.is_dir() else []
+        for path in files:
+            if path.is_file() and not path.name.startswith("."):
+                images.append(read_square(path))
+                labels.append(label)
+    if not images:
+        raise UserError(f"{root} holds no images; expected <class>/<image> files")
+    return Examples.numbered(np.stack(images), np.asarray(labels))

@@ -1,0 +1,64 @@
+"""Packaging of kerasdistill; everything else is configured in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).resolve().parent
+
+
+def version() -> str:
+    # Read as text: importing the package would need what is about to be installed.
+    text = (ROOT / "kerasdistill" / "__init__.py").read_text(encoding="utf-8")
+    return re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)[1]
+
+
+def readme() -> str:
+    file = ROOT / "README.md"
+    return file.read_text(encoding="utf-8") if file.exists() else ""
+
+
+# Upper bounds are the versions the tests ran with. Bit-equal resumes and replayed
+# views lean on details of TensorFlow, Keras and Beam, so these are bound tightly.
+REQUIRED = [
+    "tensorflow>=2.21,<2.22",
+    "keras>=3.15,<3.16",
+    "keras-tuner>=1.4.8,<1.5",
+    "tensorflow-datasets>=4.9.10,<4.10",
+    "importlib_resources>=6.4,<8",  # tensorflow-datasets imports it, undeclared
+    "apache-beam>=2.77,<2.78",
+    "tensorboard>=2.20,<2.22",  # TensorFlow 2.21 no longer brings it
+    "scikit-learn>=1.5,<2",
+    "scipy>=1.14,<2",
+    "numpy>=2.0,<3",
+    "pillow>=11.0,<13",
+    "requests>=2.31,<3",
+    "tqdm>=4.66,<5",
+]
+TEST = ["pytest>=8.3,<10", "hypothesis>=6.110,<7"]
+LINT = ["ruff>=0.12,<0.18", "import-linter>=2.3,<3"]
+DASK = ["apache-beam[dask]>=2.77,<2.78"]
+
+setup(
+    name="kerasdistill",
+    version=version(),
+    description="Smaller or better Keras networks, distilled from trusted ones",
+    long_description=readme(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(include=["kerasdistill*", "pipelines*", "tuners*"]),
+    install_requires=REQUIRED,
+    extras_require={"test": TEST, "lint": LINT, "dask": DASK, "all": DASK},
+    entry_points={
+        "console_scripts": ["kerasdistill=kerasdistill.cli.__main__:main"],
+    },
+    classifiers=[
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)

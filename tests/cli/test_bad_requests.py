@@ -1,0 +1,195 @@
+"""Every request that cannot be met: one line on stderr and exit code 2."""
+
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+from kerasdistill.cli.__main__ import main
+from pipelines import datasets
+
+STUDENT = "student --budget 100k --convs 2 --epochs 1 --schedule cosine"
+DIGITS = "--dataset digits --workdir {tmp}/runs --precision float32"
+
+
+def ask(line: str, **names) -> list[str]:
+    return line.format(**names).split()
+
+
+def refused(capsys, arguments: list[str], *fragments: str) -> None:
+    code = main(arguments)
+    printed = capsys.readouterr()
+    errors = [row for row in printed.err.splitlines() if row.startswith("error: ")]
+    assert code == 2, printed.err
+    assert len(errors) == 1 and "Traceback" not in printed.err
+    assert printed.out == ""
+    for fragment in fragments:
+        assert fragment in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "fragments"),
+    [
+        ("student --budget 10X --convs 3", ["'10X'", "10M"]),
+        ("student --budget 100 --convs 3", ["smallest possible budget"]),
+        ("student --convs 3", ["--budget is missing"]),
+        ("student --budget 1M", ["convs"]),
+        ("student --budget 1M --convs 7", ["7", "1 to 4"]),
+        ("student --budget 1M --hidden 9", ["9", "1 to 5"]),
+        ("student --budget 1M --convs 3 --passes 0", ["--passes is 0"]),
+        ("student --budget 1M --convs 3 --teachers 9", ["--teachers is 9"]),
+        ("student --budget 1M --convs 3 --schedule cosine", ["--epochs"]),
+        ("student --recipe /nowhere.json", ["/nowhere.json"]),
+        ("student --budget 1M --convs 3 --dataset digitz", ["'digits'"]),
+        ("student --budget 1M --convs 3 --dataset folder:/nowhere", ["train/"]),
+        ("teacher --published 1 --dense 8", ["--filters"]),
+        ("teacher --filters 8,8 --dense 8 --epochs 1", ["three filter counts"]),
+        ("teacher --workdir /dev/null/runs --epochs 1", ["--workdir"]),
+        ("ensemble --teacher /nowhere.keras", ["/nowhere.keras"]),
+        ("precompute --teacher /nowhere.keras", ["/nowhere.keras"]),
+        ("precompute --teacher t.keras --passes 0", ["--passes is 0"]),
+        ("precompute --teacher t.keras --direct_num_wrkers 2", ["num_workers"]),
+        ("evaluate /nowhere.keras", ["/nowhere.keras"]),
+        ("export /nowhere.keras", ["/nowhere.keras"]),
+        ("evaluate /tmp", ["SavedModel"]),
+    ],
+)
+def test_requests(line, fragments, tmp_path, capsys):
+    arguments = line.split()
+    if "--dataset" not in line:
+        arguments += ["--dataset", "digits"]
+    if "--workdir" not in line:
+        arguments += ["--workdir", str(tmp_path / "runs")]
+    refused(capsys, arguments, *fragments)
+
+
+def save_model(path, *, classes=10, activation=None, nan=False, seed=0):
+    """A tiny model from digits' images, without a card."""
+    keras.utils.set_random_seed(seed)
+    model = keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(classes, activation=activation),
+        ]
+    )
+    if nan:
+        model.set_weights([np.full_like(w, np.nan) for w in model.get_weights()])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    model.save(path)
+    return path
+
+
+def write_card(path, **changes):
+    data = datasets.load("digits")
+    card = {
+        "class_names": list(data.class_names),
+        "dataset": data.identity(),
+        **changes,
+    }
+    path.with_name("card.json").write_text(json.dumps(card))
+
+
+@pytest.mark.parametrize(
+    ("model", "card", "fragment"),
+    [
+        ({"classes": 7}, None, "10 classes"),
+        ({"activation": "softmax"}, None, "probabilities"),
+        ({"nan": True}, None, "NaN"),
+        ({}, None, "--force"),
+        ({}, {"class_names": list("1234567890")}, "class_names"),
+        ({}, {"dataset": {"split_seed": 5}}, "split_seed"),
+    ],
+)
+@pytest.mark.parametrize(
+    "verb", ["precompute --passes 1", "ensemble", STUDENT + " --passes 1"]
+)
+def test_teachers(model, card, fragment, verb, tmp_path, capsys):
+    path = save_model(tmp_path / "teacher" / "model.keras", **model)
+    if card is not None:
+        write_card(path, **card)
+    line = f"{verb} --teacher {{path}} {DIGITS}"
+    refused(capsys, ask(line, path=path, tmp=tmp_path), fragment)
+
+
+def test_second_process_on_a_run_directory(tmp_path, capsys):
+    import fcntl
+
+    line = f"baseline --budget 100k --convs 2 --epochs 1 --schedule cosine {DIGITS}"
+    arguments = ask(line, tmp=tmp_path)
+    from kerasdistill.cli import arguments as grammar
+    from kerasdistill.cli import commands
+    from kerasdistill.recipes import base, urban2017
+    from kerasdistill.runs import RunDirectory
+
+    asked = grammar.parse(arguments)
+    data = datasets.load("digits")
+    make = commands._student_maker(asked, urban2017.baseline)
+    recipe = commands._trained_as_asked(make(data), asked)
+    request = {"recipe": base.to_json(recipe), "dataset": data.identity()}
+    folder = RunDirectory.open(asked.workdir, "baseline", request).path
+    folder.mkdir(parents=True)
+    with open(folder / "lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        refused(capsys, arguments, "another process", str(folder))
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """One pass of digits, labelled by a tiny teacher: the set's directory."""
+    root = tmp_path_factory.mktemp("stored")
+    teacher = save_model(root / "teacher" / "model.keras")
+    write_card(teacher)
+    from kerasdistill.experiments import precompute
+
+    made = precompute.run(
+        [teacher],
+        data=datasets.load("digits"),
+        workdir=root / "runs",
+        passes=1,
+        beam_options=["--direct_running_mode=in_memory"],
+    )
+    return made["distillation_set"]
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def other_class_order(path):
+    manifest = json.loads(path.read_text())
+    manifest["class_names"].reverse()
+    path.write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "damage", "extra", "fragments"),
+    [
+        ("*.tfrecord-00000-*", flip, "", ["pass-00000.tfrecord-00000-of-00001"]),
+        ("*.tfrecord-00000-*", truncate, "", ["pass-00000.tfrecord-00000-of-00001"]),
+        ("*.tfrecord-00000-*", "unlink", "", ["pass-00000.tfrecord-00000-of-00001"]),
+        ("manifest.json", "unlink", "", ["1 of"]),
+        ("manifest.json", flip, "", ["manifest.json"]),
+        ("manifest.json", other_class_order, "", ["class_names"]),
+        ("manifest.json", None, "--split-seed 3", ["split_seed"]),
+        ("manifest.json", None, "--quick --split-seed 4", ["dataset"]),
+    ],
+)
+def test_distillation_sets(pattern, damage, extra, fragments, stored, tmp_path, capsys):
+    copy = tmp_path / "set"
+    shutil.copytree(stored, copy)
+    (path,) = [p for p in copy.glob(pattern) if not p.name.startswith("validation")]
+    if damage == "unlink":
+        path.unlink()
+    elif damage is not None:
+        damage(path)
+    line = f"{STUDENT} --distillation-set {{copy}} {DIGITS} {extra}"
+    refused(capsys, ask(line, copy=copy, tmp=tmp_path), *fragments)

@@ -1,0 +1,115 @@
+"""The whole chain with tiny networks: what it makes, and that nothing is redone."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from kerasdistill import export, runs
+from kerasdistill.budget import Budget
+from kerasdistill.experiments import baseline, chain, precompute
+from kerasdistill.recipes import urban2017
+from pipelines import distillation_set
+
+BEAM = ["--direct_running_mode=in_memory"]
+
+
+def short(recipe, **changes):
+    settings = {"schedule": "cosine", "epochs": 2, "batch_size": 16, **changes}
+    return replace(recipe, training=replace(recipe.training, **settings))
+
+
+@pytest.fixture
+def small_chain(image_data):
+    teacher = urban2017.teacher_of(filters=(3, 4, 5), dense=6)
+    augmentation = replace(teacher.augmentation, min_crop=6)
+    teacher = short(replace(teacher, augmentation=augmentation))
+    student = urban2017.student(
+        budget=Budget(5_000),
+        convs=2,
+        kernel=3,
+        image_shape=image_data.image_shape,
+        num_classes=image_data.num_classes,
+    )
+    return chain.Chain(
+        teachers=(teacher, short(teacher, seed=1)),
+        teacher_paths=(),
+        student=short(replace(student, augmentation=augmentation)),
+        passes=2,
+    )
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Worker processes take seconds to start; the job is the same in this one."""
+    run = precompute.precompute.run
+    monkeypatch.setattr(
+        precompute.precompute,
+        "run",
+        lambda **asked: run(**{**asked, "beam_options": BEAM}),
+    )
+
+
+def test_chain(small_chain, image_data, tmp_path, in_this_process, monkeypatch):
+    results = chain.run(small_chain, data=image_data, workdir=tmp_path)
+
+    assert abs(results["num_params"] - 5_000) <= 50
+    assert results["distillation_set"]["passes"] == 2
+    for name in ("val_accuracy", "test_accuracy", "teacher_agreement"):
+        assert 0 <= results[name] <= 1
+    assert results["num_examples"] == {"train": 41, "validation": 15, "test": 12}
+    assert runs.read_json(results["results"])["test_accuracy"] == (
+        results["test_accuracy"]
+    )
+
+    # Both published forms of the student answer alike, on uint8 pixels.
+    images = image_data.test.images
+    model = keras.models.load_model(results["model"], compile=False)
+    saved = export.scored(results["saved_model"], images)
+    np.testing.assert_allclose(model.predict(images, verbose=0), saved, atol=1e-4)
+    accuracy = np.mean(saved.argmax(1) == image_data.test.labels)
+    assert accuracy == pytest.approx(results["test_accuracy"])
+
+    # The super teacher is the mean of its members.
+    steps = results["chain"]
+    members = [
+        keras.models.load_model(step["model"], compile=False).predict(images, verbose=0)
+        for step in steps["teachers"]
+    ]
+    both = keras.models.load_model(steps["super_teacher"]["model"], compile=False)
+    np.testing.assert_allclose(
+        both.predict(images, verbose=0), np.mean(members, axis=0), atol=1e-5
+    )
+    stored = distillation_set.open(results["distillation_set"]["path"])
+    expected = both.predict(image_data.validation.images, verbose=0)
+    np.testing.assert_allclose(stored.validation_logits(), expected, atol=1e-4)
+
+    # The same request again: found, not trained.
+    monkeypatch.setattr(keras.Model, "fit", lambda *_, **__: pytest.fail("trained"))
+    again = chain.run(small_chain, data=image_data, workdir=tmp_path)
+    assert again["weights_digest"] == results["weights_digest"]
+    assert again["chain"]["distillation_set"]["shards_done"] == 0
+
+
+def test_announcement_says_steps_and_sizes(small_chain, image_data, tmp_path, capsys):
+    chain.announce(small_chain, data=image_data, workdir=tmp_path)
+    told = capsys.readouterr().err
+    assert told.count("train teacher") == 2
+    assert "2 passes x 41 images = 82 views" in told
+    assert "train student" in told and "in all about" in told
+
+
+def test_baseline_has_no_teacher(image_data, tmp_path):
+    recipe = urban2017.baseline(
+        budget=Budget(5_000),
+        convs=2,
+        kernel=3,
+        image_shape=image_data.image_shape,
+        num_classes=image_data.num_classes,
+    )
+    augmentation = replace(recipe.augmentation, min_crop=6)
+    recipe = short(replace(recipe, augmentation=augmentation))
+    results = baseline.run(recipe, data=image_data, workdir=tmp_path)
+    assert results["teacher_agreement"] is None
+    assert results["recipe"]["training"]["loss"] == "hard-label"

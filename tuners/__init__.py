@@ -1,0 +1,1 @@
+"""Search spaces, an oracle and tuners on top of KerasTuner."""
