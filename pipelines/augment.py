@@ -183,6 +183,8 @@ def _compiled(augmentation: Augmentation):
     def compiled(images, seeds):
         with tf.device("CPU:0"):
             pixels = real_views(images, seeds, augmentation=augmentation)
-            return tf.cast(tf.round(tf.clip_by_value(pixels, 0.0, 1.0) * 255.0), tf.uint8)
+            return tf.cast(
+                tf.round(tf.clip_by_value(pixels, 0.0, 1.0) * 255.0), tf.uint8
+            )
 
     return compiled

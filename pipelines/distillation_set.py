@@ -16,7 +16,13 @@ from kerasdistill.files import sha256_file
 from kerasdistill.recipes.base import Augmentation
 from pipelines import augment, datasets, records
 from pipelines.datasets import ImageData
-from pipelines.layout import MANIFEST_NAME, PLAN_NAME, Layout, sidecar_name
+from pipelines.layout import (
+    MANIFEST_NAME,
+    PLAN_NAME,
+    VALIDATION_PASS,
+    Layout,
+    sidecar_name,
+)
 from pipelines.manifest import Manifest, Shard, first_difference
 
 _READ_AHEAD_BYTES = 8 << 20
@@ -92,7 +98,8 @@ class DistillationSet:
 
     def steps_per_pass(self, batch_size: int) -> int:
         """Batches in one pass; the last may be short."""
-        _check_batch_size(batch_size)
+        if batch_size < 1:
+            raise UserError(f"batch size is {batch_size}, expected at least 1")
         return -(-self.manifest.layout.num_samples // batch_size)
 
     def dataset(
@@ -118,12 +125,13 @@ class DistillationSet:
             Batches of image uint8 [B, H, W, C], teacher_logits float32 [B, K],
             label int64 [B] and sample_id int64 [B].
         """
+        steps = self.steps_per_pass(batch_size)
         chosen = self._passes(first_pass, passes, cycle)
         layout = self.manifest.layout
         files = [
             str(self.path / layout.shard_name(index, number))
             for index in chosen
-            for number in range(layout.shards_per_pass)
+            for number in range(len(layout.shards_of(index)))
         ]
         names = tf.data.Dataset.from_tensor_slices(files)
         endless = cycle and passes is None
@@ -134,11 +142,22 @@ class DistillationSet:
         sizes = [batch_size] * full + [rest] * (rest > 0)
         # Sizes are used in turn, so the short one falls on the end of every pass.
         batches = blocks.rebatch(np.array(sizes, np.int64))
-        steps = len(chosen) * self.steps_per_pass(batch_size)
-        cardinality = tf.data.INFINITE_CARDINALITY if endless else steps
+        cardinality = tf.data.INFINITE_CARDINALITY if endless else steps * len(chosen)
         return batches.apply(
             tf.data.experimental.assert_cardinality(cardinality)
         ).prefetch(tf.data.AUTOTUNE)
+
+    def validation_logits(self) -> np.ndarray:
+        """The teacher's logits of the validation images, in the data set's order.
+
+        Returns:
+            float32 [validation images, K].
+        """
+        shards = self.manifest.layout.shards_of(VALIDATION_PASS)
+        names = [str(self.path / self.manifest.layout.shard_name(*s)) for s in shards]
+        blocks = self._decoded(tf.data.Dataset.from_tensor_slices(names), "replay")
+        logits = [block["teacher_logits"] for block in blocks.as_numpy_iterator()]
+        return np.concatenate([np.empty((0, self.manifest.num_classes), "f4"), *logits])
 
     def check_replay(self) -> None:
         """Re-makes the first block; StaleArtifactError if its pixels differ."""
@@ -170,17 +189,24 @@ class DistillationSet:
         return [(first + step) % stored for step in range(count)]
 
     def _blocks(self, names: tf.data.Dataset) -> tf.data.Dataset:
-        manifest = self.manifest
+        view = _stored if self.manifest.store == "images" else self._replayer()
+        return self._decoded(names, self.manifest.store, view)
+
+    def _decoded(
+        self,
+        names: tf.data.Dataset,
+        store: str,
+        then: Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]] = dict,
+    ) -> tf.data.Dataset:
         serialized = tf.data.TFRecordDataset(names, buffer_size=_READ_AHEAD_BYTES)
         decode = functools.partial(
             records.decode,
-            store=manifest.store,
-            image_shape=manifest.image_shape,
-            num_classes=manifest.num_classes,
+            store=store,
+            image_shape=self.manifest.image_shape,
+            num_classes=self.manifest.num_classes,
         )
-        view = _stored if manifest.store == "images" else self._replayer()
         return serialized.map(
-            lambda record: view(decode(record)),
+            lambda record: then(decode(record)),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
@@ -253,11 +279,6 @@ def make_views(
 def _stored(fields: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     names = ("image", "teacher_logits", "label", "sample_id")
     return {name: fields[name] for name in names}
-
-
-def _check_batch_size(batch_size: int) -> None:
-    if batch_size < 1:
-        raise UserError(f"batch size is {batch_size}, expected at least 1")
 
 
 def _read_manifest(path: Path) -> Manifest:

@@ -13,6 +13,7 @@ PLAN_NAME = "plan.json"
 SIDECAR_FOLDER = "sidecars"
 BLOCK_VIEWS = 512
 VIEWS_PER_SHARD = 8192  # 25 MB of 32x32 images: a minute or less of scoring
+VALIDATION_PASS = -1  # the validation images as they are, in their own order
 
 
 @dataclass(frozen=True)
@@ -22,61 +23,68 @@ class Layout:
     Each pass is one seeded permutation of the transfer set, cut into blocks of
     `block_views`; consecutive blocks share a shard. Shards are named by their pass
     and their number inside it, so more passes add files and rename none, and the
-    order never depends on `views_per_shard` or on workers.
+    order never depends on `views_per_shard` or on workers. The teacher's logits of
+    the validation images are kept the same way, as a pass of their own.
     """
 
     num_samples: int
+    num_validation: int
     passes: int
     seed: int
     block_views: int = BLOCK_VIEWS
     views_per_shard: int = VIEWS_PER_SHARD
 
-    @property
-    def blocks_per_pass(self) -> int:
-        """Blocks of one pass; the last may be short."""
-        return -(-self.num_samples // self.block_views)
+    def samples(self, pass_index: int) -> int:
+        """Views in a pass."""
+        validation = pass_index == VALIDATION_PASS
+        return self.num_validation if validation else self.num_samples
+
+    def blocks(self, pass_index: int) -> int:
+        """Blocks of a pass; the last may be short."""
+        return -(-self.samples(pass_index) // self.block_views)
 
     @property
     def blocks_per_shard(self) -> int:
         """Blocks of a full shard, at least one."""
         return max(1, self.views_per_shard // self.block_views)
 
-    @property
-    def shards_per_pass(self) -> int:
-        """Shards of one pass; the last may be short."""
-        return -(-self.blocks_per_pass // self.blocks_per_shard)
+    def shards_of(self, pass_index: int) -> list[tuple[int, int]]:
+        """(pass, number inside the pass) of a pass's shards; the last may be short."""
+        count = -(-self.blocks(pass_index) // self.blocks_per_shard)
+        return [(pass_index, number) for number in range(count)]
 
     def shards(self) -> list[tuple[int, int]]:
-        """(pass, number inside the pass) of every shard, in stored order."""
-        return [
-            (pass_index, number)
-            for pass_index in range(self.passes)
-            for number in range(self.shards_per_pass)
-        ]
+        """(pass, number inside the pass) of every shard; validation comes last."""
+        passes = [*range(self.passes), VALIDATION_PASS]
+        return [shard for index in passes for shard in self.shards_of(index)]
 
     def shard_name(self, pass_index: int, number: int) -> str:
         """File name of a shard."""
-        return (
-            f"pass-{pass_index:05d}.tfrecord-{number:05d}-of-{self.shards_per_pass:05d}"
-        )
+        validation = pass_index == VALIDATION_PASS
+        name = "validation" if validation else f"pass-{pass_index:05d}"
+        count = len(self.shards_of(pass_index))
+        return f"{name}.tfrecord-{number:05d}-of-{count:05d}"
 
     def shard_names(self) -> list[str]:
         """File names of all shards, in stored order."""
         return [self.shard_name(*shard) for shard in self.shards()]
 
-    def shard_blocks(self, number: int) -> range:
-        """Indices, inside the pass, of the blocks in shard `number`."""
+    def shard_blocks(self, pass_index: int, number: int) -> range:
+        """Indices, inside the pass, of the blocks in a shard."""
         first = number * self.blocks_per_shard
-        return range(first, min(first + self.blocks_per_shard, self.blocks_per_pass))
+        last = min(first + self.blocks_per_shard, self.blocks(pass_index))
+        return range(first, last)
 
-    def shard_views(self, number: int) -> int:
-        """Views in shard `number` of any pass."""
-        blocks = self.shard_blocks(number)
-        last = min(blocks.stop * self.block_views, self.num_samples)
+    def shard_views(self, pass_index: int, number: int) -> int:
+        """Views in a shard."""
+        blocks = self.shard_blocks(pass_index, number)
+        last = min(blocks.stop * self.block_views, self.samples(pass_index))
         return last - blocks.start * self.block_views
 
     def rows(self, pass_index: int) -> np.ndarray:
-        """Row of the transfer set for every place of a pass: int64 [num_samples]."""
+        """Row of its images for every place of a pass: int64 [samples]."""
+        if pass_index == VALIDATION_PASS:
+            return np.arange(self.num_validation)
         return permutation(self.num_samples, self.seed, "order", pass_index)
 
     def block_rows(self, rows: np.ndarray, block_index: int) -> np.ndarray:

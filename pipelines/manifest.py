@@ -49,6 +49,7 @@ class Manifest:
     passes: int
     block_views: int
     views_per_shard: int
+    num_validation: int
     views: int
     shards: tuple[Shard, ...]
     content_digest: str
@@ -63,6 +64,7 @@ class Manifest:
         """Where the views lie."""
         return Layout(
             num_samples=self.dataset["num_samples"],
+            num_validation=self.num_validation,
             passes=self.passes,
             seed=self.seed,
             block_views=self.block_views,
@@ -80,7 +82,7 @@ class Manifest:
         if fields["schema_version"] != SCHEMA_VERSION:
             raise StaleArtifactError(
                 f"{where}: field schema_version is {fields['schema_version']}, "
-                f"expected {SCHEMA_VERSION}; use the version of kerasdistill that wrote it, or "
+                f"expected {SCHEMA_VERSION}; use the kerasdistill that wrote it, or "
                 "precompute again"
             )
         fields["shards"] = tuple(
@@ -100,6 +102,7 @@ class Manifest:
             "logits_dtype": (self.logits_dtype == LOGITS_DTYPE, LOGITS_DTYPE),
             "passes": (self.passes >= 1, "at least 1"),
             "block_views": (self.block_views >= 1, "at least 1"),
+            "num_validation": (self.num_validation >= 0, "at least 0"),
             "dataset.num_samples": (
                 isinstance(samples, int) and samples >= 1,
                 "at least 1",

@@ -62,6 +62,7 @@ def request_fields(
         "passes": layout.passes,
         "block_views": layout.block_views,
         "views_per_shard": layout.views_per_shard,
+        "num_validation": layout.num_validation,
         **scoring.signal_fields(teachers, teacher_paths),
     }
 
@@ -99,7 +100,8 @@ def check_disk(output: str, *, views: int, store: str, data: ImageData) -> None:
     if needed > free:
         raise UserError(
             f"the set needs {needed / 1e9:.2f} GB, {folder} has {free / 1e9:.2f} GB "
-            "free; free some, or choose another --workdir, fewer --passes, --store replay"
+            "free; free some, or choose another --workdir, fewer --passes or --store "
+            "replay"
         )
 
 
@@ -111,7 +113,7 @@ def finished_manifest(
     shard_fields = Shard.__dataclass_fields__
     value = {
         **request,
-        "views": sum(sidecar["views"] for sidecar in sidecars),
+        "views": request["passes"] * request["dataset"]["num_samples"],
         "shards": [
             {name: sidecar[name] for name in shard_fields} for sidecar in sidecars
         ],

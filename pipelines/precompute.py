@@ -51,11 +51,12 @@ from kerasdistill.models import loading
 from kerasdistill.recipes.base import Augmentation
 from kerasdistill.seeds import view_seeds
 from pipelines import augment, records, scoring
-from pipelines.datasets import ImageData
+from pipelines.datasets import Examples, ImageData
 from pipelines.layout import (
     BLOCK_VIEWS,
     MANIFEST_NAME,
     PLAN_NAME,
+    VALIDATION_PASS,
     VIEWS_PER_SHARD,
     Layout,
     sidecar_name,
@@ -73,6 +74,7 @@ Progress = Callable[[int, int, float | None], None]
 
 _RUNNERS_IN_PROCESS = ("fnapirunner", "directrunner", "direct")
 _PIECE_BYTES = 1 << 20
+_FIELDS = ("images", "labels", "sample_ids")  # of Examples, in its order
 _SCRATCH = ".work"
 _WORKER_LOG = f"{_SCRATCH}/workers.log"
 _WORKER_DIED = (
@@ -175,7 +177,14 @@ def run(
     options = _pipeline_options(beam_options)
     output = _absolute(output)
     runner = _runner(options, beam_options, workers, log=_join(output, _WORKER_LOG))
-    layout = Layout(len(data.train), passes, seed, block_views, views_per_shard)
+    layout = Layout(
+        num_samples=len(data.train),
+        num_validation=len(data.validation),
+        passes=passes,
+        seed=seed,
+        block_views=block_views,
+        views_per_shard=views_per_shard,
+    )
     request = request_fields(
         teacher_paths=teacher_paths,
         data=data,
@@ -187,7 +196,7 @@ def run(
     _claim(output, request)
     done = _finished_shards(output, layout)
     todo = [shard for shard in layout.shards() if layout.shard_name(*shard) not in done]
-    views = sum(layout.shard_views(number) for _, number in todo)
+    views = sum(layout.shard_views(*shard) for shard in todo)
     if FileSystems.get_scheme(output) is None:
         check_disk(output, views=views, store=store, data=data)
     seconds = 0.0
@@ -275,8 +284,10 @@ class ScoreShards(beam.DoFn):
         with tempfile.TemporaryDirectory() as folder:
             path = _local_copy(job.transfer_set, folder)
             with np.load(path) as arrays:
-                self._images, self._labels = arrays["images"], arrays["labels"]
-                self._sample_ids = arrays["sample_ids"]
+                self._train, self._validation = (
+                    Examples(*(arrays[f"{split}_{field}"] for field in _FIELDS))
+                    for split in ("train", "validation")
+                )
             teachers = [
                 loading.load(_local_copy(path, folder)) for path in job.teachers
             ]
@@ -301,13 +312,15 @@ class ScoreShards(beam.DoFn):
 
     def _write_shard(self, name: str, pass_index: int, number: int) -> None:
         job, rows = self._job, self._job.layout.rows(pass_index)
+        # Nobody reads the validation images from here: their logits are enough.
+        store = "replay" if pass_index == VALIDATION_PASS else job.store
         digests, agreeing, views = [], 0, 0
         with tempfile.TemporaryDirectory() as folder:
             local = os.path.join(folder, name)
             with tf.io.TFRecordWriter(local) as writer:
-                for block_index in job.layout.shard_blocks(number):
+                for block_index in job.layout.shard_blocks(pass_index, number):
                     block = self._block(pass_index, block_index, rows)
-                    writer.write(records.encode(block, store=job.store))
+                    writer.write(records.encode(block, store=store))
                     digests.append([pass_index, block_index, block.digest()])
                     agreeing += int((block.logits.argmax(1) == block.labels).sum())
                     views += len(block.labels)
@@ -326,11 +339,18 @@ class ScoreShards(beam.DoFn):
     def _block(self, pass_index: int, index: int, rows: np.ndarray) -> records.Block:
         layout = self._job.layout
         chosen = layout.block_rows(rows, index)
-        ids = self._sample_ids[chosen]
-        seeds = view_seeds(ids, pass_index=pass_index, seed=layout.seed)
-        pixels, logits = self._score(self._images[chosen], seeds)
+        if pass_index == VALIDATION_PASS:
+            block = self._validation.take(chosen)
+            seeds, pixels = np.zeros_like(block.sample_ids), block.images
+        else:
+            block = self._train.take(chosen)
+            seeds = view_seeds(
+                block.sample_ids, pass_index=pass_index, seed=layout.seed
+            )
+            pixels = self._score.views(block.images, seeds)
+        logits = self._score.logits(pixels)
         return records.Block(
-            pass_index, index, ids, self._labels[chosen], seeds, pixels, logits
+            pass_index, index, block.sample_ids, block.labels, seeds, pixels, logits
         )
 
 
@@ -411,12 +431,15 @@ def _stage(
     )
     for source, target in zip(teacher_paths, teachers, strict=True):
         _put_file(target, source, scratch)
-    train = data.train
+    splits = {"train": data.train, "validation": data.validation}
+    arrays = {
+        f"{split}_{field}": getattr(examples, field)
+        for split, examples in splits.items()
+        for field in _FIELDS
+    }
     with tempfile.TemporaryDirectory() as folder:
         local = os.path.join(folder, "transfer_set.npz")
-        np.savez(
-            local, images=train.images, labels=train.labels, sample_ids=train.sample_ids
-        )
+        np.savez(local, **arrays)
         _put_file(job.transfer_set, local, scratch)
     if FileSystems.exists(job.failure):
         FileSystems.delete([job.failure])
@@ -553,7 +576,8 @@ def _watching_workers(job: Job) -> Iterator[None]:
 
         def close(self) -> None:
             self.stopping = True
-            super().close()
+            if self.worker_thread.is_alive():  # else its connections are broken
+                super().close()
 
         def watch(self) -> None:
             self.worker_thread.join()

@@ -43,26 +43,26 @@ class Scorer:
         self._block_views = block_views
         self._logits = tf.function(lambda pixels: mean_logits(teachers, pixels))
 
-    def __call__(
-        self, images: np.ndarray, seeds: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """uint8 [N, H, W, C], int64 [N] -> views uint8 [N, H, W, C], logits float32
-        [N, K]; UserError if a logit is not finite."""
-        pixels = make_views(
+    def views(self, images: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+        """uint8 [N, H, W, C], int64 [N] -> views uint8 [N, H, W, C]."""
+        return make_views(
             tf.constant(images),
             tf.constant(seeds),
             augmentation=self._augmentation,
             block_views=self._block_views,
-        )
-        filler = tf.repeat(pixels[:1], self._block_views - len(images), axis=0)
-        logits = self._logits(tf.concat([pixels, filler], axis=0)).numpy()
-        logits = logits[: len(images)]
+        ).numpy()
+
+    def logits(self, pixels: np.ndarray) -> np.ndarray:
+        """uint8 [N, H, W, C] -> mean logits float32 [N, K]; UserError if one is not
+        finite."""
+        filler = np.repeat(pixels[:1], self._block_views - len(pixels), axis=0)
+        logits = self._logits(np.concatenate([pixels, filler])).numpy()[: len(pixels)]
         if not np.isfinite(logits).all():
             raise UserError(
                 "the teacher gave NaN or infinite logits: it has diverged or met "
                 "pixels it cannot take; train it again"
             )
-        return pixels.numpy(), logits
+        return logits
 
 
 def mean_logits(teachers: Sequence[keras.Model], pixels: tf.Tensor) -> tf.Tensor:
@@ -122,8 +122,8 @@ def check_teacher(
     if card is None and agreement < least and not force:
         raise UserError(
             f"teacher {path} has no card.json and its top-1 agrees with "
-            f"{agreement:.1%} of the labels, expected at least {least:.1%}: its classes may be in "
-            "another order; --force accepts it"
+            f"{agreement:.1%} of the labels, expected at least {least:.1%}: its "
+            "classes may be in another order; --force accepts it"
         )
 
 

@@ -21,8 +21,7 @@ from kerasdistill.recipes import base, urban2017
 from kerasdistill.runs import read_json
 from pipelines import datasets
 
-QUICK_PASSES, QUICK_EPOCHS = 12, 12
-PAPER_PASSES = 160
+QUICK_PASSES, PAPER_PASSES = 24, 160
 
 
 def run_teacher(asked: argparse.Namespace) -> dict[str, Any]:
@@ -290,14 +289,11 @@ def _trained_as_asked(
     recipe: base.Recipe, asked: argparse.Namespace, *, seed: int | None = None
 ) -> Any:
     """The recipe with the command line's training options in it."""
-    epochs, schedule = asked.epochs, asked.schedule
     if asked.quick:
-        epochs, schedule = epochs or QUICK_EPOCHS, schedule or "cosine"
-    if schedule == "cosine" and epochs is None:
-        raise UserError("--schedule cosine needs --epochs N")
+        recipe = urban2017.quick(recipe)
     given = {
-        "epochs": epochs,
-        "schedule": schedule,
+        "epochs": asked.epochs,
+        "schedule": asked.schedule,
         "learning_rate": asked.learning_rate,
         "momentum": asked.momentum,
         "batch_size": asked.batch_size,
@@ -309,4 +305,6 @@ def _trained_as_asked(
         seed=asked.seed if seed is None else seed,
         **changes,
     )
+    if training.schedule == "cosine" and training.epochs is None:
+        raise UserError("--schedule cosine needs --epochs N")
     return replace(recipe, training=training)

@@ -1,7 +1,10 @@
 """A student on a distillation set (fact sheet A5)."""
 
+import sys
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from kerasdistill.experiments import training
 from kerasdistill.models import student
@@ -33,7 +36,15 @@ def run(
     Returns:
         The content of `results.json`.
     """
-    stored = distillation_set.open(distillation_set_path, data=data)
+    with tqdm(
+        desc="checking shards", unit="B", unit_scale=True, leave=False, file=sys.stderr
+    ) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        stored = distillation_set.open(distillation_set_path, data=data, progress=show)
     request = {
         "recipe": base.to_json(recipe),
         "dataset": data.identity(),

@@ -39,7 +39,8 @@ def load(path: str | Path, variables: list) -> dict[str, Any]:
         StaleArtifactError: damaged file, or variables of another model.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # Opened here, because np.load leaves a file open that it can't make out.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             values = {key: arrays[key] for key in arrays.files}
         state = json.loads(values.pop(_STATE).tobytes())
     except _DAMAGE as error:

@@ -122,7 +122,11 @@ class _Progress(keras.callbacks.Callback):
     """Everything that happens at an epoch's end, in one fixed order."""
 
     def __init__(
-        self, model: keras.Model, training: Training, directory: Path, train: EpochStream
+        self,
+        model: keras.Model,
+        training: Training,
+        directory: Path,
+        train: EpochStream,
     ):
         super().__init__()
         self._shell = model

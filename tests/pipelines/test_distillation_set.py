@@ -10,20 +10,34 @@ import pytest
 
 from kerasdistill.errors import StaleArtifactError, UserError
 from pipelines import augment, distillation_set
-from pipelines.layout import Layout
+from pipelines.layout import VALIDATION_PASS, Layout
 from pipelines.manifest import Manifest, first_difference
 
 SAMPLES = 41
 
 
-@pytest.fixture
-def images(make_set):
-    return Path(make_set("images").distillation_set)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Sets made once for all tests of this module, by store."""
+    return {}, tmp_path_factory.mktemp("made")
 
 
 @pytest.fixture
-def replay(make_set):
-    return Path(make_set("replay", store="replay").distillation_set)
+def images(made, make_set, tmp_path):
+    return copied("images", made, make_set, tmp_path)
+
+
+@pytest.fixture
+def replay(made, make_set, tmp_path):
+    return copied("replay", made, make_set, tmp_path)
+
+
+def copied(store, made, make_set, tmp_path):
+    """A copy that a test may damage."""
+    sets, folder = made
+    if store not in sets:
+        sets[store] = make_set(store=store, output=str(folder / store))
+    return Path(shutil.copytree(sets[store].distillation_set, tmp_path / store))
 
 
 def read(path, batch_size=10, *, data=None, **arguments):
@@ -110,22 +124,27 @@ def test_an_empty_batch_is_refused(images):
 
 
 def test_the_order_does_not_depend_on_shards():
-    few = Layout(100, passes=2, seed=1, block_views=8, views_per_shard=64)
+    few = Layout(100, 20, passes=2, seed=1, block_views=8, views_per_shard=64)
     many = dataclasses.replace(few, views_per_shard=8)
-    assert few.shards_per_pass == 2 and many.shards_per_pass == 13
+    assert len(few.shards_of(1)) == 2 and len(many.shards_of(1)) == 13
     np.testing.assert_array_equal(few.rows(1), many.rows(1))
     for layout in (few, many):
-        numbers = range(layout.shards_per_pass)
-        blocks = [block for number in numbers for block in layout.shard_blocks(number)]
-        assert blocks == list(range(13))
-        assert sum(layout.shard_views(number) for number in numbers) == 100
+        for index, samples, count in ((1, 100, 13), (VALIDATION_PASS, 20, 3)):
+            shards = layout.shards_of(index)
+            blocks = [block for s in shards for block in layout.shard_blocks(*s)]
+            assert blocks == list(range(count))
+            assert sum(layout.shard_views(*shard) for shard in shards) == samples
 
 
 def test_more_passes_add_shards_and_rename_none():
-    short = Layout(100, passes=2, seed=1, block_views=8, views_per_shard=16)
+    short = Layout(100, 20, passes=2, seed=1, block_views=8, views_per_shard=16)
     long = dataclasses.replace(short, passes=20)
     names = short.shard_names()
-    assert long.shard_names()[: len(names)] == names
+    assert set(names) < set(long.shard_names())
+    assert names[-2:] == [
+        "validation.tfrecord-00000-of-00002",
+        "validation.tfrecord-00001-of-00002",
+    ]
     assert names[0] == "pass-00000.tfrecord-00000-of-00007"
 
 
@@ -177,7 +196,7 @@ def test_hashing_reports_its_progress(images):
     seen = []
     distillation_set.open(images, progress=lambda *state: seen.append(state))
     total = sum(path.stat().st_size for path in images.glob("*.tfrecord-*"))
-    assert len(seen) == 6
+    assert len(seen) == 7
     assert seen[-1] == (total, total)
 
 
@@ -233,10 +252,11 @@ def test_an_unreadable_manifest_is_refused(images):
 
 
 def test_an_unfinished_set_says_how_far_it_is_and_what_finishes_it(make_set):
-    path = Path(make_set(command="make it whole").distillation_set)
+    made = make_set(command="make it whole", store="replay")
+    path = Path(made.distillation_set)
     (path / "manifest.json").unlink()
     next((path / "sidecars").iterdir()).unlink()
-    message = "has 5 of 6 shards; finish it with: make it whole"
+    message = "has 6 of 7 shards; finish it with: make it whole"
     with pytest.raises(UserError, match=message):
         distillation_set.open(path)
 
@@ -286,6 +306,7 @@ def test_first_difference_names_the_deepest_field():
     assert first_difference({"y": 1}, found) == ("y", 1, None)
 
 
+@pytest.mark.slow
 def test_reading_does_not_import_beam():
     code = "import sys, pipelines.distillation_set; print('apache_beam' in sys.modules)"
     done = subprocess.run(

@@ -68,7 +68,9 @@ def fitted(make_shell, data, *, strategy=None, steps=20, **options):
 
 
 def assert_same_weights(one, other, tolerance=1e-5):
-    for a, b in zip(one.student.get_weights(), other.student.get_weights(), strict=True):
+    for a, b in zip(
+        one.student.get_weights(), other.student.get_weights(), strict=True
+    ):
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
 
 
@@ -108,8 +110,7 @@ def test_equals_a_plain_loop(name):
 # 16, 17 and 19 examples: 0, 1 and an odd number modulo the batch of 8.
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("regression", 16), ("regression", 17), ("regression", 19), ("hard", 19)]
-    + [("kd", 17)],
+    [("regression", 16), ("kd", 17), ("hard", 19)],
 )
 def test_one_and_two_replicas_give_the_same_weights(name, count, two_replicas):
     data = columns(count)

@@ -1,0 +1,125 @@
+"""Recipes need no Keras; models, losses and shells need no TensorFlow."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+
+# Keras' own NumPy backend borrows from JAX, so both need it.
+needs_jax = pytest.mark.skipif(
+    importlib.util.find_spec("jax") is None,
+    reason="jax is not installed; install it to test Keras' other backends",
+)
+
+BLOCKER = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked}:
+            raise ModuleNotFoundError(f"{{name}} is blocked", name=name)
+
+sys.meta_path.insert(0, Blocker())
+"""
+
+RECIPES = """
+from kerasdistill import budget, errors, files, runs, seeds
+from kerasdistill.recipes import base, urban2017
+recipe = urban2017.student(budget=budget.Budget(250_000), convs=3)
+assert base.from_json(base.to_json(recipe)) == recipe
+print("worked")
+"""
+
+MODELS = """
+import keras
+import numpy as np
+from kerasdistill.budget import Budget
+from kerasdistill.models import cnn_teacher, digest, ensemble, preprocessing
+from kerasdistill.models import student, summary
+from kerasdistill.recipes import urban2017
+from kerasdistill.training import distillation_models, losses
+
+images = np.arange(2 * 32 * 32 * 3, dtype="uint8").reshape(2, 32, 32, 3)
+shape = {"image_shape": (32, 32, 3), "num_classes": 4, "seed": 0}
+small = student.build(
+    urban2017.student(budget=Budget(100_000), convs=2, num_classes=4).architecture,
+    **shape,
+)
+teacher = cnn_teacher.build(
+    urban2017.teacher_of(filters=(2, 2, 2), dense=3).architecture, **shape
+)
+both = ensemble.build([small, teacher])
+outputs = [model.predict(images, verbose=0) for model in (small, teacher, both)]
+np.testing.assert_allclose((outputs[0] + outputs[1]) / 2, outputs[2], atol=1e-4)
+assert summary.num_trainable(small) > 90_000 and len(digest.weights_digest(small)) == 64
+
+found = losses.logit_regression([[1.0, 0.0, 6.0]], [[1.0, 2.0, 3.0]])
+assert np.asarray(found).tolist() == [13.0], found
+found = losses.knowledge_distillation([1], [[0.0, 0.0]], [[0.0, 0.0]], alpha=0.5)
+np.testing.assert_allclose(np.asarray(found), [np.log(2)], rtol=1e-6)
+"""
+
+SHELL = """
+rng = np.random.default_rng(0)
+x = rng.integers(0, 9, (6, 2, 2, 1)).astype("uint8")
+targets = rng.normal(size=(6, 3)).astype("float32")
+linear = keras.Sequential([
+    keras.Input((2, 2, 1)), keras.layers.Flatten(),
+    keras.layers.Dense(3, kernel_regularizer=keras.regularizers.L2(0.01)),
+])
+shell = distillation_models.LogitRegressionModel(linear)
+shell.compile(optimizer=keras.optimizers.SGD(0.01))
+w, b = linear.get_weights()
+expected_losses = []
+for _ in range(3):
+    flat = x.reshape(6, 4).astype("float32")
+    error = flat @ w + b - targets
+    expected_losses.append(np.mean(np.sum(error**2, axis=1)))
+    w = w - 0.01 * (flat.T @ error * 2 / 6 + 2 * 0.01 * w)
+    b = b - 0.01 * error.sum(axis=0) * 2 / 6
+history = shell.fit(
+    {"image": x, "teacher_logits": targets}, batch_size=6, epochs=3, verbose=0
+).history
+np.testing.assert_allclose(history["loss"], expected_losses, rtol=1e-5)
+for found, expected in zip(linear.get_weights(), (w, b), strict=True):
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+labels = np.argmax(x.reshape(6, 4) @ w + b, axis=1)
+scores = shell.evaluate(
+    {"image": x, "label": labels}, batch_size=4, verbose=0, return_dict=True
+)
+assert scores["accuracy"] == 1.0, scores
+"""
+
+
+def run(script, *, blocked, backend="tensorflow"):
+    process = subprocess.run(
+        [sys.executable, "-c", BLOCKER.format(blocked=blocked) + script],
+        env={
+            **os.environ,
+            "KERAS_BACKEND": backend,
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr
+    return process.stdout.splitlines()[-1:]
+
+
+def test_recipes_work_without_keras():
+    assert run(RECIPES, blocked={"keras", "tensorflow"}) == ["worked"]
+
+
+@needs_jax
+@pytest.mark.parametrize(
+    ("backend", "script"), [("numpy", MODELS), ("jax", MODELS + SHELL)]
+)
+@pytest.mark.slow
+def test_models_losses_and_shells_work_without_tensorflow(backend, script):
+    assert run(
+        script + "print(keras.backend.backend(), 'tensorflow' in sys.modules)",
+        blocked={"tensorflow"},
+        backend=backend,
+    ) == [f"{backend} False"]
