@@ -93,6 +93,10 @@ def read_json(path: str | Path) -> Any:
     """Reads a JSON file; a damaged one is a StaleArtifactError naming it."""
     try:
         return json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}); pass the path of a JSON file"
+        ) from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise StaleArtifactError(
             f"{path} is damaged ({error}); remove it and run again"

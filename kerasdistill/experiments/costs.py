@@ -51,16 +51,15 @@ def measure(
     }
     batches = tf.data.Dataset.from_tensor_slices(columns).batch(size)
 
-    def rate(run: Callable[[tf.data.Dataset], object]) -> float:
-        run(batches.take(1))  # compiles
+    def rate(run: Callable[..., object], data: tf.data.Dataset) -> float:
+        run(data.take(1), verbose=0)  # compiles
         began = time.monotonic()
-        run(batches)
+        run(data, verbose=0)
         return count / (time.monotonic() - began)
 
     images = batches.map(lambda batch: batch["image"])
     return Speed(
-        training=rate(lambda data: wrapped.fit(data, verbose=0, shuffle=False)),
-        scoring=rate(lambda data: model.predict(data, verbose=0)),
+        training=rate(wrapped.fit, batches), scoring=rate(model.predict, images)
     )
 
 

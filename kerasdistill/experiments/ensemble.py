@@ -8,7 +8,7 @@ from typing import Any
 from kerasdistill import cards, evaluation
 from kerasdistill.errors import UserError
 from kerasdistill.files import sha256_file
-from kerasdistill.models import ensemble
+from kerasdistill.models import ensemble, loading
 from kerasdistill.runs import RunDirectory
 from pipelines import scoring
 from pipelines.datasets import ImageData
@@ -35,7 +35,7 @@ def run(
     paths = [Path(path) for path in member_paths]
     if len({path.resolve() for path in paths}) != len(paths):
         raise UserError("a teacher is named twice; name every member once")
-    members = [scoring.load_teacher(path) for path in paths]
+    members = [loading.load(path) for path in paths]
     for member, path in zip(members, paths, strict=True):
         scoring.check_teacher(member, path, data=data, force=force)
     request = {
