@@ -1,10 +1,8 @@
 """Reads a distillation set: checks its manifest and shards, then yields batches."""
 
 import functools
-import json
 import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from kerasdistill.errors import StaleArtifactError, UserError
-from kerasdistill.files import sha256_file
+from kerasdistill.files import digest_of
 from kerasdistill.recipes.base import Augmentation
 from pipelines import augment, datasets, records
 from pipelines.datasets import ImageData
-from pipelines.layout import (
-    MANIFEST_NAME,
-    PLAN_NAME,
-    VALIDATION_PASS,
-    Layout,
-    sidecar_name,
-)
-from pipelines.manifest import Manifest, Shard, first_difference
+from pipelines.integrity import check_shards, data_fields, read_manifest, require
+from pipelines.layout import VALIDATION_PASS
+from pipelines.manifest import Manifest
 
 _READ_AHEAD_BYTES = 8 << 20
 
@@ -52,7 +45,7 @@ def open(  # noqa: A001 (the set is opened as distillation_set.open(path))
         UserError: there is no finished set.
     """
     path = Path(path)
-    manifest = _read_manifest(path)
+    manifest = read_manifest(path)
     require(path, manifest, dict(expect or {}))
     if data is None and manifest.store == "replay":
         data = datasets.load(
@@ -60,32 +53,11 @@ def open(  # noqa: A001 (the set is opened as distillation_set.open(path))
         )
     if data is not None:
         require(path, manifest, data_fields(data))
-    _check_shards(path, manifest.shards, progress)
+    check_shards(path, manifest.shards, progress)
     opened = DistillationSet(path, manifest, data)
     if manifest.store == "replay":
         opened.check_replay()
     return opened
-
-
-def data_fields(data: ImageData) -> dict[str, Any]:
-    """The manifest fields that the transfer set fixes."""
-    return {
-        "dataset": data.identity(),
-        "class_names": list(data.class_names),
-        "image_shape": list(data.image_shape),
-    }
-
-
-def require(path: Path, manifest: Manifest, expect: Mapping[str, Any]) -> None:
-    """StaleArtifactError with the first field of the manifest that is not as
-    expected."""
-    difference = first_difference(expect, manifest.to_json())
-    if difference:
-        field, expected, found = difference
-        raise StaleArtifactError(
-            f"distillation set {path}: field {field} is {found!r}, expected "
-            f"{expected!r}; use a set made from this data, or precompute a new one"
-        )
 
 
 class DistillationSet:
@@ -95,6 +67,18 @@ class DistillationSet:
         self.path = path
         self.manifest = manifest
         self._data = data
+
+    def shards_digest(self, passes: int) -> str:
+        """Hex sha256 over the checksums of the first passes' shards.
+
+        Unlike the manifest's content digest it does not change when passes are
+        added. UserError if the set has fewer.
+        """
+        chosen = self._passes(0, passes, cycle=False)
+        layout = self.manifest.layout
+        names = {layout.shard_name(*s) for p in chosen for s in layout.shards_of(p)}
+        found = [s.sha256 for s in self.manifest.shards if s.name in names]
+        return digest_of(found)
 
     def steps_per_pass(self, batch_size: int) -> int:
         """Batches in one pass; the last may be short."""
@@ -279,69 +263,3 @@ def make_views(
 def _stored(fields: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     names = ("image", "teacher_logits", "label", "sample_id")
     return {name: fields[name] for name in names}
-
-
-def _read_manifest(path: Path) -> Manifest:
-    file = path / MANIFEST_NAME
-    try:
-        return Manifest.from_json(json.loads(file.read_text()), where=str(file))
-    except FileNotFoundError:
-        raise _unfinished(path) from None
-    except ValueError as error:
-        raise StaleArtifactError(
-            f"{file} is not readable ({error}); precompute the set again"
-        ) from error
-
-
-def _unfinished(path: Path) -> UserError:
-    try:
-        plan = json.loads((path / PLAN_NAME).read_text())
-        layout = Layout(**plan["layout"])
-        command = plan["command"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return UserError(
-            f"{path} is not a distillation set (no {MANIFEST_NAME}); make one with: "
-            "python -m kerasdistill.cli precompute --teacher PATH"
-        )
-    names = layout.shard_names()
-    done = sum((path / sidecar_name(name)).exists() for name in names)
-    return UserError(
-        f"distillation set {path} is unfinished: it has {done} of {len(names)} "
-        f"shards; finish it with: {command}"
-    )
-
-
-def _check_shards(
-    path: Path,
-    shards: tuple[Shard, ...],
-    progress: Callable[[int, int], None] | None,
-) -> None:
-    for shard in shards:  # sizes first: they cost nothing
-        file = path / shard.name
-        if not file.is_file():
-            raise _bad_shard(path, shard, "missing")
-        size = file.stat().st_size
-        if size != shard.bytes:
-            verb = "truncated" if size < shard.bytes else "too long"
-            raise _bad_shard(path, shard, f"{verb}: {size} of {shard.bytes} bytes")
-    done, total = 0, sum(shard.bytes for shard in shards)
-    owners = {shard.sha256: shard.name for shard in shards}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        digests = pool.map(sha256_file, [path / shard.name for shard in shards])
-        for shard, digest in zip(shards, digests, strict=True):
-            if digest != shard.sha256:
-                owner = owners.get(digest)
-                reason = f"swapped: it holds {owner}" if owner else "damaged: its "
-                raise _bad_shard(
-                    path, shard, reason if owner else f"{reason}sha256 differs"
-                )
-            done += shard.bytes
-            if progress:
-                progress(done, total)
-
-
-def _bad_shard(path: Path, shard: Shard, reason: str) -> StaleArtifactError:
-    return StaleArtifactError(
-        f"distillation set {path}: shard {shard.name} is {reason}; restore it, or run "
-        "the same precompute command again to make it anew"
-    )

@@ -12,7 +12,7 @@ from kerasdistill.models import loading
 from kerasdistill.recipes.base import Augmentation
 from pipelines import augment, records, scoring
 from pipelines.datasets import ImageData
-from pipelines.distillation_set import data_fields
+from pipelines.integrity import data_fields
 from pipelines.layout import LOGITS_DTYPE, STORES, Layout
 from pipelines.manifest import SCHEMA_VERSION, Manifest, Shard, first_difference
 
@@ -71,12 +71,8 @@ def refuse_other_request(
     request: Mapping[str, Any], earlier: Mapping[str, Any], *, output: str
 ) -> None:
     """StaleArtifactError with the first field where `earlier`, found in `output`,
-    differs; more passes than earlier are welcome, fewer are not."""
-    asked, found = _identity(request), _identity(earlier)
-    asked["passes"] = max(asked["passes"], found.get("passes", 0))
-    difference = first_difference({**asked, "passes": found.get("passes")}, found)
-    if asked["passes"] != request["passes"]:
-        difference = difference or ("passes", request["passes"], found["passes"])
+    differs; the number of passes may."""
+    difference = first_difference(_identity(request), _identity(earlier))
     if difference:
         field, expected, old = difference
         raise StaleArtifactError(
@@ -138,9 +134,10 @@ def _bytes_of(views: int, data: ImageData, store: str) -> int:
 
 
 def _identity(request: Mapping[str, Any]) -> dict[str, Any]:
-    """A request without what does not change the signal: the teachers' file names."""
+    """A request without what changes no view or logit: passes, names of files."""
     teachers = [
         {key: value for key, value in teacher.items() if key != "file"}
         for teacher in request["teachers"]
     ]
-    return {**request, "teachers": teachers}
+    rest = {key: value for key, value in request.items() if key != "passes"}
+    return {**rest, "teachers": teachers}

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("kerasdistill", "pipelines", "tuners")
 MODULES = sorted(file for name in PACKAGES for file in (ROOT / name).rglob("*.py"))
 MOST_MODULE_LINES = 300
-MOST_FUNCTION_LINES = 80
+MOST_FUNCTION_LINES = 60  # without the docstring: explaining more is no fault
 HEAVY = ("tensorflow", "keras", "numpy", "apache_beam", "tensorflow_datasets")
 
 SHOW_HELP = f"""
@@ -48,6 +48,14 @@ def run(*arguments: str) -> tuple[subprocess.CompletedProcess, float]:
 def functions(file: Path) -> list[ast.FunctionDef]:
     tree = ast.parse(file.read_text(encoding="utf-8"))
     return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+
+
+def length(function: ast.FunctionDef) -> int:
+    lines = function.end_lineno - function.lineno + 1
+    if ast.get_docstring(function) is None:
+        return lines
+    docstring = function.body[0]
+    return lines - (docstring.end_lineno - docstring.lineno + 1)
 
 
 def test_the_modules_are_found():
@@ -89,9 +97,5 @@ def test_the_package_holds_its_version_alone():
 def test_modules_and_functions_stay_small(file):
     count = len(file.read_text(encoding="utf-8").splitlines())
     assert count <= MOST_MODULE_LINES
-    long = [
-        f"{node.name}: {node.end_lineno - node.lineno + 1}"
-        for node in functions(file)
-        if node.end_lineno - node.lineno >= MOST_FUNCTION_LINES
-    ]
-    assert not long
+    lengths = {node.name: length(node) for node in functions(file)}
+    assert not {n: lines for n, lines in lengths.items() if lines > MOST_FUNCTION_LINES}

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 
-from kerasdistill.cli import arguments
+from kerasdistill.cli import answers, arguments
 from kerasdistill.errors import DivergedError, UserError
 
 
@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Libraries print to stdout too; with --json it must hold one object alone.
         with contextlib.redirect_stdout(sys.stderr):
             answer = commands.COMMANDS[asked.verb](asked)
-        print(json.dumps(answer) if asked.json else commands.readable(answer))
+        print(json.dumps(answer) if asked.json else answers.readable(answer))
         return 0
     except (UserError, DivergedError) as error:
         line = " ".join(str(error).split())

@@ -145,7 +145,7 @@ def _student(verb: argparse.ArgumentParser) -> None:
     signal = verb.add_mutually_exclusive_group()
     signal.add_argument("--distillation-set", metavar="PATH", help="a finished set")
     signal.add_argument("--teacher", nargs="+", metavar="PATH", help="teachers to ask")
-    signal.add_argument("--teachers", type=int, metavar="N", help="trained here, 1 to 3")
+    signal.add_argument("--teachers", type=int, metavar="N", help="to train, 1 to 3")
     add("--passes", type=int, help="sweeps to label (default: 160)")
     _store(verb)
     _force(verb)

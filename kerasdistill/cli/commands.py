@@ -5,20 +5,17 @@ seconds.
 """
 
 import argparse
-import shlex
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kerasdistill import cards, devices, evaluation, export
-from kerasdistill.budget import Budget
+from kerasdistill import cards, evaluation, export
+from kerasdistill.cli import interpret
 from kerasdistill.errors import UserError
 from kerasdistill.models import cnn_teacher, loading, summary
 from kerasdistill.models import student as student_model
 from kerasdistill.recipes import base, urban2017
-from kerasdistill.runs import read_json
 from pipelines import datasets
 
 QUICK_PASSES, PAPER_PASSES = 24, 160
@@ -28,8 +25,8 @@ def run_teacher(asked: argparse.Namespace) -> dict[str, Any]:
     """teacher: train one on hard labels."""
     from kerasdistill.experiments import teacher
 
-    data = _data(asked)
-    recipe = _trained_as_asked(_teacher_recipe(asked), asked)
+    data = interpret.data(asked)
+    recipe = interpret.trained_as_asked(interpret.teacher_recipe(asked), asked)
     return teacher.run(recipe, data=data, workdir=asked.workdir)
 
 
@@ -37,7 +34,7 @@ def run_ensemble(asked: argparse.Namespace) -> dict[str, Any]:
     """ensemble: the mean of the members' logits."""
     from kerasdistill.experiments import ensemble
 
-    data = _data(asked)
+    data = interpret.data(asked)
     return ensemble.run(
         asked.teacher, data=data, workdir=asked.workdir, force=asked.force
     )
@@ -46,13 +43,13 @@ def run_ensemble(asked: argparse.Namespace) -> dict[str, Any]:
 def run_precompute(asked: argparse.Namespace) -> dict[str, Any]:
     """precompute: label augmented passes."""
     from kerasdistill.experiments import precompute
-    from pipelines.precompute import beam_options
+    from pipelines.beam.runners import beam_options
 
     options = beam_options(asked.beam_arguments, own_options=asked.own_options)
-    _check_passes(asked.passes)
+    interpret.check_passes(asked.passes)
     return precompute.run(
         asked.teacher,
-        data=_data(asked),
+        data=interpret.data(asked),
         workdir=asked.workdir,
         passes=asked.passes,
         store=asked.store,
@@ -60,7 +57,7 @@ def run_precompute(asked: argparse.Namespace) -> dict[str, Any]:
         workers=asked.workers,
         beam_options=[*options, *asked.beam_unchecked],
         force=asked.force,
-        command=_command(),
+        command=interpret.command(),
     )
 
 
@@ -71,11 +68,11 @@ def run_student(asked: argparse.Namespace) -> dict[str, Any]:
     passes = asked.passes
     if passes is None:
         passes = QUICK_PASSES if asked.quick else PAPER_PASSES
-    _check_passes(passes)
-    _check_teachers(asked.teachers)
-    make = _student_maker(asked, urban2017.student)
-    data = _data(asked)
-    recipe = _trained_as_asked(make(data), asked)
+    interpret.check_passes(passes)
+    interpret.check_teachers(asked.teachers)
+    make = interpret.student_maker(asked, urban2017.student)
+    data = interpret.data(asked)
+    recipe = interpret.trained_as_asked(make(data), asked)
     loss = {"temperature": asked.temperature, "alpha": asked.alpha}
     training = replace(recipe.training, loss=asked.loss, **loss)
     recipe = replace(recipe, training=training)
@@ -85,9 +82,10 @@ def run_student(asked: argparse.Namespace) -> dict[str, Any]:
             data=data,
             workdir=asked.workdir,
             distillation_set_path=asked.distillation_set,
+            passes=asked.passes,
         )
     planned = chain.Chain(
-        teachers=() if asked.teacher else _chain_teachers(asked),
+        teachers=() if asked.teacher else interpret.chain_teachers(asked),
         teacher_paths=tuple(asked.teacher or ()),
         student=recipe,
         passes=passes,
@@ -100,7 +98,7 @@ def run_student(asked: argparse.Namespace) -> dict[str, Any]:
         data=data,
         workdir=asked.workdir,
         force=asked.force,
-        command=_command(),
+        command=interpret.command(),
     )
 
 
@@ -108,15 +106,15 @@ def run_baseline(asked: argparse.Namespace) -> dict[str, Any]:
     """baseline: a student's architecture on hard labels."""
     from kerasdistill.experiments import baseline
 
-    make = _student_maker(asked, urban2017.baseline)
-    data = _data(asked)
-    recipe = _trained_as_asked(make(data), asked)
+    make = interpret.student_maker(asked, urban2017.baseline)
+    data = interpret.data(asked)
+    recipe = interpret.trained_as_asked(make(data), asked)
     return baseline.run(recipe, data=data, workdir=asked.workdir)
 
 
 def run_evaluate(asked: argparse.Namespace) -> dict[str, Any]:
     """evaluate: accuracy of a model file or SavedModel on a split."""
-    data = _data(asked)
+    data = interpret.data(asked)
     examples = data.split(asked.split)
     if Path(asked.path).is_dir():
         logits = export.scored(asked.path, examples.images)
@@ -142,7 +140,7 @@ def run_export(asked: argparse.Namespace) -> dict[str, Any]:
         raise UserError(f"--name {name!r} is a path; give a plain folder name")
     target = Path("saved_models") / name
     card = cards.read_card(asked.path) or {}
-    images = _data(asked).validation.images[:64]
+    images = interpret.data(asked).validation.images[:64]
     parity = export.export_saved_model(model, target, card=card, images=images)
     return {"saved_model": str(target), "parity": parity}
 
@@ -151,9 +149,9 @@ def run_summary(asked: argparse.Namespace) -> dict[str, Any]:
     """summary: layers and trainable parameters."""
     shape = (datasets.IMAGE_SIDE, datasets.IMAGE_SIDE, 3)
     if asked.what == "teacher":
-        recipe, build = _teacher_recipe(asked), cnn_teacher.build
+        recipe, build = interpret.teacher_recipe(asked), cnn_teacher.build
     else:
-        budget, build = _budget(asked), student_model.build
+        budget, build = interpret.budget_of(asked), student_model.build
         recipe = urban2017.student(
             budget=budget,
             convs=asked.convs,
@@ -182,129 +180,3 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "export": run_export,
     "summary": run_summary,
 }
-
-
-def readable(answer: dict[str, Any]) -> str:
-    """The answer for people: plain fields, one a line, and what to do next."""
-    lines = []
-    for row in answer.get("layers", ()):
-        shape = "x".join(map(str, row["output_shape"] or ["-"]))
-        lines.append(
-            f"{row['name']:<16}{row['kind']:<20}{shape:<12}{row['num_params']:>12,}"
-        )
-    for key, value in answer.items():
-        if isinstance(value, float):
-            value = f"{value:.4f}"
-        if not isinstance(value, dict | list) and value is not None:
-            lines.append(f"{key + ':':<20}{value}")
-    if "saved_model" in answer and "model" in answer:
-        saved = shlex.quote(answer["saved_model"])
-        dataset = shlex.quote(answer["dataset"]["name"])
-        lines += [
-            "next:",
-            f"  python -m kerasdistill.cli evaluate {saved} --dataset {dataset}",
-            f"  tensorboard --logdir {shlex.quote(str(Path(answer['model']).parent))}",
-        ]
-    return "\n".join(lines)
-
-
-def _data(asked: argparse.Namespace) -> datasets.ImageData:
-    return datasets.load(
-        asked.dataset,
-        data_dir=asked.data_dir,
-        split_seed=asked.split_seed,
-        quick=asked.quick,
-    )
-
-
-def _command() -> str:
-    return shlex.join(["python", "-m", "kerasdistill.cli", *sys.argv[1:]])
-
-
-def _check_passes(passes: int) -> None:
-    if passes < 1:
-        raise UserError(f"--passes is {passes}, expected at least 1")
-
-
-def _check_teachers(count: int | None) -> None:
-    most = len(urban2017.PUBLISHED_TEACHERS)
-    if count is not None and not 1 <= count <= most:
-        raise UserError(f"--teachers is {count}, expected 1 to {most}")
-
-
-def _budget(asked: argparse.Namespace) -> Budget:
-    if asked.budget is None:
-        raise UserError("--budget is missing; give one such as --budget 10M")
-    return Budget.parse(asked.budget)
-
-
-def _teacher_recipe(asked: argparse.Namespace) -> base.TeacherRecipe:
-    if asked.filters is None and asked.dense is None:
-        return urban2017.teacher(asked.published or 1)
-    if asked.published is not None or asked.filters is None or asked.dense is None:
-        raise UserError("give --published, or both --filters A,B,C and --dense H")
-    return urban2017.teacher_of(filters=asked.filters, dense=asked.dense)
-
-
-def _chain_teachers(asked: argparse.Namespace) -> tuple[base.TeacherRecipe, ...]:
-    if asked.quick:
-        recipes = [urban2017.quick_teacher()] * (asked.teachers or 1)
-    else:
-        published = range(1, (asked.teachers or 3) + 1)
-        recipes = [urban2017.teacher(number) for number in published]
-    shared = argparse.Namespace(**{**vars(asked), **_NOT_FOR_TEACHERS})
-    return tuple(
-        _trained_as_asked(recipe, shared, seed=asked.seed + number)
-        for number, recipe in enumerate(recipes)
-    )
-
-
-# In a chain these options are the student's.
-_NOT_FOR_TEACHERS = {"learning_rate": None, "momentum": None, "batch_size": None}
-
-
-def _student_maker(
-    asked: argparse.Namespace, family: Callable[..., base.StudentRecipe]
-) -> Callable[[datasets.ImageData], base.StudentRecipe]:
-    """Checks the request before any data is read; the data then fix the shapes."""
-    if asked.recipe is not None:
-        if asked.budget or asked.convs or asked.hidden:
-            raise UserError("--recipe fixes the widths; leave out --budget and shape")
-        recipe = base.from_json(read_json(asked.recipe))
-        if not isinstance(recipe, base.StudentRecipe):
-            raise UserError(f"{asked.recipe} is no student's recipe")
-        return lambda data: recipe
-    widths = {"convs": asked.convs, "hidden": asked.hidden, "kernel": asked.kernel}
-    budget = _budget(asked)
-    family(budget=budget, **widths)
-
-    def make(data: datasets.ImageData) -> base.StudentRecipe:
-        shapes = {"image_shape": data.image_shape, "num_classes": data.num_classes}
-        return family(budget=budget, **widths, **shapes)
-
-    return make
-
-
-def _trained_as_asked(
-    recipe: base.Recipe, asked: argparse.Namespace, *, seed: int | None = None
-) -> Any:
-    """The recipe with the command line's training options in it."""
-    if asked.quick:
-        recipe = urban2017.quick(recipe)
-    given = {
-        "epochs": asked.epochs,
-        "schedule": asked.schedule,
-        "learning_rate": asked.learning_rate,
-        "momentum": asked.momentum,
-        "batch_size": asked.batch_size,
-    }
-    changes = {name: value for name, value in given.items() if value is not None}
-    training = replace(
-        recipe.training,
-        precision=devices.resolve_precision(asked.precision),
-        seed=asked.seed if seed is None else seed,
-        **changes,
-    )
-    if training.schedule == "cosine" and training.epochs is None:
-        raise UserError("--schedule cosine needs --epochs N")
-    return replace(recipe, training=training)

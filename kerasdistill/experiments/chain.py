@@ -65,6 +65,7 @@ def run(
         data=data,
         workdir=workdir,
         distillation_set_path=steps["distillation_set"]["distillation_set"],
+        passes=chain.passes,
     )
     return {**results, "chain": steps}
 

@@ -10,6 +10,7 @@ from kerasdistill.files import sha256_file
 from kerasdistill.recipes import base
 from kerasdistill.runs import RunDirectory
 from pipelines import precompute
+from pipelines.beam.progress import print_progress
 from pipelines.datasets import ImageData
 
 
@@ -21,7 +22,7 @@ def run(
     passes: int,
     store: str = "images",
     seed: int = 0,
-    augmentation: base.Augmentation = base.Augmentation(),
+    augmentation: base.Augmentation | None = None,
     workers: int | None = None,
     beam_options: Sequence[str] = (),
     force: bool = False,
@@ -35,6 +36,7 @@ def run(
     Returns:
         The fields of the Beam job's result, as `results.json` keeps them.
     """
+    augmentation = augmentation or base.Augmentation()
     for path in teacher_paths:
         if not Path(path).is_file():
             raise UserError(f"teacher {path} does not exist; pass a .keras file")
@@ -46,21 +48,23 @@ def run(
         "seed": seed,
     }
     with RunDirectory.open(workdir, "precompute", request) as folder:
+        path = folder.path / "distillation_set"
         made = precompute.run(
             teacher_paths=[str(path) for path in teacher_paths],
             data=data,
             augmentation=augmentation,
             passes=passes,
             store=store,
-            output=str(folder.path / "distillation_set"),
+            output=str(path),
             seed=seed,
             workers=workers,
             beam_options=beam_options,
             force=force,
             command=command,
-            progress=precompute.print_progress,
+            progress=print_progress,
         )
         results = {"kind": "precompute", **base.fields(made)}
+        results["distillation_set"] = str(path)
         if (found := folder.results()) is not None and not made.shards_done:
             # Nothing was scored this time: the rate that was measured stays.
             with contextlib.suppress(KeyError):

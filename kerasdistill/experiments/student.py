@@ -21,6 +21,7 @@ def run(
     data: ImageData,
     workdir: str | Path,
     distillation_set_path: str | Path,
+    passes: int | None = None,
 ) -> dict[str, Any]:
     """Trains the student, or finishes or finds the run that did.
 
@@ -32,6 +33,7 @@ def run(
         data: must be what the set was made from; also gives validation and test.
         workdir: where the run folder goes.
         distillation_set_path: a finished set.
+        passes: how many of its passes to use, from the first (None: all).
 
     Returns:
         The content of `results.json`.
@@ -45,18 +47,20 @@ def run(
             bar.update(done - bar.n)
 
         stored = distillation_set.open(distillation_set_path, data=data, progress=show)
+    passes = passes or stored.manifest.passes
     request = {
         "recipe": base.to_json(recipe),
         "dataset": data.identity(),
         "distillation_set": {
-            "content_digest": stored.manifest.content_digest,
-            "passes": stored.manifest.passes,
+            "passes": passes,
+            "shards_digest": stored.shards_digest(passes),
         },
     }
     with RunDirectory.open(workdir, "student", request) as folder:
         if (found := folder.results()) is not None:
             return found
-        stream = stored_stream(stored, batch_size=recipe.training.batch_size)
+        batch_size = recipe.training.batch_size
+        stream = stored_stream(stored, batch_size=batch_size, passes=passes)
         model, fitted = training.train(
             student.build, recipe, stream=stream, data=data, run=folder
         )
@@ -70,6 +74,7 @@ def run(
             teacher_logits=stored.validation_logits(),
             distillation_set={
                 "path": str(distillation_set_path),
+                "content_digest": stored.manifest.content_digest,
                 **request["distillation_set"],
             },
         )
@@ -77,13 +82,14 @@ def run(
 
 
 def stored_stream(
-    stored: distillation_set.DistillationSet, *, batch_size: int
+    stored: distillation_set.DistillationSet, *, batch_size: int, passes: int
 ) -> EpochStream:
-    """The set as training data: epoch e is pass e modulo the number of passes."""
+    """The set's first passes as training data: epoch e is pass e modulo `passes`."""
 
     def batches(first_epoch: int):
-        first = first_epoch % stored.manifest.passes
-        return stored.dataset(batch_size, first_pass=first, cycle=True)
+        first = first_epoch % passes
+        begun = stored.dataset(batch_size, first_pass=first, passes=passes - first)
+        return begun.concatenate(stored.dataset(batch_size, passes=passes).repeat())
 
     return EpochStream(
         steps_per_epoch=stored.steps_per_pass(batch_size),

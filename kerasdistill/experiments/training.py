@@ -25,12 +25,16 @@ from pipelines.datasets import ImageData
 
 def shell(model: keras.Model, training: base.Training) -> StudentModel:
     """The model that trains `model` with the recipe's loss."""
+    clip = training.clip_norm
     if training.loss == "kd":
         return KnowledgeDistillationModel(
-            model, temperature=training.temperature, alpha=training.alpha
+            model,
+            temperature=training.temperature,
+            alpha=training.alpha,
+            clip_norm=clip,
         )
     shells = {"hard-label": HardLabelModel, "logit-regression": LogitRegressionModel}
-    return shells[training.loss](model)
+    return shells[training.loss](model, clip_norm=clip)
 
 
 def on_hard_labels(
@@ -80,7 +84,8 @@ def train(
             precision=training.precision,
         )
         wrapped = shell(model, training)
-    print(f"{run.path}: {model.name}, {model.count_params():,} weights", file=sys.stderr)
+    weights = f"{model.count_params():,} weights"
+    print(f"{run.path}: {model.name}, {weights}", file=sys.stderr)
     fitted = fit(
         wrapped,
         train=stream,

@@ -68,7 +68,8 @@ class Training:
     """How the weights are found: Nesterov SGD under a schedule.
 
     `epochs` is None when the paper's own stopping rule (A6) ends the training.
-    `alpha` weighs the soft-target term of the kd loss.
+    `alpha` weighs the soft-target term of the kd loss. Gradients whose norm over all
+    weights exceeds `clip_norm` are shortened to it (None: never).
     """
 
     learning_rate: float
@@ -81,6 +82,7 @@ class Training:
     alpha: float = 1.0
     precision: str = "float32"
     seed: int = 0
+    clip_norm: float | None = None
 
 
 @dataclass(frozen=True)

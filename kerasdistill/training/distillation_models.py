@@ -21,17 +21,22 @@ class StudentModel(keras.Model):
     Args:
         student: Keras model from images to logits [batch, classes]. It is trained
             in place and is all that needs to be kept afterwards.
+        clip_norm: longest gradient, over all weights and replicas (None: any). An
+            optimizer's own global_clipnorm clips each replica's share instead.
     """
 
     #: Keys a training batch must have.
     needs: tuple[str, ...] = ("image", "label")
 
-    def __init__(self, student: keras.Model, **kwargs):
+    def __init__(
+        self, student: keras.Model, *, clip_norm: float | None = None, **kwargs
+    ):
         if _has_float16(student):
             # By the shell's own policy Keras decides whether to scale the loss.
             kwargs.setdefault("dtype", "mixed_float16")
         super().__init__(autocast=False, **kwargs)
         self.student = student
+        self.clip_norm = clip_norm
         self.loss_metric = keras.metrics.Mean(name="loss")
         self.accuracy_metric = keras.metrics.Mean(name="accuracy")
         self.agreement_metric = keras.metrics.Mean(name="teacher_agreement")
@@ -111,6 +116,9 @@ class StudentModel(keras.Model):
                 penalty = sum(self.losses) / context.num_replicas_in_sync
                 loss = self.optimizer.scale_loss(loss + penalty)
             gradients = tape.gradient(loss, self.trainable_variables)
+            if self.clip_norm is not None:
+                longest = self.optimizer.scale_loss(self.clip_norm)
+                gradients = _clipped(gradients, context, longest)
             if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
                 gradients = _finite_everywhere_or_nowhere(gradients, context)
             self.optimizer.apply(gradients, self.trainable_variables)
@@ -202,6 +210,16 @@ def _has_float16(model):
         else layer.compute_dtype == "float16"
         for layer in model.layers
     )
+
+
+def _clipped(gradients, context, longest):
+    """Shortens every replica's gradients by what their sum is too long."""
+    given = [gradient for gradient in gradients if gradient is not None]
+    squares = [ops.sum(ops.square(g)) for g in context.all_reduce("SUM", given)]
+    length = ops.sqrt(sum(squares))
+    # A length that is not finite is left for the guards to see.
+    factor = ops.where(length > longest, longest / length, 1.0)
+    return [g if g is None else g * factor for g in gradients]
 
 
 def _finite_everywhere_or_nowhere(gradients, context):

@@ -120,14 +120,14 @@ def test_second_process_on_a_run_directory(tmp_path, capsys):
     line = f"baseline --budget 100k --convs 2 --epochs 1 --schedule cosine {DIGITS}"
     arguments = ask(line, tmp=tmp_path)
     from kerasdistill.cli import arguments as grammar
-    from kerasdistill.cli import commands
+    from kerasdistill.cli import interpret
     from kerasdistill.recipes import base, urban2017
     from kerasdistill.runs import RunDirectory
 
     asked = grammar.parse(arguments)
     data = datasets.load("digits")
-    make = commands._student_maker(asked, urban2017.baseline)
-    recipe = commands._trained_as_asked(make(data), asked)
+    make = interpret.student_maker(asked, urban2017.baseline)
+    recipe = interpret.trained_as_asked(make(data), asked)
     request = {"recipe": base.to_json(recipe), "dataset": data.identity()}
     folder = RunDirectory.open(asked.workdir, "baseline", request).path
     folder.mkdir(parents=True)
@@ -176,10 +176,10 @@ def other_class_order(path):
         ("*.tfrecord-00000-*", flip, "", ["pass-00000.tfrecord-00000-of-00001"]),
         ("*.tfrecord-00000-*", truncate, "", ["pass-00000.tfrecord-00000-of-00001"]),
         ("*.tfrecord-00000-*", "unlink", "", ["pass-00000.tfrecord-00000-of-00001"]),
-        ("manifest.json", "unlink", "", ["1 of"]),
+        ("manifest.json", "unlink", "", ["2 of 2 shards"]),
         ("manifest.json", flip, "", ["manifest.json"]),
         ("manifest.json", other_class_order, "", ["class_names"]),
-        ("manifest.json", None, "--split-seed 3", ["split_seed"]),
+        ("manifest.json", None, "--split-seed 3", ["field dataset."]),
         ("manifest.json", None, "--quick --split-seed 4", ["dataset"]),
     ],
 )

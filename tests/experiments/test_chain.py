@@ -59,9 +59,8 @@ def test_chain(small_chain, image_data, tmp_path, in_this_process, monkeypatch):
     for name in ("val_accuracy", "test_accuracy", "teacher_agreement"):
         assert 0 <= results[name] <= 1
     assert results["num_examples"] == {"train": 41, "validation": 15, "test": 12}
-    assert runs.read_json(results["results"])["test_accuracy"] == (
-        results["test_accuracy"]
-    )
+    kept = runs.read_json(results["results"])
+    assert kept["test_accuracy"] == results["test_accuracy"]
 
     # Both published forms of the student answer alike, on uint8 pixels.
     images = image_data.test.images

@@ -122,6 +122,34 @@ def test_one_and_two_replicas_give_the_same_weights(name, count, two_replicas):
         np.testing.assert_allclose(alone[key], together[key], rtol=1e-5, err_msg=key)
 
 
+def clipped(student, **options):
+    return LogitRegressionModel(student, clip_norm=0.5, **options)
+
+
+def test_one_step_moves_no_further_than_the_clip_norm_allows():
+    data = columns(8)
+    free, _ = fitted(LogitRegressionModel, data, steps=1)
+    shell, _ = fitted(clipped, data, steps=1)
+    start = student().get_weights()
+
+    def step(after):
+        moves = zip(after.student.get_weights(), start, strict=True)
+        return np.concatenate([(a - b).ravel() for a, b in moves])
+
+    # Nesterov's first step: (1 + momentum) * learning rate * gradient.
+    assert np.linalg.norm(step(free)) > 1.9 * 0.05 * 0.5
+    assert np.linalg.norm(step(shell)) == pytest.approx(1.9 * 0.05 * 0.5, rel=1e-4)
+    cosine = step(free) @ step(shell) / np.linalg.norm(step(free))
+    assert cosine / np.linalg.norm(step(shell)) == pytest.approx(1, rel=1e-5)
+
+
+def test_clipping_is_the_same_on_two_replicas(two_replicas):
+    data = columns(19)
+    single, _ = fitted(clipped, data)
+    double, _ = fitted(clipped, data, strategy=two_replicas)
+    assert_same_weights(single, double)
+
+
 def test_every_replica_has_an_example_in_every_batch(two_replicas):
     class Looking(LogitRegressionModel):
         def per_example_loss(self, batch, logits):

@@ -1,0 +1,117 @@
+"""From parsed arguments to data, recipes and checks; widths before any data is read."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from kerasdistill import devices
+from kerasdistill.budget import Budget
+from kerasdistill.errors import UserError
+from kerasdistill.recipes import base, urban2017
+from kerasdistill.runs import read_json
+from pipelines import datasets
+
+
+def data(asked: argparse.Namespace) -> datasets.ImageData:
+    return datasets.load(
+        asked.dataset,
+        data_dir=asked.data_dir,
+        split_seed=asked.split_seed,
+        quick=asked.quick,
+    )
+
+
+def command() -> str:
+    return shlex.join(["python", "-m", "kerasdistill.cli", *sys.argv[1:]])
+
+
+def check_passes(passes: int) -> None:
+    if passes < 1:
+        raise UserError(f"--passes is {passes}, expected at least 1")
+
+
+def check_teachers(count: int | None) -> None:
+    most = len(urban2017.PUBLISHED_TEACHERS)
+    if count is not None and not 1 <= count <= most:
+        raise UserError(f"--teachers is {count}, expected 1 to {most}")
+
+
+def budget_of(asked: argparse.Namespace) -> Budget:
+    if asked.budget is None:
+        raise UserError("--budget is missing; give one such as --budget 10M")
+    return Budget.parse(asked.budget)
+
+
+def teacher_recipe(asked: argparse.Namespace) -> base.TeacherRecipe:
+    if asked.filters is None and asked.dense is None:
+        return urban2017.teacher(asked.published or 1)
+    if asked.published is not None or asked.filters is None or asked.dense is None:
+        raise UserError("give --published, or both --filters A,B,C and --dense H")
+    return urban2017.teacher_of(filters=asked.filters, dense=asked.dense)
+
+
+def chain_teachers(asked: argparse.Namespace) -> tuple[base.TeacherRecipe, ...]:
+    if asked.quick:
+        recipes = [urban2017.quick_teacher()] * (asked.teachers or 1)
+    else:
+        published = range(1, (asked.teachers or 3) + 1)
+        recipes = [urban2017.teacher(number) for number in published]
+    shared = argparse.Namespace(**{**vars(asked), **_NOT_FOR_TEACHERS})
+    return tuple(
+        trained_as_asked(recipe, shared, seed=asked.seed + number)
+        for number, recipe in enumerate(recipes)
+    )
+
+
+# In a chain these options are the student's.
+_NOT_FOR_TEACHERS = {"learning_rate": None, "momentum": None, "batch_size": None}
+
+
+def student_maker(
+    asked: argparse.Namespace, family: Callable[..., base.StudentRecipe]
+) -> Callable[[datasets.ImageData], base.StudentRecipe]:
+    """Checks the request before any data is read; the data then fix the shapes."""
+    if asked.recipe is not None:
+        if asked.budget or asked.convs or asked.hidden:
+            raise UserError("--recipe fixes the widths; leave out --budget and shape")
+        recipe = base.from_json(read_json(asked.recipe))
+        if not isinstance(recipe, base.StudentRecipe):
+            raise UserError(f"{asked.recipe} is no student's recipe")
+        return lambda data: recipe
+    widths = {"convs": asked.convs, "hidden": asked.hidden, "kernel": asked.kernel}
+    budget = budget_of(asked)
+    family(budget=budget, **widths)
+
+    def make(data: datasets.ImageData) -> base.StudentRecipe:
+        shapes = {"image_shape": data.image_shape, "num_classes": data.num_classes}
+        return family(budget=budget, **widths, **shapes)
+
+    return make
+
+
+def trained_as_asked(
+    recipe: base.Recipe, asked: argparse.Namespace, *, seed: int | None = None
+) -> Any:
+    """The recipe with the command line's training options in it."""
+    if asked.quick:
+        recipe = urban2017.quick(recipe)
+    given = {
+        "epochs": asked.epochs,
+        "schedule": asked.schedule,
+        "learning_rate": asked.learning_rate,
+        "momentum": asked.momentum,
+        "batch_size": asked.batch_size,
+    }
+    changes = {name: value for name, value in given.items() if value is not None}
+    training = replace(
+        recipe.training,
+        precision=devices.resolve_precision(asked.precision),
+        seed=asked.seed if seed is None else seed,
+        **changes,
+    )
+    if training.schedule == "cosine" and training.epochs is None:
+        raise UserError("--schedule cosine needs --epochs N")
+    return replace(recipe, training=training)

@@ -1,0 +1,86 @@
+"""Files through Beam's FileSystems: whole or absent, on disk as in a bucket."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from pathlib import Path
+from typing import Any
+
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+_PIECE_BYTES = 1 << 20
+
+
+def join(*parts: str) -> str:
+    return FileSystems.join(*parts)
+
+
+def absolute(path: str) -> str:
+    path = os.fspath(path)
+    return path if FileSystems.get_scheme(path) else os.path.abspath(path)
+
+
+def open_to_read(path: str) -> Any:
+    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
+def get(path: str) -> bytes:
+    with open_to_read(path) as file:
+        return file.read()
+
+
+def measure(path: str) -> tuple[int, str]:
+    """Size in bytes and hex sha256."""
+    size, digest = 0, hashlib.sha256()
+    with open_to_read(path) as file:
+        while piece := file.read(_PIECE_BYTES):
+            digest.update(piece)
+            size += len(piece)
+    return size, digest.hexdigest()
+
+
+def put(path: str, content: bytes, scratch: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        local = os.path.join(folder, "content")
+        Path(local).write_bytes(content)
+        put_file(path, local, scratch)
+
+
+def put_json(path: str, value: Any, scratch: str) -> None:
+    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    put(path, text.encode(), scratch)
+
+
+def put_file(path: str, local: str, scratch: str) -> tuple[int, str]:
+    """Copies a local file to `path`, written beside first; size and hex sha256."""
+    size, digest = 0, hashlib.sha256()
+    beside = join(scratch, f"{uuid.uuid4().hex}.partial")
+    folder, _ = FileSystems.split(path)
+    if not FileSystems.exists(folder):
+        try:
+            FileSystems.mkdirs(folder)
+        except BeamIOError:
+            if not FileSystems.exists(folder):  # else another worker was faster
+                raise
+    writing = FileSystems.create(beside, compression_type=CompressionTypes.UNCOMPRESSED)
+    with open(local, "rb") as source, writing as target:
+        while piece := source.read(_PIECE_BYTES):
+            target.write(piece)
+            digest.update(piece)
+            size += len(piece)
+    FileSystems.rename([beside], [path])
+    return size, digest.hexdigest()
+
+
+def local_copy(path: str, folder: str) -> str:
+    """A path that libraries without Beam can open."""
+    if FileSystems.get_scheme(path) is None:
+        return path
+    local = os.path.join(folder, FileSystems.split(path)[1])
+    with open_to_read(path) as source, open(local, "wb") as target:
+        shutil.copyfileobj(source, target, _PIECE_BYTES)
+    return local

@@ -1,0 +1,101 @@
+"""Is a distillation set on disk finished, whole, and the one that was asked for?"""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from kerasdistill.errors import StaleArtifactError, UserError
+from kerasdistill.files import sha256_file
+from pipelines.datasets import ImageData
+from pipelines.layout import MANIFEST_NAME, PLAN_NAME, Layout, sidecar_name
+from pipelines.manifest import Manifest, Shard, first_difference
+
+
+def read_manifest(path: Path) -> Manifest:
+    file = path / MANIFEST_NAME
+    try:
+        return Manifest.from_json(json.loads(file.read_text()), where=str(file))
+    except FileNotFoundError:
+        raise _unfinished(path) from None
+    except ValueError as error:
+        raise StaleArtifactError(
+            f"{file} is not readable ({error}); precompute the set again"
+        ) from error
+
+
+def data_fields(data: ImageData) -> dict[str, Any]:
+    """The manifest fields that the transfer set fixes."""
+    return {
+        "dataset": data.identity(),
+        "class_names": list(data.class_names),
+        "image_shape": list(data.image_shape),
+    }
+
+
+def require(path: Path, manifest: Manifest, expect: Mapping[str, Any]) -> None:
+    """StaleArtifactError with the first field of the manifest that is not as
+    expected."""
+    difference = first_difference(expect, manifest.to_json())
+    if difference:
+        field, expected, found = difference
+        raise StaleArtifactError(
+            f"distillation set {path}: field {field} is {found!r}, expected "
+            f"{expected!r}; use a set made from this data, or precompute a new one"
+        )
+
+
+def check_shards(
+    path: Path,
+    shards: tuple[Shard, ...],
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    for shard in shards:  # sizes first: they cost nothing
+        file = path / shard.name
+        if not file.is_file():
+            raise _bad_shard(path, shard, "missing")
+        size = file.stat().st_size
+        if size != shard.bytes:
+            verb = "truncated" if size < shard.bytes else "too long"
+            raise _bad_shard(path, shard, f"{verb}: {size} of {shard.bytes} bytes")
+    done, total = 0, sum(shard.bytes for shard in shards)
+    owners = {shard.sha256: shard.name for shard in shards}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        digests = pool.map(sha256_file, [path / shard.name for shard in shards])
+        for shard, digest in zip(shards, digests, strict=True):
+            if digest != shard.sha256:
+                owner = owners.get(digest)
+                reason = f"swapped: it holds {owner}" if owner else "damaged: its "
+                raise _bad_shard(
+                    path, shard, reason if owner else f"{reason}sha256 differs"
+                )
+            done += shard.bytes
+            if progress:
+                progress(done, total)
+
+
+def _unfinished(path: Path) -> UserError:
+    try:
+        plan = json.loads((path / PLAN_NAME).read_text())
+        layout = Layout(**plan["layout"])
+        command = plan["command"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return UserError(
+            f"{path} is not a distillation set (no {MANIFEST_NAME}); make one with: "
+            "python -m kerasdistill.cli precompute --teacher PATH"
+        )
+    names = layout.shard_names()
+    done = sum((path / sidecar_name(name)).exists() for name in names)
+    return UserError(
+        f"distillation set {path} is unfinished: it has {done} of {len(names)} "
+        f"shards; finish it with: {command}"
+    )
+
+
+def _bad_shard(path: Path, shard: Shard, reason: str) -> StaleArtifactError:
+    return StaleArtifactError(
+        f"distillation set {path}: shard {shard.name} is {reason}; restore it, or run "
+        "the same precompute command again to make it anew"
+    )
