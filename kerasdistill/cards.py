@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from kerasdistill.errors import UserError
 from kerasdistill.files import replacing, write_json_atomic
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.models.summary import num_trainable
@@ -58,4 +59,9 @@ def read_card(model_path: str | Path) -> dict[str, Any] | None:
     """The card beside a model file (or inside a SavedModel), None without one."""
     path = Path(model_path)
     path = path / CARD_NAME if path.is_dir() else path.with_name(CARD_NAME)
-    return read_json(path) if path.exists() else None
+    if not path.exists():
+        return None
+    card = read_json(path)
+    if not isinstance(card, dict):
+        raise UserError(f"{path} is not a JSON object; repair or remove it")
+    return card

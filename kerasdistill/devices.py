@@ -6,8 +6,6 @@ from pathlib import Path
 
 import tensorflow as tf
 
-PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
-
 
 @functools.cache
 def strategy() -> tf.distribute.Strategy:

@@ -38,12 +38,13 @@ def replacing_directory(path: str | Path) -> Iterator[Path]:
         yield beside
         for child in beside.rglob("*"):
             _sync(child)
+        # A directory cannot be renamed over one that is not empty.
+        old = beside.with_name(beside.name + ".old")
         if path.exists():
-            old = beside.with_name(beside.name + ".old")
             os.replace(path, old)
-            shutil.rmtree(old)
         os.replace(beside, path)
         _sync(path.parent)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 

@@ -13,6 +13,7 @@ from kerasdistill.errors import StaleArtifactError, UserError
 from kerasdistill.files import digest_of, write_json_atomic
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "apache-beam", "tensorflow-datasets")
+_INSIDE = ("model", "saved_model", "results")  # paths of results, in the run's folder
 
 
 class RunDirectory:
@@ -81,7 +82,16 @@ class RunDirectory:
     def results(self) -> dict[str, Any] | None:
         """What a finished run found, None while it is not finished."""
         path = self.path / "results.json"
-        return read_json(path) if path.exists() else None
+        if not path.exists():
+            return None
+        found = read_json(path)
+        # The workdir may have moved, or be named from another directory now.
+        here = {
+            key: str(self.path / Path(found[key]).name)
+            for key in _INSIDE
+            if key in found
+        }
+        return {**found, **here}
 
     def finish(self, results: dict[str, Any]) -> dict[str, Any]:
         """Publishes the results; the run is finished from then on."""

@@ -18,7 +18,7 @@ def read_manifest(path: Path) -> Manifest:
     file = path / MANIFEST_NAME
     try:
         return Manifest.from_json(json.loads(file.read_text()), where=str(file))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise _unfinished(path) from None
     except ValueError as error:
         raise StaleArtifactError(

@@ -117,14 +117,8 @@ def run(
     runner = make_runner(
         options, beam_options, workers, log=files.join(output, WORKER_LOG)
     )
-    layout = Layout(
-        num_samples=len(data.train),
-        num_validation=len(data.validation),
-        passes=passes,
-        seed=seed,
-        block_views=block_views,
-        views_per_shard=views_per_shard,
-    )
+    counts = (len(data.train), len(data.validation), passes)
+    layout = Layout(*counts, seed, block_views, views_per_shard)
     request = request_fields(
         teacher_paths=teacher_paths,
         data=data,

@@ -36,6 +36,14 @@ def test_describes_itself_and_finishes_last(tmp_path):
         assert again.results() == {"accuracy": 0.5}
 
 
+def test_paths_follow_a_workdir_that_moved(tmp_path):
+    with RunDirectory.open(tmp_path / "old", "teacher", REQUEST) as run:
+        run.finish({"model": str(run.path / "model.keras")})
+    (tmp_path / "old").rename(tmp_path / "new")
+    moved = RunDirectory.open(tmp_path / "new", "teacher", REQUEST)
+    assert moved.results() == {"model": str(moved.path / "model.keras")}
+
+
 def test_second_process_is_refused_with_one_line(tmp_path):
     script = (
         "import sys\n"

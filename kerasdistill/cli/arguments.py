@@ -140,7 +140,7 @@ def _precompute(verb: argparse.ArgumentParser) -> None:
 def _student(verb: argparse.ArgumentParser) -> None:
     add = verb.add_argument
     _student_widths(verb)
-    add("--recipe", metavar="FILE", help="a student's recipe.json instead of widths")
+    add("--recipe", metavar="FILE", help="a run's recipe.json instead of widths")
     _training(verb)
     signal = verb.add_mutually_exclusive_group()
     signal.add_argument("--distillation-set", metavar="PATH", help="a finished set")
@@ -149,9 +149,9 @@ def _student(verb: argparse.ArgumentParser) -> None:
     add("--passes", type=int, help="sweeps to label (default: 160)")
     _store(verb)
     _force(verb)
-    add("--loss", choices=SOFT_LOSSES, default="logit-regression")
-    add("--temperature", type=_positive_real, default=1.0, help="of kd (default: 1)")
-    add("--alpha", type=_fraction, default=1.0, help="weight of kd's soft term")
+    add("--loss", choices=SOFT_LOSSES, help="default: logit-regression")
+    add("--temperature", type=_positive_real, help="of kd (default: 1)")
+    add("--alpha", type=_fraction, help="weight of kd's soft term (default: 1)")
 
 
 def _baseline(verb: argparse.ArgumentParser) -> None:

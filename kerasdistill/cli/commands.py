@@ -6,12 +6,12 @@ seconds.
 
 import argparse
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from kerasdistill import cards, evaluation, export
 from kerasdistill.cli import interpret
+from kerasdistill.cli.arguments import SOFT_LOSSES
 from kerasdistill.errors import UserError
 from kerasdistill.models import cnn_teacher, loading, summary
 from kerasdistill.models import student as student_model
@@ -70,12 +70,9 @@ def run_student(asked: argparse.Namespace) -> dict[str, Any]:
         passes = QUICK_PASSES if asked.quick else PAPER_PASSES
     interpret.check_passes(passes)
     interpret.check_teachers(asked.teachers)
-    make = interpret.student_maker(asked, urban2017.student)
+    make = interpret.student_maker(asked, urban2017.student, losses=SOFT_LOSSES)
     data = interpret.data(asked)
     recipe = interpret.trained_as_asked(make(data), asked)
-    loss = {"temperature": asked.temperature, "alpha": asked.alpha}
-    training = replace(recipe.training, loss=asked.loss, **loss)
-    recipe = replace(recipe, training=training)
     if asked.distillation_set:
         return student.run(
             recipe,
@@ -119,7 +116,15 @@ def run_evaluate(asked: argparse.Namespace) -> dict[str, Any]:
     if Path(asked.path).is_dir():
         logits = export.scored(asked.path, examples.images)
     else:
-        logits = evaluation.predict(loading.load(asked.path), examples.images)
+        model = loading.load(asked.path)
+        takes = tuple(model.input_shape)[1:]
+        sides = zip(takes, data.image_shape, strict=False)
+        if len(takes) != 3 or not all(side in (None, given) for side, given in sides):
+            raise UserError(
+                f"{asked.path} takes {takes}, {data.name} has images of "
+                f"{data.image_shape}; evaluate a model that takes these"
+            )
+        logits = evaluation.predict(model, examples.images)
     if logits.shape[1] != data.num_classes:
         raise UserError(
             f"{asked.path} gives {logits.shape[1]} logits, {data.name} has "
@@ -136,9 +141,9 @@ def run_export(asked: argparse.Namespace) -> dict[str, Any]:
     """export: saved_models/NAME."""
     model = loading.load(asked.path)
     name = asked.name or Path(asked.path).resolve().parent.name
-    if Path(name).name != name:
-        raise UserError(f"--name {name!r} is a path; give a plain folder name")
     target = Path("saved_models") / name
+    if Path(name).name != name or name == ".." or target.is_file():
+        raise UserError(f"--name {name!r} is a path or a file; give a folder's name")
     card = cards.read_card(asked.path) or {}
     images = interpret.data(asked).validation.images[:64]
     parity = export.export_saved_model(model, target, card=card, images=images)

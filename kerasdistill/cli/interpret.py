@@ -3,7 +3,7 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -66,20 +66,24 @@ def chain_teachers(asked: argparse.Namespace) -> tuple[base.TeacherRecipe, ...]:
     )
 
 
+_SOFT_LOSS_OPTIONS = ("loss", "temperature", "alpha")
 # In a chain these options are the student's.
-_NOT_FOR_TEACHERS = {"learning_rate": None, "momentum": None, "batch_size": None}
+_NOT_FOR_TEACHERS = dict.fromkeys(
+    ("learning_rate", "momentum", "batch_size", *_SOFT_LOSS_OPTIONS)
+)
 
 
 def student_maker(
-    asked: argparse.Namespace, family: Callable[..., base.StudentRecipe]
+    asked: argparse.Namespace,
+    family: Callable[..., base.StudentRecipe],
+    *,
+    losses: Sequence[str] = ("hard-label",),
 ) -> Callable[[datasets.ImageData], base.StudentRecipe]:
     """Checks the request before any data is read; the data then fix the shapes."""
     if asked.recipe is not None:
-        if asked.budget or asked.convs or asked.hidden:
+        if (asked.budget, asked.convs, asked.hidden) != (None, None, None):
             raise UserError("--recipe fixes the widths; leave out --budget and shape")
-        recipe = base.from_json(read_json(asked.recipe))
-        if not isinstance(recipe, base.StudentRecipe):
-            raise UserError(f"{asked.recipe} is no student's recipe")
+        recipe = _read_recipe(asked.recipe, losses)
         return lambda data: recipe
     widths = {"convs": asked.convs, "hidden": asked.hidden, "kernel": asked.kernel}
     budget = budget_of(asked)
@@ -90,6 +94,24 @@ def student_maker(
         return family(budget=budget, **widths, **shapes)
 
     return make
+
+
+def _read_recipe(path: str, losses: Sequence[str]) -> base.StudentRecipe:
+    value = read_json(path)
+    # A run's recipe.json holds the whole request.
+    if isinstance(value, dict) and "kind" not in value and "recipe" in value:
+        value = value["recipe"]
+    recipe = base.from_json(value)
+    if not isinstance(recipe, base.StudentRecipe):
+        raise UserError(
+            f"{path} is no student's recipe; pass a student's or baseline's"
+        )
+    if recipe.training.loss not in losses:
+        raise UserError(
+            f"{path} is a recipe with loss {recipe.training.loss!r}, expected "
+            f"{' or '.join(losses)}; student and baseline have recipes of their own"
+        )
+    return recipe
 
 
 def trained_as_asked(
@@ -104,6 +126,7 @@ def trained_as_asked(
         "learning_rate": asked.learning_rate,
         "momentum": asked.momentum,
         "batch_size": asked.batch_size,
+        **{name: getattr(asked, name, None) for name in _SOFT_LOSS_OPTIONS},
     }
     changes = {name: value for name, value in given.items() if value is not None}
     training = replace(

@@ -7,12 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from kerasdistill.errors import UserError
-from kerasdistill.experiments import costs, ensemble, precompute, student, teacher
+from kerasdistill.experiments import (
+    costs,
+    ensemble,
+    precompute,
+    student,
+    teacher,
+    training,
+)
 from kerasdistill.models import cnn_teacher
 from kerasdistill.models import student as student_model
 from kerasdistill.recipes import base
 from pipelines.datasets import ImageData
-from pipelines.records import bytes_per_view
+from pipelines.planning import planned_bytes
 
 
 @dataclass(frozen=True)
@@ -74,12 +81,10 @@ def announce(chain: Chain, *, data: ImageData, workdir: str | Path) -> None:
     """Says on stderr what the chain does and costs; refuses a disk too small.
 
     Raises:
-        UserError: less free space than the set and the models need.
+        UserError: less free space than what is still missing of the set needs.
     """
     views = chain.passes * len(data.train)
-    stored = views * bytes_per_view(
-        store=chain.store, image_shape=data.image_shape, num_classes=data.num_classes
-    )
+    stored = planned_bytes(data, passes=chain.passes, store=chain.store)
     lines, total, scoring = [], 0.0, 0.0
     for recipe in chain.teachers:
         speed = costs.measure(cnn_teacher.build, recipe, data)
@@ -109,7 +114,7 @@ def announce(chain: Chain, *, data: ImageData, workdir: str | Path) -> None:
         f"{workdir}, less what is already done; interrupt and repeat at will",
         file=sys.stderr,
     )
-    _check_disk(workdir, stored)
+    _check_disk(workdir, stored - _already_stored(chain, data, workdir))
 
 
 def _line(
@@ -124,6 +129,29 @@ def _line(
     )
 
 
+def _already_stored(chain: Chain, data: ImageData, workdir: str | Path) -> int:
+    """Bytes that an earlier call left of this chain's distillation set."""
+    paths = list(chain.teacher_paths)
+    for recipe in chain.teachers:
+        folder = training.run_directory(
+            recipe, kind="teacher", data=data, workdir=workdir
+        )
+        found = folder.results()
+        if found is None:
+            return 0
+        paths.append(found["model"])
+    folder = precompute.run_directory(
+        paths,
+        data=data,
+        workdir=workdir,
+        store=chain.store,
+        seed=chain.seed,
+        augmentation=chain.student.augmentation,
+    )
+    shards = (folder.path / precompute.FOLDER).glob("*.tfrecord-*")
+    return sum(shard.stat().st_size for shard in shards)
+
+
 def _check_disk(workdir: str | Path, needed: float) -> None:
     folder = Path(workdir).absolute()
     while not folder.exists():
@@ -132,6 +160,6 @@ def _check_disk(workdir: str | Path, needed: float) -> None:
     if free < needed:
         raise UserError(
             f"{folder} has {costs.size(free)} free, the distillation set needs "
-            f"{costs.size(needed)}; use --store replay, fewer --passes or another "
+            f"{costs.size(needed)} more; use --store replay, fewer --passes or another "
             "--workdir"
         )

@@ -13,6 +13,35 @@ from pipelines import precompute
 from pipelines.beam.progress import print_progress
 from pipelines.datasets import ImageData
 
+FOLDER = "distillation_set"  # inside the run's
+
+
+def run_directory(
+    teacher_paths: Sequence[str | Path],
+    *,
+    data: ImageData,
+    workdir: str | Path,
+    store: str,
+    seed: int,
+    augmentation: base.Augmentation,
+) -> RunDirectory:
+    """Where the set of these teachers goes, or went.
+
+    The number of passes is no part of the request's identity: asking for more of
+    them extends the same set.
+    """
+    for path in teacher_paths:
+        if not Path(path).is_file():
+            raise UserError(f"teacher {path} does not exist; pass a .keras file")
+    request = {
+        "teachers": [sha256_file(path) for path in teacher_paths],
+        "dataset": data.identity(),
+        "augmentation": base.fields(augmentation),
+        "store": store,
+        "seed": seed,
+    }
+    return RunDirectory.open(workdir, "precompute", request)
+
 
 def run(
     teacher_paths: Sequence[str | Path],
@@ -30,25 +59,19 @@ def run(
 ) -> dict[str, Any]:
     """Makes, finishes or extends the distillation set of these teachers.
 
-    The number of passes is no part of the request's identity: asking for more of
-    them extends the same set.
-
     Returns:
         The fields of the Beam job's result, as `results.json` keeps them.
     """
     augmentation = augmentation or base.Augmentation()
-    for path in teacher_paths:
-        if not Path(path).is_file():
-            raise UserError(f"teacher {path} does not exist; pass a .keras file")
-    request = {
-        "teachers": [sha256_file(path) for path in teacher_paths],
-        "dataset": data.identity(),
-        "augmentation": base.fields(augmentation),
-        "store": store,
-        "seed": seed,
-    }
-    with RunDirectory.open(workdir, "precompute", request) as folder:
-        path = folder.path / "distillation_set"
+    with run_directory(
+        teacher_paths,
+        data=data,
+        workdir=workdir,
+        store=store,
+        seed=seed,
+        augmentation=augmentation,
+    ) as folder:
+        path = folder.path / FOLDER
         made = precompute.run(
             teacher_paths=[str(path) for path in teacher_paths],
             data=data,

@@ -39,15 +39,25 @@ def run(
         The content of `results.json`.
     """
     with tqdm(
-        desc="checking shards", unit="B", unit_scale=True, leave=False, file=sys.stderr
+        desc="checking shards",
+        unit="B",
+        unit_scale=True,
+        leave=False,
+        delay=1,  # a refusal that comes at once has its line to itself
+        file=sys.stderr,
     ) as bar:
 
         def show(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        stored = distillation_set.open(distillation_set_path, data=data, progress=show)
-    passes = passes or stored.manifest.passes
+        stored = distillation_set.open(
+            distillation_set_path,
+            data=data,
+            expect={"augmentation": base.fields(recipe.augmentation)},
+            progress=show,
+        )
+    passes = stored.manifest.passes if passes is None else passes
     request = {
         "recipe": base.to_json(recipe),
         "dataset": data.identity(),
@@ -59,8 +69,9 @@ def run(
     with RunDirectory.open(workdir, "student", request) as folder:
         if (found := folder.results()) is not None:
             return found
-        batch_size = recipe.training.batch_size
-        stream = stored_stream(stored, batch_size=batch_size, passes=passes)
+        stream = stored_stream(
+            stored, batch_size=recipe.training.batch_size, passes=passes
+        )
         model, fitted = training.train(
             student.build, recipe, stream=stream, data=data, run=folder
         )

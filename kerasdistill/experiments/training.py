@@ -37,6 +37,14 @@ def shell(model: keras.Model, training: base.Training) -> StudentModel:
     return shells[training.loss](model, clip_norm=clip)
 
 
+def run_directory(
+    recipe: base.Recipe, *, kind: str, data: ImageData, workdir: str | Path
+) -> RunDirectory:
+    """Where a training on hard labels goes, or went."""
+    request = {"recipe": base.to_json(recipe), "dataset": data.identity()}
+    return RunDirectory.open(workdir, kind, request)
+
+
 def on_hard_labels(
     build: Callable[..., keras.Model],
     recipe: base.Recipe,
@@ -50,8 +58,7 @@ def on_hard_labels(
     Returns:
         The content of `results.json`.
     """
-    request = {"recipe": base.to_json(recipe), "dataset": data.identity()}
-    with RunDirectory.open(workdir, kind, request) as folder:
+    with run_directory(recipe, kind=kind, data=data, workdir=workdir) as folder:
         if (found := folder.results()) is not None:
             return found
         stream = live_views.stream(

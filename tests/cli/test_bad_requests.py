@@ -54,6 +54,7 @@ def refused(capsys, arguments: list[str], *fragments: str) -> None:
         ("evaluate /nowhere.keras", ["/nowhere.keras"]),
         ("export /nowhere.keras", ["/nowhere.keras"]),
         ("evaluate /tmp", ["SavedModel"]),
+        (STUDENT + " --distillation-set /dev/null", ["not a distillation set"]),
     ],
 )
 def test_requests(line, fragments, tmp_path, capsys):
