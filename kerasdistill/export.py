@@ -10,10 +10,11 @@ import tensorflow as tf
 from kerasdistill.cards import CARD_NAME
 from kerasdistill.errors import UserError
 from kerasdistill.files import replacing_directory, write_json_atomic
+from kerasdistill.models.summary import leaf_layers
 
 # Largest difference allowed between a model and its reloaded export, relative to the
 # largest logit. Both run the same kernels, so anything more is a broken export.
-TOLERANCE = {"float32": 1e-5, "mixed_bfloat16": 1e-2, "mixed_float16": 1e-3}
+TOLERANCE = {"float32": 1e-5, "float16": 1e-3, "bfloat16": 1e-2}
 
 
 def export_saved_model(
@@ -50,7 +51,7 @@ def export_saved_model(
         archive.write_out(str(beside), verbose=False)
         expected = keras.ops.convert_to_numpy(model(images, training=False))
         found = load_saved_model(beside)(images)
-        parity = _parity(expected, found, card)
+        parity = _parity(expected, found, model)
         write_json_atomic(beside / CARD_NAME, {**card, "parity": parity})
     return parity
 
@@ -87,11 +88,12 @@ def scored(path: str | Path, images: np.ndarray, *, batch_size: int = 500):
 
 
 def _parity(
-    expected: np.ndarray, found: np.ndarray, card: dict[str, Any]
+    expected: np.ndarray, found: np.ndarray, model: keras.Model
 ) -> dict[str, Any]:
-    precision = card.get("recipe", {}).get("training", {}).get("precision", "float32")
     largest = float(np.max(np.abs(expected)))
-    tolerance = TOLERANCE.get(precision, TOLERANCE["float32"]) * max(largest, 1.0)
+    formats = {layer.compute_dtype for layer in leaf_layers(model)}
+    coarsest = max(TOLERANCE.get(name, 0.0) for name in formats | {"float32"})
+    tolerance = coarsest * max(largest, 1.0)
     difference = float(np.max(np.abs(expected - found)))
     if not difference <= tolerance:
         raise UserError(

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from kerasdistill.errors import UserError
+
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
@@ -47,6 +49,37 @@ def replacing_directory(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def remove_partial(folder: str | Path) -> None:
+    """Removes what a killed process left half-written under `folder`."""
+    for pattern in (".*.partial.*", ".partial.*"):
+        for path in sorted(Path(folder).rglob(pattern)):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def require_space(folder: str | Path, needed: float) -> None:
+    """Refuses work that will not fit.
+
+    Args:
+        folder: where it is to go; may not exist yet.
+        needed: bytes.
+
+    Raises:
+        UserError: the file system has less free.
+    """
+    place = Path(folder).absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise UserError(
+            f"{place} has {free / 1e9:.2f} GB free, {needed / 1e9:.2f} GB are needed; "
+            "free some, choose another --workdir, fewer --passes or --store replay"
+        )
 
 
 def write_atomic(path: str | Path, data: bytes | str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from kerasdistill.errors import StaleArtifactError, UserError
-from kerasdistill.files import digest_of, write_json_atomic
+from kerasdistill.files import digest_of, remove_partial, write_json_atomic
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "apache-beam", "tensorflow-datasets")
 _INSIDE = ("model", "saved_model", "results")  # paths of results, in the run's folder
@@ -36,6 +36,10 @@ class RunDirectory:
         return cls(Path(workdir) / f"{verb}-{digest[:12]}", request)
 
     def __enter__(self) -> Self:
+        if "://" in str(self.path) or ":/" in str(self.path):
+            raise UserError(
+                f"run directory {self.path} is no local path; give a local --workdir"
+            )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = open(self.path / "lock", "a")
@@ -54,6 +58,7 @@ class RunDirectory:
                 "it to end or choose another --workdir"
             ) from None
         try:
+            remove_partial(self.path)
             self._describe()
         except BaseException:
             self._lock.close()
@@ -73,11 +78,6 @@ class RunDirectory:
                 "another --workdir"
             )
         write_json_atomic(self.path / "environment.json", environment())
-
-    @property
-    def checkpoints(self) -> Path:
-        """Where the training keeps what it needs to resume."""
-        return self.path / "checkpoints"
 
     def results(self) -> dict[str, Any] | None:
         """What a finished run found, None while it is not finished."""

@@ -71,7 +71,7 @@ def load(
         version=raw.version,
         class_names=raw.class_names,
         split_seed=split_seed,
-        digest=_digest(splits["train"], raw.class_names),
+        digest=_digest(splits, raw.class_names),
         notes=notes,
         **splits,
     )
@@ -103,10 +103,11 @@ def _hold_out(
     return examples.take(np.flatnonzero(~held)), examples.take(np.flatnonzero(held))
 
 
-def _digest(train: Examples, class_names: tuple[str, ...]) -> str:
+def _digest(splits: Mapping[str, Examples], class_names: tuple[str, ...]) -> str:
     digest = hashlib.sha256("\n".join(class_names).encode())
-    for array in (train.images, train.labels, train.sample_ids):
-        digest.update(np.ascontiguousarray(array).data)
+    for split in splits.values():
+        for array in (split.images, split.labels, split.sample_ids):
+            digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 

@@ -74,7 +74,7 @@ class DistillationSet:
         Unlike the manifest's content digest it does not change when passes are
         added. UserError if the set has fewer.
         """
-        chosen = self._passes(0, passes, cycle=False)
+        chosen = self._passes(0, passes)
         layout = self.manifest.layout
         names = {layout.shard_name(*s) for p in chosen for s in layout.shards_of(p)}
         found = [s.sha256 for s in self.manifest.shards if s.name in names]
@@ -92,7 +92,6 @@ class DistillationSet:
         *,
         first_pass: int = 0,
         passes: int | None = None,
-        cycle: bool = False,
     ) -> tf.data.Dataset:
         """Batches in the stored order; each pass starts a new batch.
 
@@ -102,33 +101,27 @@ class DistillationSet:
         Args:
             batch_size: views in a batch.
             first_pass: pass to begin with.
-            passes: how many passes; None: up to the last, or for ever with `cycle`.
-            cycle: go on with pass 0 after the last stored pass.
+            passes: how many passes (None: up to the last).
 
         Returns:
             Batches of image uint8 [B, H, W, C], teacher_logits float32 [B, K],
             label int64 [B] and sample_id int64 [B].
         """
         steps = self.steps_per_pass(batch_size)
-        chosen = self._passes(first_pass, passes, cycle)
+        chosen = self._passes(first_pass, passes)
         layout = self.manifest.layout
         files = [
             str(self.path / layout.shard_name(index, number))
             for index in chosen
             for number in range(len(layout.shards_of(index)))
         ]
-        names = tf.data.Dataset.from_tensor_slices(files)
-        endless = cycle and passes is None
-        if endless:
-            names = names.repeat()
-        blocks = self._blocks(names)
+        blocks = self._blocks(tf.data.Dataset.from_tensor_slices(files))
         full, rest = divmod(layout.num_samples, batch_size)
         sizes = [batch_size] * full + [rest] * (rest > 0)
         # Sizes are used in turn, so the short one falls on the end of every pass.
         batches = blocks.rebatch(np.array(sizes, np.int64))
-        cardinality = tf.data.INFINITE_CARDINALITY if endless else steps * len(chosen)
         return batches.apply(
-            tf.data.experimental.assert_cardinality(cardinality)
+            tf.data.experimental.assert_cardinality(steps * len(chosen))
         ).prefetch(tf.data.AUTOTUNE)
 
     def validation_logits(self) -> np.ndarray:
@@ -157,20 +150,19 @@ class DistillationSet:
                 "differs: precompute again, or use the images store"
             ) from error
 
-    def _passes(self, first: int, count: int | None, cycle: bool) -> list[int]:
+    def _passes(self, first: int, count: int | None) -> range:
         stored = self.manifest.passes
-        if not 0 <= first < stored and not (cycle and first >= 0):
+        if not 0 <= first < stored:
             raise UserError(
                 f"first_pass {first} is not among the {stored} passes of {self.path}"
             )
-        if count is None:
-            count = stored if cycle else stored - first
-        if count < 1 or (not cycle and first + count > stored):
+        last = stored if count is None else first + count
+        if not first < last <= stored:
             raise UserError(
-                f"passes {first} to {first + count - 1} asked of {self.path}, which "
-                f"has {stored}; precompute more with --passes, or cycle"
+                f"{count} passes from {first} asked of {self.path}, which has "
+                f"{stored}; ask for fewer, or precompute more with --passes"
             )
-        return [(first + step) % stored for step in range(count)]
+        return range(first, last)
 
     def _blocks(self, names: tf.data.Dataset) -> tf.data.Dataset:
         view = _stored if self.manifest.store == "images" else self._replayer()

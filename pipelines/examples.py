@@ -35,7 +35,7 @@ class Examples:
 class ImageData:
     """A data set cut into train (the transfer set), validation and test.
 
-    `digest` covers the train split's pixels, labels and ids and the class names.
+    `digest` covers every split's pixels, labels and ids and the class names.
     `notes` says in words what was done to the images or the splits.
     """
 

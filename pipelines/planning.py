@@ -1,13 +1,13 @@
 """What a precompute run is asked for, and whether it can be done, before it starts."""
 
 import hashlib
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from kerasdistill.errors import StaleArtifactError, UserError
+from kerasdistill.files import require_space
 from kerasdistill.models import loading
 from kerasdistill.recipes.base import Augmentation
 from pipelines import augment, records, scoring
@@ -77,7 +77,7 @@ def refuse_other_request(
         field, expected, old = difference
         raise StaleArtifactError(
             f"{output} holds a distillation set of another request: field {field} is "
-            f"{old!r} there, {expected!r} here; choose another output directory"
+            f"{old!r} there, {expected!r} here; choose another --workdir"
         )
 
 
@@ -88,17 +88,7 @@ def planned_bytes(data: ImageData, *, passes: int, store: str) -> int:
 
 def check_disk(output: str, *, views: int, store: str, data: ImageData) -> None:
     """UserError if `views` more views do not fit beside the workers' transfer set."""
-    folder = Path(output)
-    while not folder.exists():
-        folder = folder.parent
-    needed = _bytes_of(views, data, store) + data.train.images.nbytes
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise UserError(
-            f"the set needs {needed / 1e9:.2f} GB, {folder} has {free / 1e9:.2f} GB "
-            "free; free some, or choose another --workdir, fewer --passes or --store "
-            "replay"
-        )
+    require_space(output, _bytes_of(views, data, store) + data.train.images.nbytes)
 
 
 def finished_manifest(

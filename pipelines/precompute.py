@@ -8,7 +8,6 @@ thread, so no result depends on the number of workers, on shards or on restarts.
 import json
 import logging
 import os
-import shlex
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -209,9 +208,7 @@ def _unfinished_shards(output: str, layout: Layout) -> list[tuple[int, int]]:
 def _write_plan(
     output: str, request: dict[str, Any], layout: Layout, command: str | None
 ) -> None:
-    command = command or (
-        f"python -m kerasdistill.cli precompute --resume {shlex.quote(output)}"
-    )
+    command = command or "the same call of precompute.run"
     plan = {"request": request, "layout": asdict(layout), "command": command}
     try:
         files.put_json(files.join(output, PLAN_NAME), plan, files.join(output, SCRATCH))

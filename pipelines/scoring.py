@@ -14,6 +14,7 @@ import tensorflow as tf
 from kerasdistill.cards import read_card
 from kerasdistill.errors import StaleArtifactError, UserError
 from kerasdistill.models.digest import weights_digest
+from kerasdistill.models.summary import leaf_layers
 from kerasdistill.recipes.base import Augmentation
 from kerasdistill.seeds import permutation
 from pipelines.datasets import ImageData
@@ -132,9 +133,8 @@ def signal_fields(
     teachers: Sequence[keras.Model], paths: Sequence[str]
 ) -> dict[str, Any]:
     """The manifest fields that the teachers and this machine fix."""
-    policies = {
-        layer.dtype_policy.name for teacher in teachers for layer in _layers(teacher)
-    }
+    layers = [layer for teacher in teachers for layer in leaf_layers(teacher)]
+    policies = {layer.dtype_policy.name for layer in layers}
     gpus = tf.config.list_physical_devices("GPU")
     return {
         "teachers": [
@@ -202,13 +202,6 @@ def _check_card(
             f"teacher {path}: card.json beside it describes other weights "
             "(weights_digest differs); put the teacher's own card there"
         )
-
-
-def _layers(model: keras.Model) -> list[keras.Layer]:
-    found = []
-    for layer in model.layers:
-        found += _layers(layer) if isinstance(layer, keras.Model) else [layer]
-    return found
 
 
 def _cpu_features() -> list[str]:

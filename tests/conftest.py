@@ -10,7 +10,7 @@ import pytest
 from pipelines.datasets import Examples, ImageData
 
 CLASSES = ("circle", "square", "star")
-TFDS_BESIDE = Path(__file__).resolve().parents[2] / "shared" / "tfds"
+TFDS_DEFAULT = "~/tensorflow_datasets"
 
 
 def pytest_collection_finish(session):
@@ -61,7 +61,7 @@ def image_data() -> ImageData:
 @pytest.fixture(scope="session")
 def tfds_dir() -> str:
     """Where CIFAR-10 lies prepared; without it the test is skipped."""
-    root = Path(os.environ.get("TFDS_DATA_DIR") or TFDS_BESIDE)
+    root = Path(os.environ.get("TFDS_DATA_DIR") or TFDS_DEFAULT).expanduser()
     if not (root / "cifar10").is_dir():
         pytest.skip(f"CIFAR-10 is not under {root}; set TFDS_DATA_DIR")
     return str(root)

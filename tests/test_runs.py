@@ -29,7 +29,6 @@ def test_describes_itself_and_finishes_last(tmp_path):
         environment = read_json(run.path / "environment.json")
         assert environment["packages"]["keras"].startswith("3.")
         assert environment["processors"] >= 1
-        assert run.checkpoints == run.path / "checkpoints"
         assert run.results() is None
         assert run.finish({"accuracy": 0.5}) == {"accuracy": 0.5}
     with RunDirectory.open(tmp_path, "teacher", REQUEST) as again:

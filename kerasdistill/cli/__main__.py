@@ -20,7 +20,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Libraries print to stdout too; with --json it must hold one object alone.
         with contextlib.redirect_stdout(sys.stderr):
             answer = commands.COMMANDS[asked.verb](asked)
-        print(json.dumps(answer) if asked.json else answers.readable(answer))
+        if asked.json:
+            print(json.dumps(answer))
+        else:
+            same_data = arguments.data_options(asked)
+            print(answers.readable(answer, same_data=same_data))
         return 0
     except (UserError, DivergedError) as error:
         line = " ".join(str(error).split())

@@ -46,6 +46,16 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     return arguments
 
 
+def data_options(asked: argparse.Namespace) -> list[str]:
+    """The options that choose the same data set and split again."""
+    options = ["--dataset", asked.dataset]
+    if asked.data_dir is not None:
+        options += ["--data-dir", asked.data_dir]
+    if asked.split_seed:
+        options += ["--split-seed", str(asked.split_seed)]
+    return options + ["--quick"] * asked.quick
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The whole grammar."""
     parser = _Parser(
@@ -130,7 +140,7 @@ def _force(verb: argparse.ArgumentParser) -> None:
 
 def _precompute(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--teacher", nargs="+", required=True, metavar="PATH")
-    verb.add_argument("--passes", type=int, default=160, help="sweeps (default: 160)")
+    verb.add_argument("--passes", type=int, help="sweeps (default: 160)")
     verb.add_argument("--workers", type=_positive, help="processes (default: cores)")
     _store(verb)
     _force(verb)

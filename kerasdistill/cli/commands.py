@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kerasdistill import cards, evaluation, export
 from kerasdistill.cli import interpret
 from kerasdistill.cli.arguments import SOFT_LOSSES
@@ -17,8 +19,6 @@ from kerasdistill.models import cnn_teacher, loading, summary
 from kerasdistill.models import student as student_model
 from kerasdistill.recipes import base, urban2017
 from pipelines import datasets
-
-QUICK_PASSES, PAPER_PASSES = 24, 160
 
 
 def run_teacher(asked: argparse.Namespace) -> dict[str, Any]:
@@ -46,12 +46,12 @@ def run_precompute(asked: argparse.Namespace) -> dict[str, Any]:
     from pipelines.beam.runners import beam_options
 
     options = beam_options(asked.beam_arguments, own_options=asked.own_options)
-    interpret.check_passes(asked.passes)
+    passes = interpret.passes_of(asked)
     return precompute.run(
         asked.teacher,
         data=interpret.data(asked),
         workdir=asked.workdir,
-        passes=asked.passes,
+        passes=passes,
         store=asked.store,
         seed=asked.seed,
         workers=asked.workers,
@@ -65,10 +65,7 @@ def run_student(asked: argparse.Namespace) -> dict[str, Any]:
     """student: from a set, from teachers, or from nothing."""
     from kerasdistill.experiments import chain, student
 
-    passes = asked.passes
-    if passes is None:
-        passes = QUICK_PASSES if asked.quick else PAPER_PASSES
-    interpret.check_passes(passes)
+    passes = interpret.passes_of(asked)
     interpret.check_teachers(asked.teachers)
     make = interpret.student_maker(asked, urban2017.student, losses=SOFT_LOSSES)
     data = interpret.data(asked)
@@ -130,6 +127,12 @@ def run_evaluate(asked: argparse.Namespace) -> dict[str, Any]:
             f"{asked.path} gives {logits.shape[1]} logits, {data.name} has "
             f"{data.num_classes} classes; evaluate it on its own data set"
         )
+    card = cards.read_card(asked.path)
+    if card is not None and card["class_names"] != list(data.class_names):
+        raise UserError(
+            f"{asked.path} knows other classes, or in another order, than {data.name} "
+            "has; evaluate it on its own data set"
+        )
     return {
         "accuracy": evaluation.accuracy(logits, examples.labels),
         "num_examples": len(examples),
@@ -145,7 +148,9 @@ def run_export(asked: argparse.Namespace) -> dict[str, Any]:
     if Path(name).name != name or name == ".." or target.is_file():
         raise UserError(f"--name {name!r} is a path or a file; give a folder's name")
     card = cards.read_card(asked.path) or {}
-    images = interpret.data(asked).validation.images[:64]
+    # Noise is enough: it is the two forms of one model that are compared.
+    shape = (16, *model.input_shape[1:])
+    images = np.random.default_rng(asked.seed).integers(0, 256, shape, np.uint8)
     parity = export.export_saved_model(model, target, card=card, images=images)
     return {"saved_model": str(target), "parity": parity}
 

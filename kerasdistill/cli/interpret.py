@@ -14,6 +14,8 @@ from kerasdistill.recipes import base, urban2017
 from kerasdistill.runs import read_json
 from pipelines import datasets
 
+QUICK_PASSES, PAPER_PASSES = 24, 160
+
 
 def data(asked: argparse.Namespace) -> datasets.ImageData:
     return datasets.load(
@@ -28,9 +30,13 @@ def command() -> str:
     return shlex.join(["python", "-m", "kerasdistill.cli", *sys.argv[1:]])
 
 
-def check_passes(passes: int) -> None:
-    if passes < 1:
-        raise UserError(f"--passes is {passes}, expected at least 1")
+def passes_of(asked: argparse.Namespace) -> int:
+    """How many passes to label: as asked, else the paper's, or few with --quick."""
+    if asked.passes is None:
+        return QUICK_PASSES if asked.quick else PAPER_PASSES
+    if asked.passes < 1:
+        raise UserError(f"--passes is {asked.passes}, expected at least 1")
+    return asked.passes
 
 
 def check_teachers(count: int | None) -> None:

@@ -1,12 +1,10 @@
 """From nothing to a student: teachers, super teacher, distillation set, student."""
 
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kerasdistill.errors import UserError
 from kerasdistill.experiments import (
     costs,
     ensemble,
@@ -15,11 +13,16 @@ from kerasdistill.experiments import (
     teacher,
     training,
 )
-from kerasdistill.models import cnn_teacher
+from kerasdistill.files import require_space
+from kerasdistill.models import cnn_teacher, loading
 from kerasdistill.models import student as student_model
 from kerasdistill.recipes import base
 from pipelines.datasets import ImageData
 from pipelines.planning import planned_bytes
+
+# Weights and momentum in the last checkpoint, twice while it is replaced, the best
+# weights, the model and its SavedModel: seven float32 numbers.
+BYTES_PER_PARAM = 28
 
 
 @dataclass(frozen=True)
@@ -85,17 +88,19 @@ def announce(chain: Chain, *, data: ImageData, workdir: str | Path) -> None:
     """
     views = chain.passes * len(data.train)
     stored = planned_bytes(data, passes=chain.passes, store=chain.store)
-    lines, total, scoring = [], 0.0, 0.0
+    lines, total, scoring, num_params = [], 0.0, 0.0, 0
     for recipe in chain.teachers:
         speed = costs.measure(cnn_teacher.build, recipe, data)
         seconds = costs.training_seconds(recipe, speed, data)
         scoring += 1 / speed.scoring
+        num_params += speed.num_params
         total += seconds
         lines.append(
             _line("train teacher", recipe, seconds, rate=speed.training, data=data)
         )
-    # Teachers that exist are scored as fast as ours, as far as anyone can know.
-    seconds = views * (scoring or len(chain.teacher_paths) / 1000)
+    for path in chain.teacher_paths:
+        scoring += 1 / costs.scoring_rate(loading.load(path), data)
+    seconds = views * scoring
     total += seconds
     lines.append(
         f"label {chain.passes} passes x {len(data.train):,} images = {views:,} views "
@@ -114,7 +119,8 @@ def announce(chain: Chain, *, data: ImageData, workdir: str | Path) -> None:
         f"{workdir}, less what is already done; interrupt and repeat at will",
         file=sys.stderr,
     )
-    _check_disk(workdir, stored - _already_stored(chain, data, workdir))
+    models = BYTES_PER_PARAM * (num_params + speed.num_params)
+    require_space(workdir, stored - _already_stored(chain, data, workdir) + models)
 
 
 def _line(
@@ -150,16 +156,3 @@ def _already_stored(chain: Chain, data: ImageData, workdir: str | Path) -> int:
     )
     shards = (folder.path / precompute.FOLDER).glob("*.tfrecord-*")
     return sum(shard.stat().st_size for shard in shards)
-
-
-def _check_disk(workdir: str | Path, needed: float) -> None:
-    folder = Path(workdir).absolute()
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise UserError(
-            f"{folder} has {costs.size(free)} free, the distillation set needs "
-            f"{costs.size(needed)} more; use --store replay, fewer --passes or another "
-            "--workdir"
-        )

@@ -17,6 +17,7 @@ from pipelines.datasets import ImageData
 # cannot stop before epoch 31.)
 ASSUMED_EPOCHS = 100
 _TIMED_STEPS = 2
+_SCORED = 256
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Speed:
 
     training: float
     scoring: float
+    num_params: int
 
 
 def measure(
@@ -42,6 +44,20 @@ def measure(
         )
         wrapped = training.shell(model, recipe.training)
         wrapped.compile(optimizer=keras.optimizers.SGD(1e-4, momentum=0.9))
+    return Speed(
+        training=_rate(wrapped.fit, _random_batches(data, size), size),
+        scoring=scoring_rate(model, data),
+        num_params=model.count_params(),
+    )
+
+
+def scoring_rate(model: keras.Model, data: ImageData) -> float:
+    """Images per second in inference, on random images of the data's shape."""
+    batches = _random_batches(data, _SCORED).map(lambda batch: batch["image"])
+    return _rate(model.predict, batches, _SCORED)
+
+
+def _random_batches(data: ImageData, size: int) -> tf.data.Dataset:
     generator = np.random.default_rng(0)
     count = size * _TIMED_STEPS
     columns = {
@@ -49,18 +65,14 @@ def measure(
         "label": generator.integers(0, data.num_classes, count),
         "teacher_logits": generator.normal(size=(count, data.num_classes)),
     }
-    batches = tf.data.Dataset.from_tensor_slices(columns).batch(size)
+    return tf.data.Dataset.from_tensor_slices(columns).batch(size)
 
-    def rate(run: Callable[..., object], data: tf.data.Dataset) -> float:
-        run(data.take(1), verbose=0)  # compiles
-        began = time.monotonic()
-        run(data, verbose=0)
-        return count / (time.monotonic() - began)
 
-    images = batches.map(lambda batch: batch["image"])
-    return Speed(
-        training=rate(wrapped.fit, batches), scoring=rate(model.predict, images)
-    )
+def _rate(run: Callable[..., object], batches: tf.data.Dataset, size: int) -> float:
+    run(batches.take(1), verbose=0)  # compiles
+    began = time.monotonic()
+    run(batches, verbose=0)
+    return size * _TIMED_STEPS / (time.monotonic() - began)
 
 
 def training_seconds(recipe: base.Recipe, speed: Speed, data: ImageData) -> float:

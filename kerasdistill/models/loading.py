@@ -1,6 +1,5 @@
 """Model files, read without running code from them."""
 
-import zipfile
 from pathlib import Path
 
 import keras
@@ -21,6 +20,8 @@ def load(path: str | Path) -> keras.Model:
         )
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
-        reason = str(error).strip().splitlines()[0][:200]
-        raise UserError(f"model {path} cannot be loaded: {reason}") from error
+    except Exception as error:  # Keras raises what its many deserializers raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise UserError(
+            f"model {path} cannot be loaded ({reason}); save it with model.save()"
+        ) from error

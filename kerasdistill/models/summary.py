@@ -24,6 +24,14 @@ def layer_table(model: keras.Model) -> list[dict[str, Any]]:
     ]
 
 
+def leaf_layers(model: keras.Model) -> list[keras.Layer]:
+    """The model's layers, with those of models used as layers in their place."""
+    found = []
+    for layer in model.layers:
+        found += leaf_layers(layer) if isinstance(layer, keras.Model) else [layer]
+    return found
+
+
 def num_trainable(model: keras.Model) -> int:
     """Trainable parameters of the model; frozen layers are left out."""
     return _count(model.trainable_variables)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from kerasdistill.errors import UserError
 
 ScheduleName = Literal["paper", "cosine"]
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 LossName = Literal["hard-label", "logit-regression", "kd"]
 
 
@@ -123,7 +124,35 @@ def from_json(value: dict[str, Any]) -> Recipe:
         kinds = ", ".join(_KINDS)
         raise UserError(f"a recipe needs a 'kind' among {kinds}; rewrite the file")
     fields = {name: field for name, field in value.items() if name != "kind"}
-    return _read(_KINDS[value["kind"]], fields, where=value["kind"])
+    recipe = _read(_KINDS[value["kind"]], fields, where=value["kind"])
+    _check(recipe)
+    return recipe
+
+
+def _check(recipe: Recipe) -> None:
+    """Refuses numbers that no model or training can have."""
+    training, architecture = recipe.training, recipe.architecture
+    widths = [*architecture.filters]
+    if isinstance(architecture, Student):
+        widths += [*architecture.hidden, architecture.kernel, architecture.pool]
+        widths += [] if architecture.bottleneck is None else [architecture.bottleneck]
+    else:
+        widths += [architecture.dense]
+    positive = [training.learning_rate, training.batch_size, training.temperature]
+    positive += [value for value in (training.epochs, training.clip_norm) if value]
+    problems = {
+        "a width, kernel or pool below 1": min(widths) < 1,
+        "a learning rate, batch size or temperature that is not above 0": (
+            min(positive) <= 0 or training.epochs == 0 or training.clip_norm == 0
+        ),
+        "a dropout rate outside 0 to 1": not all(
+            0 <= rate < 1 for rate in architecture.dropout_rates
+        ),
+        f"precision {training.precision!r}": training.precision not in PRECISIONS,
+    }
+    for problem, found in problems.items():
+        if found:
+            raise UserError(f"the recipe has {problem}; correct it")
 
 
 def _read(kind: Any, value: Any, *, where: str) -> Any:

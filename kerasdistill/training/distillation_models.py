@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from kerasdistill.errors import UserError
+from kerasdistill.models.summary import leaf_layers
 from kerasdistill.training import losses
 
 _ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
@@ -204,12 +205,7 @@ def _weights(batch):
 
 
 def _has_float16(model):
-    return any(
-        _has_float16(layer)
-        if isinstance(layer, keras.Model)
-        else layer.compute_dtype == "float16"
-        for layer in model.layers
-    )
+    return any(layer.compute_dtype == "float16" for layer in leaf_layers(model))
 
 
 def _clipped(gradients, context, longest):

@@ -1,5 +1,6 @@
 """The training loop: Keras' `fit` with a schedule, resume, best weights and guards."""
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -82,16 +83,16 @@ def fit(
     model(next(iter(train.batches(0))), training=False)
     progress = _Progress(model, training, directory, train)
     if not progress.finished:
-        model.fit(
-            train.batches(progress.epoch),
-            steps_per_epoch=train.steps_per_epoch,
-            initial_epoch=progress.epoch,
-            epochs=training.epochs or sys.maxsize,
-            validation_data=validation,
-            callbacks=[progress, _tensorboard(directory)],
-            shuffle=False,
-            verbose=0,
-        )
+        with contextlib.closing(progress):
+            model.fit(
+                train.batches(progress.epoch),
+                steps_per_epoch=train.steps_per_epoch,
+                initial_epoch=progress.epoch,
+                epochs=training.epochs or sys.maxsize,
+                validation_data=validation,
+                callbacks=[progress, _tensorboard(directory)],
+                verbose=0,
+            )
     return progress.finish()
 
 
@@ -151,6 +152,10 @@ class _Progress(keras.callbacks.Callback):
         if capped and self.epoch >= self._training.epochs:
             return True
         return self._training.schedule == "paper" and self._schedule.stop
+
+    def close(self) -> None:
+        """Ends the bar's line, so that what is said next has one of its own."""
+        self._bar.close()
 
     def finish(self) -> FitResult:
         """Puts the best weights back and sums up."""

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ from kerasdistill.cli.__main__ import main
 from pipelines import datasets
 
 STUDENT = "student --budget 100k --convs 2 --epochs 1 --schedule cosine"
+SHARD = "pass-00000.tfrecord-00000-of-00001"
 DIGITS = "--dataset digits --workdir {tmp}/runs --precision float32"
 
 
@@ -64,6 +66,36 @@ def test_requests(line, fragments, tmp_path, capsys):
     if "--workdir" not in line:
         arguments += ["--workdir", str(tmp_path / "runs")]
     refused(capsys, arguments, *fragments)
+
+
+@pytest.mark.parametrize("verb", ["student --budget 1M --convs 3", "teacher"])
+def test_folders(verb, tmp_path, capsys):
+    root = tmp_path / "images"
+    (root / "train").mkdir(parents=True)
+    request = [*verb.split(), "--dataset", f"folder:{root}", "--epochs", "1"]
+    request += ["--workdir", str(tmp_path / "runs")]
+    refused(capsys, request, "0 class folders")
+    for name in ("a", "b"):
+        (root / "train" / name).mkdir()
+        for index in range(3):
+            (root / "train" / name / f"{index}.png").write_bytes(b"no image")
+    refused(capsys, request, str(root / "train" / "a" / "0.png"))
+
+
+def test_a_student_cannot_write(tmp_path, capsys):
+    teacher = save_model(tmp_path / "teacher" / "model.keras")
+    write_card(teacher)
+    line = f"{STUDENT} --passes 1 --teacher {teacher} --dataset digits"
+    refused(capsys, [*line.split(), "--workdir", "/dev/null/runs"], "--workdir")
+
+
+def test_a_full_disk(tmp_path, capsys, monkeypatch):
+    teacher = save_model(tmp_path / "teacher" / "model.keras")
+    write_card(teacher)
+    full = SimpleNamespace(free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    line = f"{STUDENT} --passes 160 --teacher {{path}} {DIGITS}"
+    refused(capsys, ask(line, path=teacher, tmp=tmp_path), "GB are needed")
 
 
 def save_model(path, *, classes=10, activation=None, nan=False, seed=0):
@@ -149,7 +181,7 @@ def stored(tmp_path_factory):
         [teacher],
         data=datasets.load("digits"),
         workdir=root / "runs",
-        passes=1,
+        passes=2,
         beam_options=["--direct_running_mode=in_memory"],
     )
     return made["distillation_set"]
@@ -165,6 +197,13 @@ def truncate(path):
     path.write_bytes(path.read_bytes()[:-7])
 
 
+def swap(path):
+    other = path.with_name(path.name.replace("pass-00000", "pass-00001"))
+    contents = path.read_bytes(), other.read_bytes()
+    path.write_bytes(contents[1])
+    other.write_bytes(contents[0])
+
+
 def other_class_order(path):
     manifest = json.loads(path.read_text())
     manifest["class_names"].reverse()
@@ -172,22 +211,23 @@ def other_class_order(path):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "damage", "extra", "fragments"),
+    ("name", "damage", "extra", "fragments"),
     [
-        ("*.tfrecord-00000-*", flip, "", ["pass-00000.tfrecord-00000-of-00001"]),
-        ("*.tfrecord-00000-*", truncate, "", ["pass-00000.tfrecord-00000-of-00001"]),
-        ("*.tfrecord-00000-*", "unlink", "", ["pass-00000.tfrecord-00000-of-00001"]),
-        ("manifest.json", "unlink", "", ["2 of 2 shards"]),
+        (SHARD, flip, "", [SHARD, "damaged"]),
+        (SHARD, truncate, "", [SHARD, "truncated"]),
+        (SHARD, "unlink", "", [SHARD, "missing"]),
+        (SHARD, swap, "", [SHARD, "swapped"]),
+        ("manifest.json", "unlink", "", ["3 of 3 shards"]),
         ("manifest.json", flip, "", ["manifest.json"]),
         ("manifest.json", other_class_order, "", ["class_names"]),
         ("manifest.json", None, "--split-seed 3", ["field dataset."]),
         ("manifest.json", None, "--quick --split-seed 4", ["dataset"]),
     ],
 )
-def test_distillation_sets(pattern, damage, extra, fragments, stored, tmp_path, capsys):
+def test_distillation_sets(name, damage, extra, fragments, stored, tmp_path, capsys):
     copy = tmp_path / "set"
     shutil.copytree(stored, copy)
-    (path,) = [p for p in copy.glob(pattern) if not p.name.startswith("validation")]
+    path = copy / name
     if damage == "unlink":
         path.unlink()
     elif damage is not None:

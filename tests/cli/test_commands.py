@@ -1,0 +1,75 @@
+"""Verbs that succeed, through `main`: what they print and what they leave."""
+
+import json
+
+import pytest
+
+from kerasdistill.cli.__main__ import main
+
+DIGITS = ["--dataset", "digits", "--precision", "float32"]
+SHORT = ["--epochs", "1", "--schedule", "cosine"]
+
+
+def answer(capsys, *arguments) -> dict:
+    """The one JSON object that `arguments` print."""
+    code = main([*map(str, arguments), "--json"])
+    printed = capsys.readouterr()
+    assert code == 0, printed.err
+    return json.loads(printed.out)
+
+
+def test_summary_of_every_family(capsys):
+    teacher = answer(capsys, "summary", "teacher", "--published", 2)
+    assert teacher["num_params"] == 2_453_729
+    rows = sum(row["num_params"] for row in teacher["layers"])
+    assert rows == teacher["num_params"]
+    for shape in ("--convs 1", "--convs 4 --kernel 3", "--hidden 1", "--hidden 3"):
+        line = f"summary student --budget 250k {shape} --classes 100".split()
+        assert answer(capsys, *line)["num_params"] == pytest.approx(250_000, rel=0.01)
+
+
+def test_summary_for_people_ends_with_the_count(capsys):
+    assert main(["summary", "student", "--budget", "1M", "--convs", "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith("num_params:") and "logits" in lines[-2]
+
+
+def test_teacher_evaluate_and_export(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    widths = ["--filters", "2,3,4", "--dense", "5"]
+    command = ["teacher", *widths, *SHORT, *DIGITS, "--workdir", tmp_path / "runs"]
+    made = answer(capsys, *command)
+    expected = {"model", "num_params", "val_accuracy", "test_accuracy"}
+    assert expected <= set(made)
+    again = answer(capsys, *command)
+    assert again == made
+
+    of_file = answer(capsys, "evaluate", made["model"], *DIGITS)
+    of_saved = answer(capsys, "evaluate", made["saved_model"], *DIGITS)
+    assert of_file == of_saved
+    assert of_file["num_examples"] == 359
+    assert of_file["accuracy"] == pytest.approx(made["test_accuracy"])
+
+    exported = answer(capsys, "export", made["model"], "--name", "tiny", *DIGITS)
+    assert exported["saved_model"] == "saved_models/tiny"
+    assert (tmp_path / "saved_models" / "tiny" / "card.json").is_file()
+    difference = exported["parity"]["largest_difference"]
+    assert difference <= exported["parity"]["tolerance"]
+
+
+def test_the_answer_for_people_says_what_to_do_next(capsys, tmp_path):
+    line = "baseline --budget 30k --convs 2 --split-seed 3".split()
+    assert main([*line, *SHORT, *DIGITS, "--workdir", str(tmp_path / "runs")]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("test_accuracy:")
+    assert "evaluate" in out and "--dataset digits --split-seed 3" in out
+
+
+@pytest.mark.slow
+def test_the_quick_student_learns_the_digits(capsys, tmp_path):
+    line = "student --budget 1M --convs 3 --quick --dataset digits".split()
+    made = answer(capsys, *line, "--workdir", tmp_path)
+    assert made["test_accuracy"] >= 0.9
+    assert abs(made["num_params"] - 1_000_000) <= 10_000
+    expected = "val_accuracy teacher_agreement saved_model model results seconds"
+    assert set(expected.split()) <= set(made)
