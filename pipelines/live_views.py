@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from kerasdistill.recipes.base import Augmentation
 from kerasdistill.seeds import permutation, view_seeds
-from kerasdistill.training.fit import EpochStream
+from kerasdistill.training.epochs import EpochStream
 from pipelines import augment
 from pipelines.datasets import Examples
 

@@ -10,7 +10,7 @@ from kerasdistill.experiments import training
 from kerasdistill.models import student
 from kerasdistill.recipes import base
 from kerasdistill.runs import RunDirectory
-from kerasdistill.training.fit import EpochStream
+from kerasdistill.training.epochs import EpochStream
 from pipelines import distillation_set
 from pipelines.datasets import ImageData
 

@@ -18,7 +18,8 @@ from kerasdistill.training.distillation_models import (
     LogitRegressionModel,
     StudentModel,
 )
-from kerasdistill.training.fit import EpochStream, FitResult, fit
+from kerasdistill.training.epochs import EpochStream, FitResult
+from kerasdistill.training.fit import fit
 from pipelines import live_views
 from pipelines.datasets import ImageData
 

@@ -2,6 +2,7 @@ import collections
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -230,8 +231,8 @@ def test_a_bad_request_is_refused_before_anything_is_written(
 
 def test_a_full_disk_is_noticed_beforehand(make_set, tmp_path, monkeypatch):
     usage = collections.namedtuple("usage", "total used free")
-    monkeypatch.setattr(planning.shutil, "disk_usage", lambda _: usage(9, 8, 1000))
-    with pytest.raises(UserError, match="the set needs .* free"):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(9, 8, 1000))
+    with pytest.raises(UserError, match="GB free, .* are needed"):
         make_set("refused")
     assert not (tmp_path / "refused").exists()
 

@@ -19,7 +19,8 @@ from kerasdistill.models import student
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.recipes.base import Augmentation, Student, Training
 from kerasdistill.training.distillation_models import HardLabelModel
-from kerasdistill.training.fit import EpochStream, fit
+from kerasdistill.training.epochs import EpochStream
+from kerasdistill.training.fit import fit
 from pipelines import live_views
 from pipelines.datasets import Examples
 
