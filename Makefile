@@ -26,7 +26,7 @@ demo: $(VENV)/.installed
 	    --quick --workdir runs/demo
 
 test: $(VENV)/.installed-dev
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2
 
 test-slow: $(VENV)/.installed-dev
 	$(RUN) -m pytest -m "slow or not slow"

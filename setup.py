@@ -36,7 +36,7 @@ REQUIRED = [
     "requests>=2.31,<3",
     "tqdm>=4.66,<5",
 ]
-TEST = ["pytest>=8.3,<10", "hypothesis>=6.110,<7"]
+TEST = ["pytest>=8.3,<10", "pytest-xdist>=3.6,<4"]
 LINT = ["ruff>=0.12,<0.18", "import-linter>=2.3,<3"]
 DASK = ["apache-beam[dask]>=2.77,<2.78"]
 

@@ -136,15 +136,19 @@ def write_card(path, **changes):
         ({}, {"dataset": {"split_seed": 5}}, "split_seed"),
     ],
 )
-@pytest.mark.parametrize(
-    "verb", ["precompute --passes 1", "ensemble", STUDENT + " --passes 1"]
-)
-def test_teachers(model, card, fragment, verb, tmp_path, capsys):
+def test_teachers(model, card, fragment, tmp_path, capsys):
     path = save_model(tmp_path / "teacher" / "model.keras", **model)
     if card is not None:
         write_card(path, **card)
-    line = f"{verb} --teacher {{path}} {DIGITS}"
+    line = f"precompute --passes 1 --teacher {{path}} {DIGITS}"
     refused(capsys, ask(line, path=path, tmp=tmp_path), fragment)
+
+
+@pytest.mark.parametrize("verb", ["ensemble", STUDENT + " --passes 1"])
+def test_every_verb_checks_its_teachers(verb, tmp_path, capsys):
+    path = save_model(tmp_path / "teacher" / "model.keras", activation="softmax")
+    line = f"{verb} --teacher {{path}} {DIGITS}"
+    refused(capsys, ask(line, path=path, tmp=tmp_path), "probabilities")
 
 
 def test_second_process_on_a_run_directory(tmp_path, capsys):
