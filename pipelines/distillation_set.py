@@ -1,8 +1,9 @@
 """Reads a distillation set: checks its manifest and shards, then yields batches."""
 
+import contextlib
 import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -140,14 +141,22 @@ class DistillationSet:
         """Re-makes the first block; StaleArtifactError if its pixels differ."""
         first = self.manifest.shards[0].name
         names = tf.data.Dataset.from_tensors(str(self.path / first))
-        try:
+        with self.reading():
             next(iter(self._blocks(names)))
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Turns a replay that fails inside TensorFlow's graph into our own error."""
+        try:
+            yield
         except tf.errors.InvalidArgumentError as error:
+            if "pixel_fingerprint" not in str(error):
+                raise
             raise StaleArtifactError(
-                f"distillation set {self.path}: shard {first} cannot be replayed: "
-                "its views re-made from their seeds differ from those the teacher "
-                "scored (field pixel_fingerprint); the augmentation or its code "
-                "differs: precompute again, or use the images store"
+                f"distillation set {self.path} cannot be replayed: views re-made from "
+                "their seeds differ from those the teacher scored (field "
+                "pixel_fingerprint); the augmentation or its code differs: precompute "
+                "again, or use the images store"
             ) from error
 
     def _passes(self, first: int, count: int | None) -> range:

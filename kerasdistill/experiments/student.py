@@ -72,9 +72,10 @@ def run(
         stream = stored_stream(
             stored, batch_size=recipe.training.batch_size, passes=passes
         )
-        model, fitted = training.train(
-            student.build, recipe, stream=stream, data=data, run=folder
-        )
+        with stored.reading():
+            model, fitted = training.train(
+                student.build, recipe, stream=stream, data=data, run=folder
+            )
         results = training.publish(
             model,
             fitted,

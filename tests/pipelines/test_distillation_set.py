@@ -294,7 +294,12 @@ def test_a_later_block_that_cannot_be_replayed_stops_the_reader(replay, image_da
         image_data, train=dataclasses.replace(train, images=pixels)
     )
     wrong = distillation_set.DistillationSet(replay, opened.manifest, changed)
-    with pytest.raises(Exception, match=r"(?s)re-made from their seeds.*pixel_finger"):
+    with (
+        pytest.raises(
+            StaleArtifactError, match="re-made from their seeds.*pixel_finger"
+        ),
+        wrong.reading(),
+    ):
         list(wrong.dataset(SAMPLES, first_pass=1))
 
 
