@@ -43,6 +43,8 @@ def _start_tensorflow() -> None:
         import tensorflow as tf
 
         tf.config.list_physical_devices()
+        # Advice to whoever writes TensorFlow code, such as on retracing.
+        tf.get_logger().setLevel("ERROR")
 
 
 @contextlib.contextmanager

@@ -112,7 +112,9 @@ class Epochs(keras.callbacks.Callback):
             desc=f"epoch {epoch + 1}{of}",
             unit="step",
             file=sys.stderr,
+            # A log gets a line per epoch anyway, and a bar of a long one now and then.
             mininterval=0.5 if sys.stderr.isatty() else 30,
+            delay=0 if sys.stderr.isatty() else 30,
             leave=False,
         )
 
