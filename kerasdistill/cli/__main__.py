@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -39,6 +40,7 @@ def _start_tensorflow() -> None:
     # Its C++ side greets on stderr before any log level is looked at, and would bury
     # the one line that matters.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.getLogger().setLevel(logging.ERROR)  # Beam misses tools of Google's cloud
     with _native_stderr_closed():
         import tensorflow as tf
 
