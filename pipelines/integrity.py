@@ -8,22 +8,43 @@ from pathlib import Path
 from typing import Any
 
 from kerasdistill.errors import StaleArtifactError, UserError
-from kerasdistill.files import sha256_file
+from kerasdistill.files import digest_of, sha256_file
 from pipelines.datasets import ImageData
 from pipelines.layout import MANIFEST_NAME, PLAN_NAME, Layout, sidecar_name
 from pipelines.manifest import Manifest, Shard, first_difference
 
+_SEAL = "manifest_sha256"
+
+
+def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest's fields with a checksum of them all, as the file holds them."""
+    return {**value, _SEAL: digest_of(value)}
+
 
 def read_manifest(path: Path) -> Manifest:
+    """The manifest of the set at `path`, whole and of this schema version.
+
+    Raises:
+        UserError: there is none: what is there, and what finishes or makes it.
+        StaleArtifactError: it was damaged or edited.
+    """
     file = path / MANIFEST_NAME
     try:
-        return Manifest.from_json(json.loads(file.read_text()), where=str(file))
+        value = json.loads(file.read_text())
+        seal = value.pop(_SEAL, None) if isinstance(value, dict) else None
+        manifest = Manifest.from_json(value, where=str(file))
     except (FileNotFoundError, NotADirectoryError):
         raise _unfinished(path) from None
     except ValueError as error:
         raise StaleArtifactError(
             f"{file} is not readable ({error}); precompute the set again"
         ) from error
+    if seal != digest_of(value):
+        raise StaleArtifactError(
+            f"{file}: field {_SEAL} does not fit the other fields: the manifest was "
+            "damaged or edited; precompute the set again"
+        )
+    return manifest
 
 
 def data_fields(data: ImageData) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from pipelines.beam.job import SCRATCH, WORKER_LOG, run_pipeline, stage
 from pipelines.beam.progress import Progress, reporting
 from pipelines.beam.runners import make_runner, pipeline_options
 from pipelines.datasets import ImageData
+from pipelines.integrity import sealed
 from pipelines.layout import (
     BLOCK_VIEWS,
     MANIFEST_NAME,
@@ -229,7 +230,7 @@ def _publish_manifest(output: str, request: dict[str, Any], layout: Layout) -> M
         sidecars.append(json.loads(files.get(path)))
     path = files.join(output, MANIFEST_NAME)
     manifest = finished_manifest(request, sidecars, where=path)
-    files.put_json(path, manifest.to_json(), files.join(output, SCRATCH))
+    files.put_json(path, sealed(manifest.to_json()), files.join(output, SCRATCH))
     return manifest
 
 

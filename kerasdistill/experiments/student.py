@@ -38,25 +38,7 @@ def run(
     Returns:
         The content of `results.json`.
     """
-    with tqdm(
-        desc="checking shards",
-        unit="B",
-        unit_scale=True,
-        leave=False,
-        delay=1,  # a refusal that comes at once has its line to itself
-        file=sys.stderr,
-    ) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        stored = distillation_set.open(
-            distillation_set_path,
-            data=data,
-            expect={"augmentation": base.fields(recipe.augmentation)},
-            progress=show,
-        )
+    stored = _opened(distillation_set_path, data=data, recipe=recipe)
     passes = stored.manifest.passes if passes is None else passes
     request = {
         "recipe": base.to_json(recipe),
@@ -91,6 +73,31 @@ def run(
             },
         )
         return folder.finish(results)
+
+
+def _opened(
+    path: str | Path, *, data: ImageData, recipe: base.StudentRecipe
+) -> distillation_set.DistillationSet:
+    """The set, all of it checked while a bar shows how far that is."""
+    with tqdm(
+        desc="checking shards",
+        unit="B",
+        unit_scale=True,
+        leave=False,
+        delay=1,  # a refusal that comes at once has its line to itself
+        file=sys.stderr,
+    ) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        return distillation_set.open(
+            path,
+            data=data,
+            expect={"augmentation": base.fields(recipe.augmentation)},
+            progress=show,
+        )
 
 
 def stored_stream(

@@ -10,6 +10,7 @@ import pytest
 
 from kerasdistill.cli.__main__ import main
 from pipelines import datasets
+from pipelines.integrity import sealed
 
 STUDENT = "student --budget 100k --convs 2 --epochs 1 --schedule cosine"
 SHARD = "pass-00000.tfrecord-00000-of-00001"
@@ -210,8 +211,9 @@ def swap(path):
 
 def other_class_order(path):
     manifest = json.loads(path.read_text())
+    del manifest["manifest_sha256"]
     manifest["class_names"].reverse()
-    path.write_text(json.dumps(manifest))
+    path.write_text(json.dumps(sealed(manifest)))
 
 
 @pytest.mark.parametrize(

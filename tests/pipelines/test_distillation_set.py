@@ -10,6 +10,7 @@ import pytest
 
 from kerasdistill.errors import StaleArtifactError, UserError
 from pipelines import augment, distillation_set
+from pipelines.integrity import sealed
 from pipelines.layout import VALIDATION_PASS, Layout
 from pipelines.manifest import Manifest, first_difference
 
@@ -50,8 +51,11 @@ def ids(batches):
 
 
 def edit_manifest(path, **changes):
+    """Other fields under a checksum that fits them."""
     file = path / "manifest.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    fields = json.loads(file.read_text())
+    fields.pop("manifest_sha256")
+    file.write_text(json.dumps(sealed({**fields, **changes})))
 
 
 def test_both_stores_yield_identical_tensors_in_the_same_order(
@@ -249,6 +253,15 @@ def test_a_manifest_survives_the_round_trip(images):
 def test_an_unreadable_manifest_is_refused(images):
     (images / "manifest.json").write_text("{")
     with pytest.raises(StaleArtifactError, match=r"manifest\.json is not readable"):
+        distillation_set.open(images)
+
+
+def test_an_edited_manifest_is_refused(images):
+    file = images / "manifest.json"
+    before = file.read_text()
+    assert '"hue": 0.06' in before
+    file.write_text(before.replace('"hue": 0.06', '"hue": 0.07'))
+    with pytest.raises(StaleArtifactError, match="manifest_sha256 does not fit"):
         distillation_set.open(images)
 
 
