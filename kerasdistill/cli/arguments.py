@@ -11,6 +11,7 @@ PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 SCHEDULES = ("paper", "cosine")
 SOFT_LOSSES = ("logit-regression", "kd")
 STORES = ("images", "replay")
+SELECTIONS = ("all", "top", "greedy")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -124,7 +125,15 @@ def _teacher(verb: argparse.ArgumentParser) -> None:
 
 def _ensemble(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--teacher", nargs="+", required=True, metavar="PATH")
-    verb.add_argument("--select", choices=("all",), default="all", help="members kept")
+    verb.add_argument(
+        "--select",
+        choices=SELECTIONS,
+        default="top",
+        help="which become members, by validation accuracy (default: top)",
+    )
+    verb.add_argument(
+        "--size", type=_positive, metavar="N", help="most members (default: 16)"
+    )
     _force(verb)
 
 

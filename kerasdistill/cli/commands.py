@@ -32,11 +32,17 @@ def run_teacher(asked: argparse.Namespace) -> dict[str, Any]:
 
 def run_ensemble(asked: argparse.Namespace) -> dict[str, Any]:
     """ensemble: the mean of the members' logits."""
-    from kerasdistill.experiments import ensemble
+    from kerasdistill.experiments import ensemble, selection
 
-    data = interpret.data(asked)
+    if asked.select == "all" and asked.size is not None:
+        raise UserError("--select all keeps every teacher; leave out --size")
     return ensemble.run(
-        asked.teacher, data=data, workdir=asked.workdir, force=asked.force
+        asked.teacher,
+        data=interpret.data(asked),
+        workdir=asked.workdir,
+        select=asked.select,
+        size=asked.size or selection.PAPER_SIZE,
+        force=asked.force,
     )
 
 

@@ -5,8 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
+import numpy as np
+
 from kerasdistill import cards, evaluation
 from kerasdistill.errors import UserError
+from kerasdistill.experiments import selection
 from kerasdistill.files import sha256_file
 from kerasdistill.models import ensemble, loading
 from kerasdistill.runs import RunDirectory
@@ -15,41 +19,53 @@ from pipelines.datasets import ImageData
 
 
 def run(
-    member_paths: Sequence[str | Path],
+    candidate_paths: Sequence[str | Path],
     *,
     data: ImageData,
     workdir: str | Path,
+    select: str = "all",
+    size: int = selection.PAPER_SIZE,
     force: bool = False,
 ) -> dict[str, Any]:
-    """Joins the members into one model file and scores it.
+    """Chooses members by validation accuracy, joins them into one model, scores it.
 
     Args:
-        member_paths: `.keras` files; all of them become members.
-        data: their data set; members with another class order or split are refused.
+        candidate_paths: `.keras` files.
+        data: their data set; teachers with another class order or split are refused.
         workdir: where the run folder goes.
-        force: accept members without a card that disagree with the labels.
+        select: "all" keeps every candidate; "top" the `size` most accurate ones, as
+            the paper does; "greedy" adds, up to `size`, the candidate that helps the
+            ensemble most and stops when none does (`selection`). Ties go to the
+            path that sorts first. Test data play no part.
+        size: most members.
+        force: accept teachers without a card that disagree with the labels.
 
     Returns:
         The content of `results.json`.
     """
-    paths = [Path(path) for path in member_paths]
+    paths = [Path(path) for path in candidate_paths]
     if len({path.resolve() for path in paths}) != len(paths):
         raise UserError("a teacher is named twice; name every member once")
-    members = [loading.load(path) for path in paths]
-    for member, path in zip(members, paths, strict=True):
-        scoring.check_teacher(member, path, data=data, force=force)
+    candidates = _loaded(paths, data=data, force=force)
+    if select == "top" and size >= len(paths):
+        select = "all"
     request = {
         "members": [sha256_file(path) for path in paths],
         "averaging": "mean-logits",
         "dataset": data.identity(),
     }
+    if select != "all":
+        request |= {"select": select, "size": size}
     with RunDirectory.open(workdir, "ensemble", request) as folder:
         if (found := folder.results()) is not None:
             return found
-        print(f"{folder.path}: scoring {len(paths)} members", file=sys.stderr)
-        model = ensemble.build(members)
-        logits = evaluation.predict(model, data.validation.images)
-        val_accuracy = evaluation.accuracy(logits, data.validation.labels)
+        print(f"{folder.path}: scoring {len(paths)} candidates", file=sys.stderr)
+        images, labels = data.validation.images, data.validation.labels
+        logits = [evaluation.predict(c, images) for c in candidates]
+        accuracies = [evaluation.accuracy(each, labels) for each in logits]
+        chosen = _chosen(select, size, logits, labels, accuracies, paths)
+        model = ensemble.build([candidates[i] for i in chosen])
+        mean_logits = np.mean([logits[i] for i in chosen], axis=0)
         saved = cards.save_model(
             model,
             folder.path,
@@ -57,22 +73,48 @@ def run(
             class_names=data.class_names,
             dataset=data.identity(),
             recipe=request,
-            val_accuracy=val_accuracy,
+            val_accuracy=evaluation.accuracy(mean_logits, labels),
         )
+        card = cards.read_card(saved)
         test_logits = evaluation.predict(model, data.test.images)
-        member_cards = [cards.read_card(path) or {} for path in paths]
         return folder.finish(
             {
                 "kind": "ensemble",
                 "model": str(saved),
-                "members": [str(path) for path in paths],
-                "member_val_accuracy": [
-                    card.get("val_accuracy") for card in member_cards
-                ],
+                "members": [str(paths[i]) for i in chosen],
+                "member_val_accuracy": [accuracies[i] for i in chosen],
+                "candidates": [str(path) for path in paths],
+                "candidate_val_accuracy": accuracies,
+                "select": select,
                 "averaging": "mean-logits",
-                "num_params": cards.read_card(saved)["num_params"],
-                "val_accuracy": val_accuracy,
+                "num_params": card["num_params"],
+                "val_accuracy": card["val_accuracy"],
                 "test_accuracy": evaluation.accuracy(test_logits, data.test.labels),
                 "dataset": data.identity(),
             }
         )
+
+
+def _loaded(
+    paths: Sequence[Path], *, data: ImageData, force: bool
+) -> list[keras.Model]:
+    candidates = [loading.load(path) for path in paths]
+    for candidate, path in zip(candidates, paths, strict=True):
+        scoring.check_teacher(candidate, path, data=data, force=force)
+    return candidates
+
+
+def _chosen(
+    select: str,
+    size: int,
+    logits: Sequence[np.ndarray],
+    labels: np.ndarray,
+    accuracies: Sequence[float],
+    paths: Sequence[Path],
+) -> list[int]:
+    names = [str(path) for path in paths]
+    if select == "top":
+        return selection.top(accuracies, names, size)
+    if select == "greedy":
+        return selection.greedy(logits, labels, names, size)
+    return list(range(len(paths)))
