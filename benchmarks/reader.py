@@ -17,10 +17,11 @@ from kerasdistill.recipes.base import Augmentation
 from kerasdistill.seeds import view_seeds
 from pipelines import augment, records
 from pipelines.datasets import Examples, ImageData
-from pipelines.distillation_set import DistillationSet, make_views
+from pipelines.distillation_set import DistillationSet
 from pipelines.layout import Layout
 from pipelines.manifest import SCHEMA_VERSION, Manifest
 from pipelines.records import Block
+from pipelines.replay import make_views
 
 BATCH = 128
 CLASSES = 10
@@ -160,6 +161,8 @@ def opened(root: Path, store: str, data: ImageData, layout: Layout) -> Distillat
         teachers=(),
         averaging="mean-logits",
         logits_dtype="float32",
+        keep_members=False,
+        stored_mean_of=1,
         scoring={},
         environment={},
         seed=layout.seed,
@@ -169,6 +172,7 @@ def opened(root: Path, store: str, data: ImageData, layout: Layout) -> Distillat
         num_validation=0,
         views=layout.num_samples,
         shards=(),
+        member_shards=(),
         content_digest="",
     )
     return DistillationSet(root / store, manifest, data)

@@ -1,9 +1,8 @@
 """Reads a distillation set: checks its manifest and shards, then yields batches."""
 
 import contextlib
-import functools
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +11,23 @@ import tensorflow as tf
 
 from kerasdistill.errors import StaleArtifactError, UserError
 from kerasdistill.files import digest_of
-from kerasdistill.recipes.base import Augmentation
-from pipelines import augment, datasets, records
+from pipelines import datasets, records
+from pipelines.averaging import AVERAGINGS
 from pipelines.datasets import ImageData
 from pipelines.integrity import check_shards, data_fields, read_manifest, require
-from pipelines.layout import VALIDATION_PASS
+from pipelines.layout import AVERAGING, VALIDATION_PASS, member_name
 from pipelines.manifest import Manifest
+from pipelines.replay import replayer
 
 _READ_AHEAD_BYTES = 8 << 20
+_OTHER_VIEWS = "logits belong to other views than theirs"
 
 
 def open(  # noqa: A001 (the set is opened as distillation_set.open(path))
     path: str | os.PathLike[str],
     *,
+    members: Sequence[int] | None = None,
+    averaging: str = AVERAGING,
     expect: Mapping[str, Any] | None = None,
     data: ImageData | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -33,6 +36,10 @@ def open(  # noqa: A001 (the set is opened as distillation_set.open(path))
 
     Args:
         path: the directory.
+        members: whose logits to average, numbered from 1 in the manifest's order
+            (None: all); other than all needs a set that keeps members.
+        averaging: a name in `averaging.AVERAGINGS`; other than the mean of logits
+            needs kept members too.
         expect: manifest fields that must have these values; nested fields that are
             not mentioned may be anything.
         data: the transfer set's data, which must be the one the set was made from.
@@ -43,10 +50,11 @@ def open(  # noqa: A001 (the set is opened as distillation_set.open(path))
     Raises:
         StaleArtifactError: a field differs, or a shard is missing, truncated,
             damaged or swapped; the message names it.
-        UserError: there is no finished set.
+        UserError: there is no finished set, or it does not hold what is asked.
     """
     path = Path(path)
     manifest = read_manifest(path)
+    chosen = _chosen_members(path, manifest, members, averaging)
     require(path, manifest, dict(expect or {}))
     if data is None and manifest.store == "replay":
         data = datasets.load(
@@ -54,19 +62,33 @@ def open(  # noqa: A001 (the set is opened as distillation_set.open(path))
         )
     if data is not None:
         require(path, manifest, data_fields(data))
-    check_shards(path, manifest.shards, progress)
-    opened = DistillationSet(path, manifest, data)
+    kept = [shard for place in chosen for shard in manifest.member_shards[place]]
+    check_shards(path, (*manifest.shards, *kept), progress)
+    opened = DistillationSet(path, manifest, data, chosen, averaging)
     if manifest.store == "replay":
         opened.check_replay()
     return opened
 
 
 class DistillationSet:
-    """A checked set on disk; make one with `open`."""
+    """A checked set on disk; make one with `open`.
 
-    def __init__(self, path: Path, manifest: Manifest, data: ImageData | None) -> None:
+    `members` are the places, from 0, of the teachers whose kept logits are averaged
+    on reading; there are none where the logits beside the views are what is wanted.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        manifest: Manifest,
+        data: ImageData | None,
+        members: tuple[int, ...] = (),
+        averaging: str = AVERAGING,
+    ) -> None:
         self.path = path
         self.manifest = manifest
+        self.members = members
+        self.averaging = averaging
         self._data = data
 
     def shards_digest(self, passes: int) -> str:
@@ -77,8 +99,14 @@ class DistillationSet:
         """
         chosen = self._passes(0, passes)
         layout = self.manifest.layout
-        names = {layout.shard_name(*s) for p in chosen for s in layout.shards_of(p)}
-        found = [s.sha256 for s in self.manifest.shards if s.name in names]
+        count = sum(len(layout.shards_of(index)) for index in chosen)
+        signals = [
+            self.manifest.shards,
+            *(self.manifest.member_shards[place] for place in self.members),
+        ]
+        found = [shard.sha256 for shards in signals for shard in shards[:count]]
+        if self.averaging != AVERAGING:
+            found.append(self.averaging)
         return digest_of(found)
 
     def steps_per_pass(self, batch_size: int) -> int:
@@ -111,12 +139,8 @@ class DistillationSet:
         steps = self.steps_per_pass(batch_size)
         chosen = self._passes(first_pass, passes)
         layout = self.manifest.layout
-        files = [
-            str(self.path / layout.shard_name(index, number))
-            for index in chosen
-            for number in range(len(layout.shards_of(index)))
-        ]
-        blocks = self._blocks(tf.data.Dataset.from_tensor_slices(files))
+        shards = [shard for index in chosen for shard in layout.shards_of(index)]
+        blocks = self._blocks(shards)
         full, rest = divmod(layout.num_samples, batch_size)
         sizes = [batch_size] * full + [rest] * (rest > 0)
         # Sizes are used in turn, so the short one falls on the end of every pass.
@@ -132,24 +156,26 @@ class DistillationSet:
             float32 [validation images, K].
         """
         shards = self.manifest.layout.shards_of(VALIDATION_PASS)
-        names = [str(self.path / self.manifest.layout.shard_name(*s)) for s in shards]
-        blocks = self._decoded(tf.data.Dataset.from_tensor_slices(names), "replay")
+        blocks = self._decoded(shards, "replay")
         logits = [block["teacher_logits"] for block in blocks.as_numpy_iterator()]
         return np.concatenate([np.empty((0, self.manifest.num_classes), "f4"), *logits])
 
     def check_replay(self) -> None:
         """Re-makes the first block; StaleArtifactError if its pixels differ."""
-        first = self.manifest.shards[0].name
-        names = tf.data.Dataset.from_tensors(str(self.path / first))
         with self.reading():
-            next(iter(self._blocks(names)))
+            next(iter(self._blocks(self.manifest.layout.shards_of(0)[:1])))
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """Turns a replay that fails inside TensorFlow's graph into our own error."""
+        """Turns a check that fails inside TensorFlow's graph into our own error."""
         try:
             yield
         except tf.errors.InvalidArgumentError as error:
+            if _OTHER_VIEWS in str(error):
+                raise StaleArtifactError(
+                    f"distillation set {self.path}: a member's {_OTHER_VIEWS}; "
+                    "precompute again"
+                ) from error
             if "pixel_fingerprint" not in str(error):
                 raise
             raise StaleArtifactError(
@@ -173,94 +199,88 @@ class DistillationSet:
             )
         return range(first, last)
 
-    def _blocks(self, names: tf.data.Dataset) -> tf.data.Dataset:
-        view = _stored if self.manifest.store == "images" else self._replayer()
-        return self._decoded(names, self.manifest.store, view)
+    def _blocks(self, shards: Sequence[tuple[int, int]]) -> tf.data.Dataset:
+        if self.manifest.store == "images":
+            return self._decoded(shards, "images", _for_students)
+        replay = replayer(self.path, self.manifest, self._data.train)
+        return self._decoded(shards, "replay", lambda f: _for_students(replay(f)))
 
     def _decoded(
         self,
-        names: tf.data.Dataset,
+        shards: Sequence[tuple[int, int]],
         store: str,
         then: Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]] = dict,
     ) -> tf.data.Dataset:
-        serialized = tf.data.TFRecordDataset(names, buffer_size=_READ_AHEAD_BYTES)
-        decode = functools.partial(
-            records.decode,
-            store=store,
-            image_shape=self.manifest.image_shape,
-            num_classes=self.manifest.num_classes,
+        """The blocks of these shards, with the logits that were chosen."""
+        manifest = self.manifest
+        names = [manifest.layout.shard_name(*shard) for shard in shards]
+        signal = {
+            "num_classes": manifest.num_classes,
+            "logits_dtype": manifest.logits_dtype,
+        }
+
+        def decode(views: tf.Tensor, *members: tf.Tensor) -> dict[str, tf.Tensor]:
+            fields = records.decode(
+                views, store=store, image_shape=manifest.image_shape, **signal
+            )
+            if members:
+                kept = [records.decode_member(each, **signal) for each in members]
+                fields["teacher_logits"] = self._averaged(fields, kept)
+            return then(fields)
+
+        digests = [manifest.teachers[place]["weights_digest"] for place in self.members]
+        kept = [[member_name(name, digest) for name in names] for digest in digests]
+        return tf.data.Dataset.zip(*map(self._records, (names, *kept))).map(
+            decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
-        return serialized.map(
-            lambda record: then(decode(record)),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
+
+    def _records(self, names: Sequence[str]) -> tf.data.Dataset:
+        paths = tf.constant([str(self.path / name) for name in names], tf.string)
+        return tf.data.TFRecordDataset(paths, buffer_size=_READ_AHEAD_BYTES)
+
+    def _averaged(
+        self, fields: dict[str, tf.Tensor], kept: Sequence[dict[str, tf.Tensor]]
+    ) -> tf.Tensor:
+        """The members' logits in one, sure to be of the very views in `fields`."""
+        same = [
+            tf.reduce_all(each[name] == fields[name])
+            for each in kept
+            for name in ("pass_index", "block_index", "pixel_fingerprint")
+        ]
+        message = f"distillation set {self.path}: a member's {_OTHER_VIEWS}"
+        with tf.control_dependencies([tf.Assert(tf.reduce_all(same), [message])]):
+            logits = [tf.identity(each["teacher_logits"]) for each in kept]
+        mean = AVERAGINGS[self.averaging](logits)
+        return tf.cast(tf.cast(mean, self.manifest.logits_dtype), tf.float32)
+
+
+def _chosen_members(
+    path: Path, manifest: Manifest, members: Sequence[int] | None, averaging: str
+) -> tuple[int, ...]:
+    """Places of the members to be read; none if the stored mean is what is asked."""
+    count = len(manifest.teachers)
+    if averaging not in AVERAGINGS:
+        raise UserError(
+            f"averaging {averaging!r} is not known; use {' or '.join(AVERAGINGS)}"
         )
-
-    def _replayer(self) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
-        manifest, train = self.manifest, self._data.train
-        if manifest.augmentation_code_version != augment.CODE_VERSION:
-            raise StaleArtifactError(
-                f"distillation set {self.path}: field augmentation_code_version is "
-                f"{manifest.augmentation_code_version}, this version has "
-                f"{augment.CODE_VERSION}; precompute again, or use the images store"
-            )
-        try:
-            augmentation = Augmentation(**manifest.augmentation)
-        except TypeError as error:
-            raise StaleArtifactError(
-                f"distillation set {self.path}: field augmentation is damaged ({error})"
-            ) from error
-        with tf.device("CPU:0"):
-            images = tf.constant(train.images)
-            order = tf.constant(np.argsort(train.sample_ids))
-            sorted_ids = tf.gather(tf.constant(train.sample_ids), order)
-
-        def replay(fields: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            rows = tf.gather(order, tf.searchsorted(sorted_ids, fields["sample_id"]))
-            pixels = make_views(
-                tf.gather(images, rows),
-                fields["seeds"],
-                augmentation=augmentation,
-                block_views=manifest.block_views,
-            )
-            same = tf.reduce_all(
-                records.pixel_fingerprint(pixels) == fields["pixel_fingerprint"]
-            )
-            message = (
-                f"distillation set {self.path}: the views of this (pass, block), "
-                "re-made from their seeds, differ from those the teacher scored "
-                "(field pixel_fingerprint); precompute again"
-            )
-            where = [fields["pass_index"], fields["block_index"]]
-            with tf.control_dependencies([tf.Assert(same, [message, *where])]):
-                return _stored({**fields, "image": tf.identity(pixels)})
-
-        return replay
+    wanted = list(range(1, count + 1)) if members is None else list(members)
+    if not wanted or len(set(wanted)) < len(wanted):
+        raise UserError(f"members {wanted} are none, or one twice; name each once")
+    if strangers := [number for number in wanted if not 1 <= number <= count]:
+        raise UserError(
+            f"member {strangers[0]} is not in {path}, which has members 1 to {count}"
+        )
+    places = tuple(sorted(number - 1 for number in wanted))
+    if places == tuple(range(manifest.stored_mean_of)) and averaging == AVERAGING:
+        return ()
+    if not manifest.keep_members:
+        raise UserError(
+            f"{path} keeps the mean logits of its {count} teachers only; to choose "
+            "members or another averaging, precompute with --keep-members"
+        )
+    return places
 
 
-def make_views(
-    images: tf.Tensor,
-    seeds: tf.Tensor,
-    *,
-    augmentation: Augmentation,
-    block_views: int,
-) -> tf.Tensor:
-    """The views of one block: uint8 [N, H, W, C], N <= block_views.
-
-    Writer and reader both pad to the full block by repeating the first view, so
-    that the compiled augmentation meets one shape and gives the same bits.
-    """
-    count = tf.shape(images)[0]
-
-    def padded(values: tf.Tensor) -> tf.Tensor:
-        places = tf.range(block_views)
-        filled = tf.gather(values, tf.where(places < count, places, 0))
-        return tf.ensure_shape(filled, [block_views, *values.shape[1:]])
-
-    made = augment.views(padded(images), padded(seeds), augmentation=augmentation)
-    return tf.gather(made, tf.range(count))
-
-
-def _stored(fields: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+def _for_students(fields: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     names = ("image", "teacher_logits", "label", "sample_id")
     return {name: fields[name] for name in names}

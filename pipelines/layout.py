@@ -7,7 +7,8 @@ import numpy as np
 from kerasdistill.seeds import permutation
 
 STORES = ("images", "replay")
-LOGITS_DTYPE = "float32"
+LOGITS_DTYPES = ("float32", "float16")
+AVERAGING = "mean-logits"  # of the logits that stand in the views' own records
 MANIFEST_NAME = "manifest.json"
 PLAN_NAME = "plan.json"
 SIDECAR_FOLDER = "sidecars"
@@ -90,6 +91,11 @@ class Layout:
     def block_rows(self, rows: np.ndarray, block_index: int) -> np.ndarray:
         """The part of a pass's `rows` that makes up one block."""
         return rows[block_index * self.block_views :][: self.block_views]
+
+
+def member_name(shard_name: str, weights_digest: str) -> str:
+    """File name of one member's logits for the views of a shard."""
+    return f"member-{weights_digest[:12]}-{shard_name}"
 
 
 def sidecar_name(shard_name: str) -> str:

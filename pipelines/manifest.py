@@ -6,31 +6,35 @@ from dataclasses import dataclass
 from typing import Any
 
 from kerasdistill.errors import StaleArtifactError
-from pipelines.layout import LOGITS_DTYPE, STORES, Layout
+from pipelines.layout import AVERAGING, LOGITS_DTYPES, STORES, Layout, member_name
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
 class Shard:
     """One file: size in bytes, sha256, views, fraction whose teacher top-1 is the
-    label."""
+    label (None if there are no labels)."""
 
     name: str
     bytes: int
     sha256: str
     views: int
-    teacher_label_agreement: float
+    teacher_label_agreement: float | None
 
 
 @dataclass(frozen=True)
 class Manifest:
     """Everything the stored signal depends on, and what came out of it.
 
-    `dataset` is `ImageData.identity()`; `teachers` holds {weights_digest, file};
-    `scoring` the dtype policies and the device; `environment` the versions and the
-    processor. `content_digest` covers pixels and logits: it is the same for both
-    stores and any number of workers, shards or restarts.
+    `dataset` is `ImageData.identity()`; `teachers` holds {weights_digest, file,
+    precision}; `scoring` the device; `environment` the versions and the processor.
+    `content_digest` covers pixels and logits: it is the same for both stores and any
+    number of workers, shards, restarts or extensions.
+
+    The logits beside the views are the mean of the first `stored_mean_of` teachers'.
+    With `keep_members` every teacher's own are there too, in `member_shards`: for
+    each teacher as many files as there are `shards`.
     """
 
     schema_version: int
@@ -43,6 +47,8 @@ class Manifest:
     teachers: tuple[dict[str, Any], ...]
     averaging: str
     logits_dtype: str
+    keep_members: bool
+    stored_mean_of: int
     scoring: dict[str, Any]
     environment: dict[str, Any]
     seed: int
@@ -52,6 +58,7 @@ class Manifest:
     num_validation: int
     views: int
     shards: tuple[Shard, ...]
+    member_shards: tuple[tuple[Shard, ...], ...]
     content_digest: str
 
     @property
@@ -78,16 +85,18 @@ class Manifest:
     @classmethod
     def from_json(cls, value: Any, *, where: str = "manifest.json") -> "Manifest":
         """Reads `to_json`'s value; StaleArtifactError names a field that is off."""
-        fields = _checked(value, cls, where=where)
-        if fields["schema_version"] != SCHEMA_VERSION:
+        version = value.get("schema_version") if isinstance(value, Mapping) else None
+        if version not in (None, SCHEMA_VERSION):  # it may have other fields
             raise StaleArtifactError(
-                f"{where}: field schema_version is {fields['schema_version']}, "
-                f"expected {SCHEMA_VERSION}; use the kerasdistill that wrote it, or "
-                "precompute again"
+                f"{where}: field schema_version is {version!r}, expected "
+                f"{SCHEMA_VERSION}; use the kerasdistill that wrote it, or precompute "
+                "again"
             )
-        fields["shards"] = tuple(
-            Shard(**_checked(shard, Shard, where=f"{where}: shards[{index}]"))
-            for index, shard in enumerate(fields["shards"])
+        fields = _checked(value, cls, where=where)
+        fields["shards"] = _shards(fields["shards"], where=f"{where}: shards")
+        fields["member_shards"] = tuple(
+            _shards(shards, where=f"{where}: member_shards[{index}]")
+            for index, shards in enumerate(fields["member_shards"])
         )
         for name in ("class_names", "image_shape", "teachers"):
             fields[name] = tuple(fields[name])
@@ -99,7 +108,16 @@ class Manifest:
         samples = self.dataset.get("num_samples")
         expected = {
             "store": (self.store in STORES, " or ".join(STORES)),
-            "logits_dtype": (self.logits_dtype == LOGITS_DTYPE, LOGITS_DTYPE),
+            "averaging": (self.averaging == AVERAGING, AVERAGING),
+            "logits_dtype": (
+                self.logits_dtype in LOGITS_DTYPES,
+                " or ".join(LOGITS_DTYPES),
+            ),
+            "teachers": (len(self.teachers) >= 1, "at least one"),
+            "stored_mean_of": (
+                1 <= self.stored_mean_of <= len(self.teachers),
+                f"1 to {len(self.teachers)}",
+            ),
             "passes": (self.passes >= 1, "at least 1"),
             "block_views": (self.block_views >= 1, "at least 1"),
             "num_validation": (self.num_validation >= 0, "at least 0"),
@@ -116,6 +134,14 @@ class Manifest:
         names = [shard.name for shard in self.shards]
         if names != self.layout.shard_names():
             raise _damaged(where, "shards", f"the names of {self.passes} passes")
+        kept = self.teachers if self.keep_members else ()
+        expected = [
+            [member_name(name, _digest_of(teacher, where)) for name in names]
+            for teacher in kept
+        ]
+        found = [[shard.name for shard in shards] for shards in self.member_shards]
+        if found != expected:
+            raise _damaged(where, "member_shards", f"{len(names)} of every teacher")
 
 
 def first_difference(
@@ -150,7 +176,30 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
-_PLAIN = {"int": int, "str": str, "dict": dict, "tuple": list, "float": (int, float)}
+_PLAIN = {
+    "bool": bool,
+    "int": int,
+    "str": str,
+    "dict": dict,
+    "tuple": list,
+    "float | None": (int, float, type(None)),
+}
+
+
+def _shards(values: Any, *, where: str) -> tuple[Shard, ...]:
+    if not _is_list(values):
+        raise StaleArtifactError(f"{where} is not a list; precompute the set again")
+    return tuple(
+        Shard(**_checked(value, Shard, where=f"{where}[{index}]"))
+        for index, value in enumerate(values)
+    )
+
+
+def _digest_of(teacher: Any, where: str) -> str:
+    digest = teacher.get("weights_digest") if isinstance(teacher, Mapping) else None
+    if not isinstance(digest, str):
+        raise _damaged(where, "teachers", "a weights_digest for each")
+    return digest
 
 
 def _checked(value: Any, kind: Any, *, where: str) -> dict[str, Any]:
@@ -159,13 +208,13 @@ def _checked(value: Any, kind: Any, *, where: str) -> dict[str, Any]:
         raise StaleArtifactError(f"{where} is not an object; precompute the set again")
     fields = {}
     for field in dataclasses.fields(kind):
-        name = getattr(field.type, "__name__", str(field.type))
+        name = str(getattr(field.type, "__name__", field.type))
         if field.name not in value:
             raise StaleArtifactError(
                 f"{where}: field {field.name} is missing; precompute the set again"
             )
         found = value[field.name]
-        wrong = isinstance(found, bool) or not isinstance(
+        wrong = isinstance(found, bool) != (name == "bool") or not isinstance(
             list(found) if isinstance(found, tuple) else found, _PLAIN[name]
         )
         if wrong:

@@ -5,40 +5,28 @@ one pass, scored in one batch of a fixed size by a process with one TensorFlow
 thread, so no result depends on the number of workers, on shards or on restarts.
 """
 
-import json
 import logging
-import os
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
-from kerasdistill.errors import StaleArtifactError, UserError
+from kerasdistill.errors import UserError
 from kerasdistill.recipes.base import Augmentation
-from pipelines.beam import files
+from pipelines.beam import files, shards
 from pipelines.beam.job import SCRATCH, WORKER_LOG, run_pipeline, stage
 from pipelines.beam.progress import Progress, reporting
 from pipelines.beam.runners import make_runner, pipeline_options
 from pipelines.datasets import ImageData
-from pipelines.integrity import sealed
-from pipelines.layout import (
-    BLOCK_VIEWS,
-    MANIFEST_NAME,
-    PLAN_NAME,
-    VIEWS_PER_SHARD,
-    Layout,
-    sidecar_name,
-)
+from pipelines.layout import BLOCK_VIEWS, VIEWS_PER_SHARD, Layout
 from pipelines.manifest import Manifest
 from pipelines.planning import (
+    bytes_of_views,
     check_arguments,
     check_disk,
-    finished_manifest,
-    refuse_other_request,
+    positions,
     request_fields,
 )
 
@@ -49,6 +37,8 @@ class PrecomputeResult:
 
     `views` and `bytes` are those of the whole set; `views_per_second` is the rate of
     this run's own scoring, start of the workers included (0 if nothing was left).
+    `members` are the numbers, from 1, that the teachers asked for have in a set that
+    keeps members; it may hold others too.
     """
 
     distillation_set: str
@@ -58,6 +48,7 @@ class PrecomputeResult:
     views_per_second: float
     shards_done: int
     shards_skipped: int
+    members: tuple[int, ...] = ()
 
 
 def run(
@@ -69,6 +60,8 @@ def run(
     store: str,
     output: str,
     seed: int,
+    keep_members: bool = False,
+    logits_dtype: str = "float32",
     workers: int | None = None,
     beam_options: Sequence[str] = (),
     views_per_shard: int = VIEWS_PER_SHARD,
@@ -80,17 +73,21 @@ def run(
     """Makes, finishes or extends a distillation set.
 
     Shards that are already there and whole are kept. Asking for more passes than a
-    finished set has adds them; the old manifest stays valid until the new one
-    replaces it. Asking for fewer leaves the set as it is.
+    finished set has adds them, and so does asking for more teachers of a set that
+    keeps members; the old manifest stays valid until the new one replaces it. Asking
+    for fewer leaves the set as it is.
 
     Args:
-        teacher_paths: `.keras` files; the stored logits are the mean of theirs.
+        teacher_paths: `.keras` files; the stored logits are the mean of theirs. To
+            give a set that keeps members another one, its own file is enough.
         data: the transfer set is its train split.
         augmentation: how views are made.
         passes: augmented sweeps over the transfer set.
         store: "images" (pixels and logits) or "replay" (seeds and logits).
         output: directory of the set, anything Beam's FileSystems can write.
         seed: chooses views and their order.
+        keep_members: store every teacher's own logits beside the mean.
+        logits_dtype: how logits are stored, "float32" or "float16".
         workers: processes of Beam's in-process runner (None: one per core, or a
             single one where there is a GPU).
         beam_options: Beam's own options, see `beam_options`.
@@ -107,6 +104,7 @@ def run(
     check_arguments(
         teacher_paths=teacher_paths,
         store=store,
+        logits_dtype=logits_dtype,
         passes=passes,
         workers=workers,
         views_per_shard=views_per_shard,
@@ -114,124 +112,77 @@ def run(
     )
     options = pipeline_options(beam_options)
     output = files.absolute(output)
+    scratch = files.join(output, SCRATCH)
     runner = make_runner(
         options, beam_options, workers, log=files.join(output, WORKER_LOG)
     )
     counts = (len(data.train), len(data.validation), passes)
     layout = Layout(*counts, seed, block_views, views_per_shard)
-    request = request_fields(
+    asked = request_fields(
         teacher_paths=teacher_paths,
         data=data,
         augmentation=augmentation,
         store=store,
+        logits_dtype=logits_dtype,
+        keep_members=keep_members,
         layout=layout,
         force=force,
     )
-    # A finished set with more passes than asked is left as it is.
-    passes = max(passes, _claim(output, request))
-    request, layout = {**request, "passes": passes}, replace(layout, passes=passes)
-    todo = _unfinished_shards(output, layout)
-    views = sum(layout.shard_views(*shard) for shard in todo)
+    request = shards.joined_with_earlier(output, asked)
+    layout = replace(layout, passes=request["passes"])
+    digests = shards.kept_digests(request)
+    todo = shards.unfinished(output, layout, digests)
+    members = positions(asked, request["teachers"])
+    teachers = dict(zip(members, teacher_paths, strict=True))
+    _refuse_missing_teachers(todo, teachers, request, output)
     if FileSystems.get_scheme(output) is None:
-        check_disk(output, views=views, store=store, data=data)
+        needed = sum(bytes_of_views(request, layout, work) for work in todo)
+        check_disk(output, needed=needed, data=data)
     began = time.monotonic()
     if todo:
-        _write_plan(output, request, layout, command)
-        job = stage(output, teacher_paths, data, augmentation, store, layout)
+        shards.write_plan(output, request, layout, command, scratch)
+        job = stage(output, teachers, data, augmentation, request, layout)
         with reporting(job, todo, progress):
             run_pipeline(job, todo, options, runner)
     seconds = time.monotonic() - began
-    manifest = _publish_manifest(output, request, layout)
+    manifest = shards.publish_manifest(output, request, layout, scratch)
     _delete_scratch(output)
-    rate = views / seconds if todo else 0.0
-    return _result(output, manifest, rate=rate, shards_done=len(todo))
+    views = sum(layout.shard_views(*work[:2]) for work in todo)
+    result = _result(output, manifest, rate=views / seconds if todo else 0.0)
+    done = len({work[:2] for work in todo})
+    return replace(
+        result,
+        shards_done=done,
+        shards_skipped=len(manifest.shards) - done,
+        members=tuple(place + 1 for place in members) if keep_members else (),
+    )
 
 
-def _result(
-    output: str, manifest: Manifest, *, rate: float, shards_done: int
-) -> PrecomputeResult:
+def _refuse_missing_teachers(todo, teachers, request, output) -> None:
+    """UserError unless every teacher that has to score something was named."""
+    if request["keep_members"]:
+        needed = {place for work in todo for place in work[3]}
+    else:
+        needed = set(teachers) if todo else set()
+    for place in sorted(needed - set(teachers)):
+        file = request["teachers"][place]["file"]
+        raise UserError(
+            f"{output} also keeps the logits of member {place + 1} ({file}), which has "
+            "views to score; add its file to --teacher"
+        )
+
+
+def _result(output: str, manifest: Manifest, *, rate: float) -> PrecomputeResult:
+    every = (manifest.shards, *manifest.member_shards)
     return PrecomputeResult(
         distillation_set=output,
         content_digest=manifest.content_digest,
         views=manifest.views,
-        bytes=sum(shard.bytes for shard in manifest.shards),
+        bytes=sum(shard.bytes for each in every for shard in each),
         views_per_second=rate,
-        shards_done=shards_done,
-        shards_skipped=len(manifest.shards) - shards_done,
+        shards_done=0,
+        shards_skipped=0,
     )
-
-
-def _claim(output: str, request: dict[str, Any]) -> int:
-    """Refuses a directory that holds a set of another request.
-
-    Returns:
-        The passes of the finished set that is there, 0 if there is none.
-    """
-    finished = 0
-    for name in (MANIFEST_NAME, PLAN_NAME):
-        path = files.join(output, name)
-        if not FileSystems.exists(path):
-            continue
-        try:
-            value = json.loads(files.get(path))
-            earlier = value if name == MANIFEST_NAME else value["request"]
-            refuse_other_request(request, earlier, output=output)
-            finished = finished or int(value.get("passes", 0))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StaleArtifactError(
-                f"{path} is damaged ({error!r}); delete the directory or choose another"
-            ) from error
-    return finished
-
-
-def _unfinished_shards(output: str, layout: Layout) -> list[tuple[int, int]]:
-    """The shards that are not there or not whole."""
-
-    def whole(shard: tuple[int, int]) -> bool:
-        name = layout.shard_name(*shard)
-        path = files.join(output, name)
-        sidecar_path = files.join(output, sidecar_name(name))
-        if not FileSystems.exists(sidecar_path) or not FileSystems.exists(path):
-            return False
-        try:
-            sidecar = json.loads(files.get(sidecar_path))
-            told = (sidecar["name"], sidecar["bytes"], sidecar["sha256"])
-        except (ValueError, KeyError, TypeError):
-            return False
-        return told == (name, *files.measure(path))
-
-    shards = layout.shards()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = zip(shards, pool.map(whole, shards), strict=True)
-        return [shard for shard, is_whole in found if not is_whole]
-
-
-def _write_plan(
-    output: str, request: dict[str, Any], layout: Layout, command: str | None
-) -> None:
-    command = command or "the same call of precompute.run"
-    plan = {"request": request, "layout": asdict(layout), "command": command}
-    try:
-        files.put_json(files.join(output, PLAN_NAME), plan, files.join(output, SCRATCH))
-    except (OSError, BeamIOError) as error:
-        raise UserError(
-            f"cannot write to {output} ({error}); choose another --workdir"
-        ) from error
-
-
-def _publish_manifest(output: str, request: dict[str, Any], layout: Layout) -> Manifest:
-    sidecars = []
-    for name in layout.shard_names():
-        path = files.join(output, sidecar_name(name))
-        if not FileSystems.exists(path):
-            raise StaleArtifactError(
-                f"{output}: shard {name} was not written; run the same command again"
-            )
-        sidecars.append(json.loads(files.get(path)))
-    path = files.join(output, MANIFEST_NAME)
-    manifest = finished_manifest(request, sidecars, where=path)
-    files.put_json(path, sealed(manifest.to_json()), files.join(output, SCRATCH))
-    return manifest
 
 
 def _delete_scratch(output: str) -> None:

@@ -17,11 +17,13 @@ from kerasdistill.models.digest import weights_digest
 from kerasdistill.models.summary import leaf_layers
 from kerasdistill.recipes.base import Augmentation
 from kerasdistill.seeds import permutation
+from pipelines.averaging import AVERAGINGS
 from pipelines.datasets import ImageData
-from pipelines.distillation_set import make_views
+from pipelines.layout import AVERAGING
 from pipelines.manifest import first_difference
+from pipelines.records import as_stored
+from pipelines.replay import make_views
 
-AVERAGING = "mean-logits"
 CHECKED_IMAGES = 512
 _CPU_FLAGS = ("avx", "amx", "fma", "f16c", "sse4", "asimd", "sve", "bf16")
 
@@ -31,18 +33,31 @@ class Scorer:
 
     The batch is always `block_views` long, filled up with its first view, because
     matrix products may round differently for another shape.
+
+    Args:
+        teachers: None stands for one that is not needed here.
+        augmentation: how views are made.
+        block_views: views in a batch.
+        logits_dtype: logits are rounded to what it can hold.
     """
 
     def __init__(
         self,
-        teachers: Sequence[keras.Model],
+        teachers: Sequence[keras.Model | None],
         *,
         augmentation: Augmentation,
         block_views: int,
+        logits_dtype: str = "float32",
     ) -> None:
         self._augmentation = augmentation
         self._block_views = block_views
-        self._logits = tf.function(lambda pixels: mean_logits(teachers, pixels))
+        self._dtype = logits_dtype
+        self._mean = tf.function(
+            lambda pixels: AVERAGINGS[AVERAGING](outputs(teachers, pixels))
+        )
+        self._each = tf.function(
+            lambda pixels, members: outputs([teachers[i] for i in members], pixels)
+        )
 
     def views(self, images: np.ndarray, seeds: np.ndarray) -> np.ndarray:
         """uint8 [N, H, W, C], int64 [N] -> views uint8 [N, H, W, C]."""
@@ -56,23 +71,46 @@ class Scorer:
     def logits(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 [N, H, W, C] -> mean logits float32 [N, K]; UserError if one is not
         finite."""
+        return self._stored(self._mean(self._batch(pixels)), len(pixels))
+
+    def member_logits(
+        self, pixels: np.ndarray, members: tuple[int, ...]
+    ) -> list[np.ndarray]:
+        """uint8 [N, H, W, C] -> float32 [N, K] of each of these teachers."""
+        each = self._each(self._batch(pixels), members)
+        return [self._stored(logits, len(pixels)) for logits in each]
+
+    def mean_of(self, member_logits: Sequence[np.ndarray]) -> np.ndarray:
+        """The mean of stored logits, as it is stored: float32 [N, K]."""
+        mean = AVERAGINGS[AVERAGING](member_logits)
+        return self._stored(mean, len(member_logits[0]))
+
+    def _batch(self, pixels: np.ndarray) -> np.ndarray:
         filler = np.repeat(pixels[:1], self._block_views - len(pixels), axis=0)
-        logits = self._logits(np.concatenate([pixels, filler])).numpy()[: len(pixels)]
-        if not np.isfinite(logits).all():
+        return np.concatenate([pixels, filler])
+
+    def _stored(self, logits: tf.Tensor, count: int) -> np.ndarray:
+        exact = logits.numpy()[:count]
+        if not np.isfinite(exact).all():
             raise UserError(
                 "the teacher gave NaN or infinite logits: it has diverged or met "
                 "pixels it cannot take; train it again"
             )
-        return logits
+        stored = as_stored(exact, self._dtype)
+        if not np.isfinite(stored).all():
+            raise UserError(
+                f"the teacher gave a logit of {np.abs(exact).max():.3g}, too large for "
+                f"{self._dtype}; use --logits-dtype float32"
+            )
+        return stored
 
 
-def mean_logits(teachers: Sequence[keras.Model], pixels: tf.Tensor) -> tf.Tensor:
-    """Mean over the teachers of their logits, in inference mode: float32 [B, K]."""
+def outputs(teachers: Sequence[keras.Model], pixels: tf.Tensor) -> list[tf.Tensor]:
+    """Every teacher's logits in inference mode: float32 [B, K] each."""
     images = tf.cast(pixels, tf.float32)
-    outputs = [
+    return [
         tf.cast(teacher(images, training=False), tf.float32) for teacher in teachers
     ]
-    return tf.add_n(outputs) / float(len(outputs))
 
 
 def check_teacher(
@@ -106,7 +144,7 @@ def check_teacher(
         _check_card(card, teacher, path, data)
     chosen = permutation(len(data.train), 0, "teacher check")[:CHECKED_IMAGES]
     sample = data.train.take(chosen)
-    logits = mean_logits([teacher], tf.constant(sample.images)).numpy()
+    logits = outputs([teacher], tf.constant(sample.images))[0].numpy()
     if not np.isfinite(logits).all():
         raise UserError(
             f"teacher {path} gives NaN or infinite logits; it has diverged: train again"
@@ -133,19 +171,18 @@ def signal_fields(
     teachers: Sequence[keras.Model], paths: Sequence[str]
 ) -> dict[str, Any]:
     """The manifest fields that the teachers and this machine fix."""
-    layers = [layer for teacher in teachers for layer in leaf_layers(teacher)]
-    policies = {layer.dtype_policy.name for layer in layers}
     gpus = tf.config.list_physical_devices("GPU")
     return {
         "teachers": [
-            {"weights_digest": weights_digest(teacher), "file": Path(path).name}
+            {
+                "weights_digest": weights_digest(teacher),
+                "file": Path(path).name,
+                "precision": _precision(teacher),
+            }
             for teacher, path in zip(teachers, paths, strict=True)
         ],
         "averaging": AVERAGING,
-        "scoring": {
-            "precision": "+".join(sorted(policies)),
-            "device": "gpu" if gpus else "cpu",
-        },
+        "scoring": {"device": "gpu" if gpus else "cpu"},
         "environment": {
             "tensorflow": tf.__version__,
             "keras": keras.__version__,
@@ -154,6 +191,12 @@ def signal_fields(
             "cpu_features": _cpu_features(),
         },
     }
+
+
+def _precision(teacher: keras.Model) -> str:
+    """Names of the dtype policies of all layers, such as mixed_bfloat16+float32."""
+    policies = {layer.dtype_policy.name for layer in leaf_layers(teacher)}
+    return "+".join(sorted(policies))
 
 
 def allow_gpu_growth() -> None:

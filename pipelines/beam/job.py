@@ -3,12 +3,12 @@
 import logging
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
-import tensorflow as tf
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineRunner
@@ -20,8 +20,9 @@ from kerasdistill.seeds import view_seeds
 from pipelines import records, scoring
 from pipelines.beam import files
 from pipelines.beam.runners import watching_workers
+from pipelines.beam.shards import ShardWriter, Work
 from pipelines.datasets import Examples, ImageData
-from pipelines.layout import VALIDATION_PASS, Layout, sidecar_name
+from pipelines.layout import VALIDATION_PASS, Layout, member_name
 
 SCRATCH = ".work"
 WORKER_LOG = f"{SCRATCH}/workers.log"
@@ -38,10 +39,13 @@ class Job:
     """What every worker is told; all paths can be opened by Beam's FileSystems."""
 
     output: str
-    teachers: tuple[str, ...]
+    teachers: tuple[str | None, ...]  # in the manifest's order; None: not needed
     transfer_set: str
     augmentation: Augmentation
     store: str
+    logits_dtype: str
+    kept_digests: tuple[str, ...]  # of the teachers whose own logits are kept
+    stored_mean_of: int
     layout: Layout
 
     @property
@@ -56,7 +60,8 @@ class Job:
 
 
 class ScoreShards(beam.DoFn):
-    """(pass, number) of a shard -> the shard and its sidecar on disk -> its name."""
+    """A shard to be written (`shards.Work`) -> its files and their sidecars on disk
+    -> its name."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -74,56 +79,58 @@ class ScoreShards(beam.DoFn):
                     for split in ("train", "validation")
                 )
             teachers = [
-                loading.load(files.local_copy(path, folder)) for path in job.teachers
+                path and loading.load(files.local_copy(path, folder))
+                for path in job.teachers
             ]
         self._score = scoring.Scorer(
             teachers,
             augmentation=job.augmentation,
             block_views=job.layout.block_views,
+            logits_dtype=job.logits_dtype,
         )
 
-    def process(self, shard: tuple[int, int]) -> list[str]:
+    def process(self, work: Work) -> list[str]:
         """Writes one shard; says why in the job's failure file when it cannot."""
-        job, (pass_index, number) = self._job, shard
+        job = self._job
         if FileSystems.exists(job.failure):
             return []  # another worker has met what stops the whole job
-        name = job.layout.shard_name(pass_index, number)
+        name = job.layout.shard_name(*work[:2])
         try:
-            self._write_shard(name, pass_index, number)
+            self._write_shard(name, work)
         except UserError as error:
             files.put(job.failure, f"shard {name}: {error}".encode(), job.scratch)
             raise
         return [name]
 
-    def _write_shard(self, name: str, pass_index: int, number: int) -> None:
+    def _write_shard(self, name: str, work: Work) -> None:
+        pass_index, number, with_views, members = work
         job, rows = self._job, self._job.layout.rows(pass_index)
         # Nobody reads the validation images from here: their logits are enough.
         store = "replay" if pass_index == VALIDATION_PASS else job.store
-        digests, agreeing, views = [], 0, 0
+        names = [member_name(name, job.kept_digests[member]) for member in members]
         with tempfile.TemporaryDirectory() as folder:
-            local = os.path.join(folder, name)
-            with tf.io.TFRecordWriter(local) as writer:
-                for block_index in job.layout.shard_blocks(pass_index, number):
-                    block = self._block(pass_index, block_index, rows)
-                    writer.write(records.encode(block, store=store))
-                    digests.append([pass_index, block_index, block.digest()])
-                    agreeing += int((block.logits.argmax(1) == block.labels).sum())
-                    views += len(block.labels)
-            size, sha256 = files.put_file(
-                files.join(job.output, name), local, job.scratch
-            )
-        sidecar = {
-            "name": name,
-            "bytes": size,
-            "sha256": sha256,
-            "views": views,
-            "teacher_label_agreement": agreeing / views,
-            "block_digests": digests,
-        }
-        # Last: a shard counts as finished once its sidecar is there.
-        files.put_json(files.join(job.output, sidecar_name(name)), sidecar, job.scratch)
+            kept = [ShardWriter(folder, each) for each in names]
+            views = ShardWriter(folder, name) if with_views else None
+            for block_index in job.layout.shard_blocks(pass_index, number):
+                block, each = self._block(pass_index, block_index, rows, members)
+                for writer, logits in zip(kept, each, strict=True):
+                    encoded = records.encode_member(
+                        block, logits, logits_dtype=job.logits_dtype
+                    )
+                    writer.add(encoded, block, logits, block.member_digest(logits))
+                if views:
+                    encoded = records.encode(
+                        block, store=store, logits_dtype=job.logits_dtype
+                    )
+                    digest = block.digest(with_logits=not job.kept_digests)
+                    views.add(encoded, block, block.logits, digest)
+            for writer in [*kept, *([views] if views else [])]:
+                writer.publish(job.output, job.scratch)
 
-    def _block(self, pass_index: int, index: int, rows: np.ndarray) -> records.Block:
+    def _block(
+        self, pass_index: int, index: int, rows: np.ndarray, members: tuple[int, ...]
+    ) -> tuple[records.Block, list[np.ndarray]]:
+        """The block, and the logits of these members for it."""
         layout = self._job.layout
         chosen = layout.block_rows(rows, index)
         if pass_index == VALIDATION_PASS:
@@ -135,36 +142,54 @@ class ScoreShards(beam.DoFn):
                 block.sample_ids, pass_index=pass_index, seed=layout.seed
             )
             pixels = self._score.views(block.images, seeds)
-        logits = self._score.logits(pixels)
-        return records.Block(
-            pass_index, index, block.sample_ids, block.labels, seeds, pixels, logits
-        )
+        if members:
+            each = self._score.member_logits(pixels, members)
+            # Where views are written all members are scored. Otherwise this mean is
+            # of no use, and not written either.
+            logits = self._score.mean_of(each[: self._job.stored_mean_of])
+        else:
+            each, logits = [], self._score.logits(pixels)
+        ids = (block.sample_ids, block.labels)
+        return records.Block(pass_index, index, *ids, seeds, pixels, logits), each
 
 
 def stage(
     output: str,
-    teacher_paths: Sequence[str],
+    teacher_paths: Mapping[int, str],
     data: ImageData,
     augmentation: Augmentation,
-    store: str,
+    request: Mapping[str, Any],
     layout: Layout,
 ) -> Job:
-    """Puts teachers and transfer set where every worker can read them."""
+    """Puts teachers and transfer set where every worker can read them.
+
+    Args:
+        output: directory of the set.
+        teacher_paths: those that are needed, by their places among the manifest's.
+        data: the transfer set.
+        augmentation: how views are made.
+        request: the manifest's fields that are known beforehand.
+        layout: where views lie.
+    """
     scratch = files.join(output, SCRATCH)
+    kept = request["teachers"] if request["keep_members"] else ()
     teachers = tuple(
-        files.join(scratch, f"teacher-{index}.keras")
-        for index in range(len(teacher_paths))
+        files.join(scratch, f"teacher-{i}.keras") if i in teacher_paths else None
+        for i in range(len(request["teachers"]))
     )
     job = Job(
         output=output,
         teachers=teachers,
         transfer_set=files.join(scratch, "transfer_set.npz"),
         augmentation=augmentation,
-        store=store,
+        store=request["store"],
+        logits_dtype=request["logits_dtype"],
+        kept_digests=tuple(teacher["weights_digest"] for teacher in kept),
+        stored_mean_of=request["stored_mean_of"],
         layout=layout,
     )
-    for source, target in zip(teacher_paths, teachers, strict=True):
-        files.put_file(target, source, scratch)
+    for place, source in teacher_paths.items():
+        files.put_file(teachers[place], source, scratch)
     splits = {"train": data.train, "validation": data.validation}
     arrays = {
         f"{split}_{field}": getattr(examples, field)
@@ -182,7 +207,7 @@ def stage(
 
 def run_pipeline(
     job: Job,
-    todo: Sequence[tuple[int, int]],
+    todo: Sequence[Work],
     options: PipelineOptions,
     runner: PipelineRunner,
 ) -> None:

@@ -10,6 +10,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from pipelines.beam import files
 from pipelines.beam.job import Job
+from pipelines.beam.shards import Work, last_written
 from pipelines.layout import sidecar_name
 
 Progress = Callable[[int, int, float | None], None]
@@ -27,15 +28,13 @@ class reporting:
     def __init__(
         self,
         job: Job,
-        todo: Sequence[tuple[int, int]],
+        todo: Sequence[Work],
         progress: Progress | None,
     ) -> None:
         self._progress = progress
         self._skipped = len(job.layout.shards()) - len(todo)
-        self._pending = [
-            files.join(job.output, sidecar_name(job.layout.shard_name(*shard)))
-            for shard in todo
-        ]
+        names = [last_written(job.layout, work, job.kept_digests) for work in todo]
+        self._pending = [files.join(job.output, sidecar_name(name)) for name in names]
         remote = FileSystems.get_scheme(job.output) is not None
         self._interval = 15.0 if remote else 1.0
         self._stop = threading.Event()

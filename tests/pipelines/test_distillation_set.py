@@ -226,13 +226,17 @@ def test_data_of_another_split_or_class_order_is_refused(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema_version": 99}, "schema_version is 99, expected 1"),
+        ({"schema_version": 99}, "schema_version is 99, expected 2"),
         ({"store": "pictures"}, "field store"),
         ({"passes": 3}, "field views"),
         ({"seed": "5"}, "field seed"),
         ({"shards": [{"name": "a"}]}, r"shards\[0\]: field bytes is missing"),
         ({"shards": []}, "field shards"),
         ({"logits_dtype": "float64"}, "field logits_dtype"),
+        ({"keep_members": 1}, "field keep_members"),
+        ({"keep_members": True}, "field member_shards"),
+        ({"stored_mean_of": 2}, "field stored_mean_of"),
+        ({"averaging": "median"}, "field averaging"),
     ],
 )
 def test_a_damaged_manifest_names_its_field(images, changes, message):

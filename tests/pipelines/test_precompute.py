@@ -61,10 +61,15 @@ def test_the_set_is_complete_and_tells_what_it_depends_on(
     assert manifest.augmentation == dataclasses.asdict(Augmentation(min_crop=6))
     teacher = keras.models.load_model(teacher_path)
     assert manifest.teachers == (
-        {"weights_digest": weights_digest(teacher), "file": "model.keras"},
+        {
+            "weights_digest": weights_digest(teacher),
+            "file": "model.keras",
+            "precision": "float32",
+        },
     )
     assert manifest.averaging == "mean-logits"
-    assert manifest.scoring == {"precision": "float32", "device": "cpu"}
+    assert manifest.scoring == {"device": "cpu"}
+    assert (manifest.stored_mean_of, manifest.member_shards) == (1, ())
     assert set(manifest.environment) >= {"tensorflow", "cpu_features"}
 
 

@@ -38,7 +38,6 @@ def test_a_block_survives_the_round_trip(block, store, kept):
     np.testing.assert_array_equal(fields["teacher_logits"], block.logits)
     name = "image" if kept == "pixels" else kept
     np.testing.assert_array_equal(fields[name], getattr(block, kept))
-    assert fields["digest"].numpy().hex() == block.digest()
     assert ("image" in fields) != ("seeds" in fields)
 
 
