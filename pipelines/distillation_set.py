@@ -160,6 +160,18 @@ class DistillationSet:
         logits = [block["teacher_logits"] for block in blocks.as_numpy_iterator()]
         return np.concatenate([np.empty((0, self.manifest.num_classes), "f4"), *logits])
 
+    def of(self, members: tuple[int, ...]) -> "DistillationSet":
+        """The same set with the logits of these members, places from 0; of none: the
+        mean that is stored."""
+        return DistillationSet(self.path, self.manifest, self._data, members)
+
+    def block(self, pass_index: int, block_index: int) -> dict[str, np.ndarray]:
+        """One block of a pass, the fields of a batch."""
+        number, place = divmod(block_index, self.manifest.layout.blocks_per_shard)
+        blocks = self._blocks([(pass_index, number)]).skip(place).take(1)
+        with self.reading():
+            return next(blocks.as_numpy_iterator())
+
     def check_replay(self) -> None:
         """Re-makes the first block; StaleArtifactError if its pixels differ."""
         with self.reading():

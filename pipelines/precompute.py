@@ -7,8 +7,9 @@ thread, so no result depends on the number of workers, on shards or on restarts.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
@@ -101,44 +102,34 @@ def run(
         UserError: the request cannot be met; nothing expensive was done.
         StaleArtifactError: `output` holds a set of another request.
     """
-    check_arguments(
-        teacher_paths=teacher_paths,
-        store=store,
-        logits_dtype=logits_dtype,
-        passes=passes,
-        workers=workers,
-        views_per_shard=views_per_shard,
-        block_views=block_views,
-    )
+    counts = {"passes": passes, "workers": workers, "block_views": block_views}
+    counts["views_per_shard"] = views_per_shard
+    signal = {"store": store, "logits_dtype": logits_dtype}
+    check_arguments(teacher_paths=teacher_paths, **signal, **counts)
     options = pipeline_options(beam_options)
     output = files.absolute(output)
-    scratch = files.join(output, SCRATCH)
     runner = make_runner(
         options, beam_options, workers, log=files.join(output, WORKER_LOG)
     )
-    counts = (len(data.train), len(data.validation), passes)
-    layout = Layout(*counts, seed, block_views, views_per_shard)
+    samples = (len(data.train), len(data.validation))
+    layout = Layout(*samples, passes, seed, block_views, views_per_shard)
     asked = request_fields(
         teacher_paths=teacher_paths,
         data=data,
         augmentation=augmentation,
-        store=store,
-        logits_dtype=logits_dtype,
+        **signal,
         keep_members=keep_members,
         layout=layout,
         force=force,
     )
     request = shards.joined_with_earlier(output, asked)
     layout = replace(layout, passes=request["passes"])
-    digests = shards.kept_digests(request)
-    todo = shards.unfinished(output, layout, digests)
     members = positions(asked, request["teachers"])
     teachers = dict(zip(members, teacher_paths, strict=True))
-    _refuse_missing_teachers(todo, teachers, request, output)
-    if FileSystems.get_scheme(output) is None:
-        needed = sum(bytes_of_views(request, layout, work) for work in todo)
-        check_disk(output, needed=needed, data=data)
+    todo = shards.unfinished(output, layout, shards.kept_digests(request))
+    _check(todo, teachers, request, layout, output, data)
     began = time.monotonic()
+    scratch = files.join(output, SCRATCH)
     if todo:
         shards.write_plan(output, request, layout, command, scratch)
         job = stage(output, teachers, data, augmentation, request, layout)
@@ -147,42 +138,47 @@ def run(
     seconds = time.monotonic() - began
     manifest = shards.publish_manifest(output, request, layout, scratch)
     _delete_scratch(output)
-    views = sum(layout.shard_views(*work[:2]) for work in todo)
-    result = _result(output, manifest, rate=views / seconds if todo else 0.0)
-    done = len({work[:2] for work in todo})
-    return replace(
-        result,
-        shards_done=done,
-        shards_skipped=len(manifest.shards) - done,
-        members=tuple(place + 1 for place in members) if keep_members else (),
-    )
+    result = _result(output, manifest, todo, seconds)
+    if keep_members:
+        result = replace(result, members=tuple(place + 1 for place in members))
+    return result
 
 
-def _refuse_missing_teachers(todo, teachers, request, output) -> None:
-    """UserError unless every teacher that has to score something was named."""
-    if request["keep_members"]:
-        needed = {place for work in todo for place in work[3]}
-    else:
-        needed = set(teachers) if todo else set()
-    for place in sorted(needed - set(teachers)):
-        file = request["teachers"][place]["file"]
-        raise UserError(
-            f"{output} also keeps the logits of member {place + 1} ({file}), which has "
-            "views to score; add its file to --teacher"
-        )
-
-
-def _result(output: str, manifest: Manifest, *, rate: float) -> PrecomputeResult:
+def _result(
+    output: str, manifest: Manifest, todo: Sequence[shards.Work], seconds: float
+) -> PrecomputeResult:
+    views = sum(manifest.layout.shard_views(*work[:2]) for work in todo)
     every = (manifest.shards, *manifest.member_shards)
     return PrecomputeResult(
         distillation_set=output,
         content_digest=manifest.content_digest,
         views=manifest.views,
         bytes=sum(shard.bytes for each in every for shard in each),
-        views_per_second=rate,
-        shards_done=0,
-        shards_skipped=0,
+        views_per_second=views / seconds if todo else 0.0,
+        shards_done=len(todo),
+        shards_skipped=len(manifest.shards) - len(todo),
     )
+
+
+def _check(
+    todo: Sequence[shards.Work],
+    teachers: Mapping[int, str],
+    request: Mapping[str, Any],
+    layout: Layout,
+    output: str,
+    data: ImageData,
+) -> None:
+    """UserError unless every teacher that has to score is there, and disk enough."""
+    needed = {place for work in todo for place in work[3]}
+    for place in sorted(needed - set(teachers)):
+        file = request["teachers"][place]["file"]
+        raise UserError(
+            f"{output} also keeps the logits of member {place + 1} ({file}), which has "
+            "views to score; add its file to --teacher"
+        )
+    if FileSystems.get_scheme(output) is None:
+        total = sum(bytes_of_views(request, layout, work) for work in todo)
+        check_disk(output, needed=total, data=data)
 
 
 def _delete_scratch(output: str) -> None:

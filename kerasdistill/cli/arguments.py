@@ -11,6 +11,8 @@ PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 SCHEDULES = ("paper", "cosine")
 SOFT_LOSSES = ("logit-regression", "kd")
 STORES = ("images", "replay")
+LOGITS_DTYPES = ("float32", "float16")
+AVERAGINGS = ("mean-logits", "mean-probabilities")
 SELECTIONS = ("all", "top", "greedy")
 
 
@@ -138,7 +140,7 @@ def _ensemble(verb: argparse.ArgumentParser) -> None:
 
 
 def _store(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--store", choices=STORES, default="images", help="what is kept")
+    verb.add_argument("--store", choices=STORES, help="what is kept (default: images)")
 
 
 def _force(verb: argparse.ArgumentParser) -> None:
@@ -148,10 +150,24 @@ def _force(verb: argparse.ArgumentParser) -> None:
 
 
 def _precompute(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--teacher", nargs="+", required=True, metavar="PATH")
-    verb.add_argument("--passes", type=int, help="sweeps (default: 160)")
-    verb.add_argument("--workers", type=_positive, help="processes (default: cores)")
+    add = verb.add_argument
+    add("--teacher", nargs="+", required=True, metavar="PATH")
+    add("--passes", type=int, help="sweeps (default: 160)")
+    add("--workers", type=_positive, help="processes (default: cores)")
     _store(verb)
+    add(
+        "--keep-members",
+        action="store_true",
+        help="keep every teacher's logits beside the mean, to choose from later",
+    )
+    add("--logits-dtype", choices=LOGITS_DTYPES, help="default: float32")
+    where = verb.add_mutually_exclusive_group()
+    where.add_argument(
+        "--extend", metavar="PATH", help="give a finished set more passes or members"
+    )
+    where.add_argument(
+        "--output", metavar="PATH", help="a path or URL such as gs://bucket/set"
+    )
     _force(verb)
     verb.epilog = "Options that Beam knows go to Beam; after -- everything does."
 
@@ -165,12 +181,21 @@ def _student(verb: argparse.ArgumentParser) -> None:
     signal.add_argument("--distillation-set", metavar="PATH", help="a finished set")
     signal.add_argument("--teacher", nargs="+", metavar="PATH", help="teachers to ask")
     signal.add_argument("--teachers", type=int, metavar="N", help="to train, 1 to 3")
+    add("--members", type=_widths, metavar="I,J", help="of the set, from 1 (all)")
+    add("--averaging", choices=AVERAGINGS, help="of members (default: mean-logits)")
     add("--passes", type=int, help="sweeps to label (default: 160)")
     _store(verb)
     _force(verb)
     add("--loss", choices=SOFT_LOSSES, help="default: logit-regression")
     add("--temperature", type=_positive_real, help="of kd (default: 1)")
     add("--alpha", type=_fraction, help="weight of kd's soft term (default: 1)")
+
+
+def _verify(verb: argparse.ArgumentParser) -> None:
+    add = verb.add_argument
+    add("path", metavar="PATH", help="a distillation set")
+    add("--sample", type=_positive, default=1024, metavar="N", help="views (1024)")
+    add("--teacher", nargs="+", metavar="PATH", help="if not where they were")
 
 
 def _baseline(verb: argparse.ArgumentParser) -> None:
@@ -197,6 +222,7 @@ VERBS = {
     "teacher": (_teacher, "train a teacher on hard labels"),
     "ensemble": (_ensemble, "join teachers into a super teacher"),
     "precompute": (_precompute, "label augmented passes with teachers, by Beam"),
+    "verify": (_verify, "score a sample of a distillation set again and compare"),
     "baseline": (_baseline, "train a student's architecture on hard labels"),
     "evaluate": (_evaluate, "score a model on a data set"),
     "export": (_export, "write a student alone as a SavedModel"),

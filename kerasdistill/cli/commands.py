@@ -53,17 +53,51 @@ def run_precompute(asked: argparse.Namespace) -> dict[str, Any]:
 
     options = beam_options(asked.beam_arguments, own_options=asked.own_options)
     passes = interpret.passes_of(asked)
+    how = {
+        "workers": asked.workers,
+        "beam_options": [*options, *asked.beam_unchecked],
+        "force": asked.force,
+        "command": interpret.command(),
+    }
+    if asked.extend:
+        if asked.store or asked.logits_dtype or asked.keep_members:
+            raise UserError(
+                "--extend goes on with the set's own store, dtype and members; leave "
+                "out --store, --logits-dtype and --keep-members"
+            )
+        return precompute.extend(
+            asked.extend,
+            asked.teacher,
+            data=interpret.data(asked),
+            passes=asked.passes,
+            **how,
+        )
     return precompute.run(
         asked.teacher,
         data=interpret.data(asked),
         workdir=asked.workdir,
         passes=passes,
-        store=asked.store,
+        signal=precompute.Signal(
+            store=asked.store or "images",
+            keep_members=asked.keep_members,
+            logits_dtype=asked.logits_dtype or "float32",
+            seed=asked.seed,
+        ),
+        output=asked.output,
+        **how,
+    )
+
+
+def run_verify(asked: argparse.Namespace) -> dict[str, Any]:
+    """verify: checksums, and a sample scored again."""
+    from kerasdistill.experiments import verify
+
+    return verify.run(
+        asked.path,
+        teacher_paths=asked.teacher,
+        data=interpret.data(asked),
+        sample=asked.sample,
         seed=asked.seed,
-        workers=asked.workers,
-        beam_options=[*options, *asked.beam_unchecked],
-        force=asked.force,
-        command=interpret.command(),
     )
 
 
@@ -83,13 +117,20 @@ def run_student(asked: argparse.Namespace) -> dict[str, Any]:
             workdir=asked.workdir,
             distillation_set_path=asked.distillation_set,
             passes=asked.passes,
+            members=asked.members,
+            averaging=asked.averaging or "mean-logits",
+        )
+    if asked.members or asked.averaging:
+        raise UserError(
+            "--members and --averaging choose from a set that keeps members; give it "
+            "with --distillation-set"
         )
     planned = chain.Chain(
         teachers=() if asked.teacher else interpret.chain_teachers(asked),
         teacher_paths=tuple(asked.teacher or ()),
         student=recipe,
         passes=passes,
-        store=asked.store,
+        store=asked.store or "images",
         seed=asked.seed,
     )
     chain.announce(planned, data=data, workdir=asked.workdir)
@@ -190,6 +231,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "teacher": run_teacher,
     "ensemble": run_ensemble,
     "precompute": run_precompute,
+    "verify": run_verify,
     "student": run_student,
     "baseline": run_baseline,
     "evaluate": run_evaluate,

@@ -64,9 +64,7 @@ def run(
         data=data,
         workdir=workdir,
         passes=chain.passes,
-        store=chain.store,
-        seed=chain.seed,
-        augmentation=chain.student.augmentation,
+        signal=_signal(chain),
         force=force,
         command=command,
     )
@@ -123,6 +121,12 @@ def announce(chain: Chain, *, data: ImageData, workdir: str | Path) -> None:
     require_space(workdir, stored - _already_stored(chain, data, workdir) + models)
 
 
+def _signal(chain: Chain) -> precompute.Signal:
+    return precompute.Signal(
+        store=chain.store, augmentation=chain.student.augmentation, seed=chain.seed
+    )
+
+
 def _line(
     what: str, recipe: base.Recipe, seconds: float, *, rate: float, data: ImageData
 ) -> str:
@@ -150,9 +154,7 @@ def _already_stored(chain: Chain, data: ImageData, workdir: str | Path) -> int:
         paths,
         data=data,
         workdir=workdir,
-        store=chain.store,
-        seed=chain.seed,
-        augmentation=chain.student.augmentation,
+        signal=_signal(chain),
     )
     shards = (folder.path / precompute.FOLDER).glob("*.tfrecord-*")
     return sum(shard.stat().st_size for shard in shards)

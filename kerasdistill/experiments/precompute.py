@@ -2,18 +2,35 @@
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kerasdistill.errors import UserError
 from kerasdistill.files import sha256_file
 from kerasdistill.recipes import base
-from kerasdistill.runs import RunDirectory
-from pipelines import precompute
+from kerasdistill.runs import RunDirectory, read_json
+from pipelines import integrity, precompute
 from pipelines.beam.progress import print_progress
 from pipelines.datasets import ImageData
+from pipelines.manifest import Manifest
 
 FOLDER = "distillation_set"  # inside the run's
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What is stored of the views and of the teachers' answers.
+
+    `store` is "images" or "replay"; `keep_members` keeps each teacher's logits
+    beside their mean; `logits_dtype` is "float32" or "float16".
+    """
+
+    store: str = "images"
+    keep_members: bool = False
+    logits_dtype: str = "float32"
+    augmentation: base.Augmentation = base.Augmentation()
+    seed: int = 0
 
 
 def run_directory(
@@ -21,26 +38,27 @@ def run_directory(
     *,
     data: ImageData,
     workdir: str | Path,
-    store: str,
-    seed: int,
-    augmentation: base.Augmentation,
+    signal: Signal,
 ) -> RunDirectory:
     """Where the set of these teachers goes, or went.
 
     The number of passes is no part of the request's identity: asking for more of
     them extends the same set.
     """
-    for path in teacher_paths:
-        if not Path(path).is_file():
-            raise UserError(f"teacher {path} does not exist; pass a .keras file")
+    check_files(teacher_paths)
     request = {
         "teachers": [sha256_file(path) for path in teacher_paths],
         "dataset": data.identity(),
-        "augmentation": base.fields(augmentation),
-        "store": store,
-        "seed": seed,
+        **base.fields(signal),
     }
     return RunDirectory.open(workdir, "precompute", request)
+
+
+def check_files(teacher_paths: Sequence[str | Path]) -> None:
+    """UserError for a teacher that is not there."""
+    for path in teacher_paths:
+        if not Path(path).is_file():
+            raise UserError(f"teacher {path} does not exist; pass a .keras file")
 
 
 def run(
@@ -49,9 +67,8 @@ def run(
     data: ImageData,
     workdir: str | Path,
     passes: int,
-    store: str = "images",
-    seed: int = 0,
-    augmentation: base.Augmentation | None = None,
+    signal: Signal | None = None,
+    output: str | None = None,
     workers: int | None = None,
     beam_options: Sequence[str] = (),
     force: bool = False,
@@ -59,37 +76,124 @@ def run(
 ) -> dict[str, Any]:
     """Makes, finishes or extends the distillation set of these teachers.
 
+    Args:
+        teacher_paths: `.keras` files.
+        data: the transfer set and its validation images.
+        workdir: where the run folder goes.
+        passes: augmented sweeps.
+        signal: what is stored.
+        output: where the set goes instead of the run folder: a path, or a URL that
+            Beam's FileSystems can write.
+        workers: processes of the in-process runner.
+        beam_options: Beam's own.
+        force: accept a card-less teacher that disagrees with the labels.
+        command: what finishes the set, for errors.
+
     Returns:
         The fields of the Beam job's result, as `results.json` keeps them.
     """
-    augmentation = augmentation or base.Augmentation()
-    with run_directory(
-        teacher_paths,
-        data=data,
-        workdir=workdir,
-        store=store,
-        seed=seed,
-        augmentation=augmentation,
-    ) as folder:
-        path = folder.path / FOLDER
-        made = precompute.run(
-            teacher_paths=[str(path) for path in teacher_paths],
+    signal = signal or Signal()
+    folder = run_directory(teacher_paths, data=data, workdir=workdir, signal=signal)
+    with folder:
+        return _run_in(
+            folder,
+            teacher_paths,
             data=data,
-            augmentation=augmentation,
             passes=passes,
-            store=store,
-            output=str(path),
-            seed=seed,
+            signal=signal,
+            output=output or str(folder.path / FOLDER),
             workers=workers,
             beam_options=beam_options,
             force=force,
             command=command,
-            progress=print_progress,
         )
-        results = {"kind": "precompute", **base.fields(made)}
-        results["distillation_set"] = str(path)
-        if (found := folder.results()) is not None and not made.shards_done:
-            # Nothing was scored this time: the rate that was measured stays.
-            with contextlib.suppress(KeyError):
-                results["views_per_second"] = found["views_per_second"]
-        return folder.finish(results)
+
+
+def extend(
+    path: str | Path,
+    teacher_paths: Sequence[str | Path],
+    *,
+    data: ImageData,
+    passes: int | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Adds passes or members to a finished set; nothing that is there is redone.
+
+    Args:
+        path: a `distillation_set` inside the run folder that made it.
+        teacher_paths: with more passes, every teacher of the set; new ones join it if
+            it keeps members.
+        data: what the set was made from.
+        passes: how many it is to have (None: as many as it has).
+        options: workers, beam_options, force and command, as for `run`.
+
+    Returns:
+        As `run`.
+    """
+    check_files(teacher_paths)
+    path = Path(path)
+    manifest = integrity.read_manifest(path)
+    recipe = path.parent / "recipe.json"
+    if path.name != FOLDER or not recipe.is_file():
+        raise UserError(
+            f"{path} is not inside the run folder that made it; extend a set of "
+            f"precompute's, such as runs/precompute-.../{FOLDER}"
+        )
+    passes = manifest.passes if passes is None else passes
+    if passes < manifest.passes:
+        raise UserError(
+            f"{path} has {manifest.passes} passes already; ask for more, or read fewer "
+            "with student --passes"
+        )
+    with RunDirectory(path.parent, read_json(recipe)) as folder:
+        return _run_in(
+            folder,
+            teacher_paths,
+            data=data,
+            passes=passes,
+            signal=_signal_of(manifest),
+            output=str(path),
+            **options,
+        )
+
+
+def _signal_of(manifest: Manifest) -> Signal:
+    return Signal(
+        store=manifest.store,
+        keep_members=manifest.keep_members,
+        logits_dtype=manifest.logits_dtype,
+        augmentation=base.Augmentation(**manifest.augmentation),
+        seed=manifest.seed,
+    )
+
+
+def _run_in(
+    folder: RunDirectory,
+    teacher_paths: Sequence[str | Path],
+    *,
+    data: ImageData,
+    passes: int,
+    signal: Signal,
+    output: str,
+    **options: Any,
+) -> dict[str, Any]:
+    made = precompute.run(
+        teacher_paths=[str(path) for path in teacher_paths],
+        data=data,
+        passes=passes,
+        output=output,
+        progress=print_progress,
+        **vars(signal),
+        **options,
+    )
+    found = folder.results()
+    known = [] if found is None else found.get("teachers", [])
+    results = {"kind": "precompute", **base.fields(made)}
+    results["distillation_set"] = output
+    # Where verify finds them again.
+    results["teachers"] = [*dict.fromkeys([*known, *map(str, teacher_paths)])]
+    if found is not None and not made.shards_done:
+        # Nothing was scored this time: the rate that was measured stays.
+        with contextlib.suppress(KeyError):
+            results["views_per_second"] = found["views_per_second"]
+    return folder.finish(results)

@@ -1,18 +1,18 @@
 """A student on a distillation set (fact sheet A5)."""
 
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from kerasdistill.experiments import training
+from kerasdistill.experiments.opening import opened
 from kerasdistill.models import student
 from kerasdistill.recipes import base
 from kerasdistill.runs import RunDirectory
 from kerasdistill.training.epochs import EpochStream
 from pipelines import distillation_set
 from pipelines.datasets import ImageData
+from pipelines.layout import AVERAGING
 
 
 def run(
@@ -22,6 +22,8 @@ def run(
     workdir: str | Path,
     distillation_set_path: str | Path,
     passes: int | None = None,
+    members: Sequence[int] | None = None,
+    averaging: str = AVERAGING,
 ) -> dict[str, Any]:
     """Trains the student, or finishes or finds the run that did.
 
@@ -34,11 +36,20 @@ def run(
         workdir: where the run folder goes.
         distillation_set_path: a finished set.
         passes: how many of its passes to use, from the first (None: all).
+        members: whose logits to learn, numbered from 1 (None: all); choosing needs a
+            set that keeps members, and so does another averaging.
+        averaging: how their logits become one: `pipelines.averaging`.
 
     Returns:
         The content of `results.json`.
     """
-    stored = _opened(distillation_set_path, data=data, recipe=recipe)
+    stored = opened(
+        distillation_set_path,
+        data=data,
+        expect={"augmentation": base.fields(recipe.augmentation)},
+        members=members,
+        averaging=averaging,
+    )
     passes = stored.manifest.passes if passes is None else passes
     request = {
         "recipe": base.to_json(recipe),
@@ -69,35 +80,12 @@ def run(
             distillation_set={
                 "path": str(distillation_set_path),
                 "content_digest": stored.manifest.content_digest,
+                "averaging": averaging,
+                "members": members,
                 **request["distillation_set"],
             },
         )
         return folder.finish(results)
-
-
-def _opened(
-    path: str | Path, *, data: ImageData, recipe: base.StudentRecipe
-) -> distillation_set.DistillationSet:
-    """The set, all of it checked while a bar shows how far that is."""
-    with tqdm(
-        desc="checking shards",
-        unit="B",
-        unit_scale=True,
-        leave=False,
-        delay=1,  # a refusal that comes at once has its line to itself
-        file=sys.stderr,
-    ) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        return distillation_set.open(
-            path,
-            data=data,
-            expect={"augmentation": base.fields(recipe.augmentation)},
-            progress=show,
-        )
 
 
 def stored_stream(

@@ -1,0 +1,76 @@
+"""Is a distillation set whole, and is it still what its teachers say?"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from kerasdistill.errors import UserError
+from kerasdistill.experiments.opening import opened
+from kerasdistill.models import loading
+from kerasdistill.models.digest import weights_digest
+from kerasdistill.recipes import base
+from kerasdistill.runs import read_json
+from pipelines import scoring, verification
+from pipelines.datasets import ImageData
+
+
+def run(
+    path: str | Path,
+    *,
+    teacher_paths: Sequence[str | Path] | None,
+    data: ImageData,
+    sample: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Checks every checksum, then scores a sample of views again.
+
+    Args:
+        path: a finished set.
+        teacher_paths: its teachers in any order (None: where they were when the set
+            was made).
+        data: what it was made from.
+        sample: how many views to score, at least.
+        seed: chooses them.
+
+    Returns:
+        checksums_ok, largest_logit_difference, tolerance and views.
+
+    Raises:
+        UserError: a teacher is not found, or logits differ beyond the tolerance.
+        StaleArtifactError: a shard or the manifest is damaged.
+    """
+    # As the workers did: the order of sums depends on the number of threads.
+    scoring.pin_to_one_thread()
+    stored = opened(path, data=data)
+    teachers = _teachers(stored.path, stored.manifest.teachers, teacher_paths)
+    print(f"{path}: scoring {sample} views again", file=sys.stderr)
+    found = verification.verify(stored, teachers, sample=sample, seed=seed)
+    return {"checksums_ok": True, **base.fields(found)}
+
+
+def _teachers(
+    path: Path,
+    wanted: Sequence[dict[str, Any]],
+    teacher_paths: Sequence[str | Path] | None,
+) -> dict[int, keras.Model]:
+    """The teachers by their places in the manifest."""
+    if teacher_paths is None:
+        results = path.parent / "results.json"
+        known = read_json(results).get("teachers", []) if results.is_file() else []
+        teacher_paths = [each for each in known if Path(each).is_file()]
+    models = [loading.load(each) for each in teacher_paths]
+    by_digest = {weights_digest(model): model for model in models}
+    for teacher in wanted:
+        if teacher["weights_digest"] not in by_digest:
+            raise UserError(
+                f"the set's teacher {teacher['file']} (weights "
+                f"{teacher['weights_digest'][:12]}) was not found; give the files of "
+                "all its teachers with --teacher"
+            )
+    return {
+        place: by_digest[teacher["weights_digest"]]
+        for place, teacher in enumerate(wanted)
+    }

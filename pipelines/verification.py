@@ -1,0 +1,104 @@
+"""Does a distillation set still say what its teachers say? A sample, scored again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from kerasdistill.errors import UserError
+from kerasdistill.recipes.base import Augmentation
+from kerasdistill.seeds import permutation
+from pipelines.distillation_set import DistillationSet
+from pipelines.scoring import Scorer
+
+FLOAT32_TOLERANCE = 1e-4
+HALF_PRECISION_TOLERANCE = 0.02  # of the largest logit: other kernels round otherwise
+FLOAT16_STEP = 2.0**-10  # of a stored logit
+
+
+@dataclass(frozen=True)
+class Verification:
+    """views scored again; largest difference of a logit; what is tolerated."""
+
+    views: int
+    largest_logit_difference: float
+    tolerance: float
+
+
+def verify(
+    stored: DistillationSet,
+    teachers: Mapping[int, keras.Model],
+    *,
+    sample: int,
+    seed: int,
+) -> Verification:
+    """Scores randomly chosen blocks again, on the pixels that are stored.
+
+    Args:
+        stored: an opened set, its checksums checked.
+        teachers: by their places, from 0, in the manifest: all of them.
+        sample: at least so many views are scored (or all, if there are fewer).
+        seed: chooses the blocks.
+
+    Raises:
+        UserError: a logit differs by more than the tolerance: 1e-4 where teachers
+            score in float32; in half precision 2 % of the largest logit, because
+            another machine may round otherwise (the same one does not).
+    """
+    manifest = stored.manifest
+    layout = manifest.layout
+    scorer = Scorer(
+        [teachers[place] for place in range(len(manifest.teachers))],
+        augmentation=Augmentation(**manifest.augmentation),
+        block_views=manifest.block_views,
+        logits_dtype=manifest.logits_dtype,
+    )
+    per_pass = layout.blocks(0)
+    order = permutation(per_pass * manifest.passes, seed, "verify")
+    views, worst, largest = 0, 0.0, 0.0
+    for place in order:
+        if views >= sample:
+            break
+        pixels, told = _block(stored, *divmod(int(place), per_pass))
+        again = _scored(scorer, pixels, manifest)
+        # Unlike max, this keeps a NaN, which then is not within the tolerance.
+        worst = float(np.maximum(worst, np.abs(told - again).max()))
+        largest = max(largest, float(np.abs(told).max()))
+        views += len(pixels)
+    found = Verification(views, worst, _tolerance(manifest, largest))
+    if not worst <= found.tolerance:
+        raise UserError(
+            f"distillation set {stored.path}: scored again, {views} views differ by up "
+            f"to {worst:.3g} in a logit, tolerated are {found.tolerance:.3g}; the "
+            "teachers are not those that made it: precompute again"
+        )
+    return found
+
+
+def _block(
+    stored: DistillationSet, pass_index: int, block_index: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Its pixels uint8 [B, H, W, C], and logits float32 [signals, B, K]: the stored
+    mean, then every kept member's."""
+    kept = range(len(stored.manifest.member_shards))
+    signals = [(), *((place,) for place in kept)]
+    blocks = [stored.of(signal).block(pass_index, block_index) for signal in signals]
+    return blocks[0]["image"], np.stack([block["teacher_logits"] for block in blocks])
+
+
+def _scored(scorer: Scorer, pixels: np.ndarray, manifest) -> np.ndarray:
+    if not manifest.keep_members:
+        return scorer.logits(pixels)[None]
+    each = scorer.member_logits(pixels, tuple(range(len(manifest.teachers))))
+    return np.stack([scorer.mean_of(each[: manifest.stored_mean_of]), *each])
+
+
+def _tolerance(manifest, largest: float) -> float:
+    in_float32 = all(teacher["precision"] == "float32" for teacher in manifest.teachers)
+    tolerance = FLOAT32_TOLERANCE
+    if not in_float32:
+        tolerance = max(tolerance, HALF_PRECISION_TOLERANCE * largest)
+    if manifest.logits_dtype == "float16":
+        tolerance += FLOAT16_STEP * largest
+    return tolerance
