@@ -30,18 +30,29 @@ def read_manifest(path: Path) -> Manifest:
     """
     file = path / MANIFEST_NAME
     try:
-        value = json.loads(file.read_text())
-        seal = value.pop(_SEAL, None) if isinstance(value, dict) else None
-        manifest = Manifest.from_json(value, where=str(file))
+        content = file.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise _unfinished(path) from None
+    return parse_manifest(content, where=str(file))
+
+
+def parse_manifest(content: bytes, *, where: str) -> Manifest:
+    """The manifest in a file's content; `where` is the file, for errors.
+
+    Raises:
+        StaleArtifactError: it was damaged or edited.
+    """
+    try:
+        value = json.loads(content)
+        seal = value.pop(_SEAL, None) if isinstance(value, dict) else None
+        manifest = Manifest.from_json(value, where=where)
     except ValueError as error:
         raise StaleArtifactError(
-            f"{file} is not readable ({error}); precompute the set again"
+            f"{where} is not readable ({error}); precompute the set again"
         ) from error
     if seal != digest_of(value):
         raise StaleArtifactError(
-            f"{file}: field {_SEAL} does not fit the other fields: the manifest was "
+            f"{where}: field {_SEAL} does not fit the other fields: the manifest was "
             "damaged or edited; precompute the set again"
         )
     return manifest

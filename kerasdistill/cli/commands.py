@@ -96,6 +96,7 @@ def run_verify(asked: argparse.Namespace) -> dict[str, Any]:
         asked.path,
         teacher_paths=asked.teacher,
         data=interpret.data(asked),
+        workdir=asked.workdir,
         sample=asked.sample,
         seed=asked.seed,
     )

@@ -34,7 +34,7 @@ def run(
         recipe: architecture and training.
         data: must be what the set was made from; also gives validation and test.
         workdir: where the run folder goes.
-        distillation_set_path: a finished set.
+        distillation_set_path: a finished set, a directory or a URL.
         passes: how many of its passes to use, from the first (None: all).
         members: whose logits to learn, numbered from 1 (None: all); choosing needs a
             set that keeps members, and so does another averaging.
@@ -46,6 +46,7 @@ def run(
     stored = opened(
         distillation_set_path,
         data=data,
+        workdir=workdir,
         expect={"augmentation": base.fields(recipe.augmentation)},
         members=members,
         averaging=averaging,

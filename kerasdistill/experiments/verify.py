@@ -22,16 +22,18 @@ def run(
     *,
     teacher_paths: Sequence[str | Path] | None,
     data: ImageData,
+    workdir: str | Path,
     sample: int,
     seed: int,
 ) -> dict[str, Any]:
     """Checks every checksum, then scores a sample of views again.
 
     Args:
-        path: a finished set.
+        path: a finished set, a directory or a URL.
         teacher_paths: its teachers in any order (None: where they were when the set
             was made).
         data: what it was made from.
+        workdir: where a copy of a set in a bucket goes.
         sample: how many views to score, at least.
         seed: chooses them.
 
@@ -44,7 +46,7 @@ def run(
     """
     # As the workers did: the order of sums depends on the number of threads.
     scoring.pin_to_one_thread()
-    stored = opened(path, data=data)
+    stored = opened(path, data=data, workdir=workdir)
     teachers = _teachers(stored.path, stored.manifest.teachers, teacher_paths)
     print(f"{path}: scoring {sample} views again", file=sys.stderr)
     found = verification.verify(stored, teachers, sample=sample, seed=seed)

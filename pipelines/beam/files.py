@@ -12,6 +12,8 @@ from typing import Any
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
+from kerasdistill.errors import UserError
+
 _PIECE_BYTES = 1 << 20
 
 
@@ -21,6 +23,13 @@ def join(*parts: str) -> str:
 
 def absolute(path: str) -> str:
     path = os.fspath(path)
+    try:
+        FileSystems.get_filesystem(path)
+    except ValueError as error:
+        raise UserError(
+            f"{path} cannot be opened: {error} (gs:// needs apache-beam[gcp], s3:// "
+            "needs apache-beam[aws])"
+        ) from error
     return path if FileSystems.get_scheme(path) else os.path.abspath(path)
 
 
@@ -81,6 +90,10 @@ def local_copy(path: str, folder: str) -> str:
     if FileSystems.get_scheme(path) is None:
         return path
     local = os.path.join(folder, FileSystems.split(path)[1])
+    download(path, local)
+    return local
+
+
+def download(path: str, local: str) -> None:
     with open_to_read(path) as source, open(local, "wb") as target:
         shutil.copyfileobj(source, target, _PIECE_BYTES)
-    return local
