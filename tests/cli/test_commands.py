@@ -66,6 +66,39 @@ def test_the_answer_for_people_says_what_to_do_next(capsys, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_set_with_members_is_made_extended_verified_and_learned(capsys, tmp_path):
+    here = [*DIGITS, "--workdir", tmp_path]
+    teachers = [
+        answer(capsys, "teacher", "--filters", widths, "--dense", "5", *SHORT, *here)
+        for widths in ("2,3,4", "2,3,5", "3,3,4")
+    ]
+    paths = [teacher["model"] for teacher in teachers]
+    beam = ["--force", "--direct_running_mode=in_memory"]
+    keep = ["--keep-members", "--logits-dtype", "float16", "--store", "replay"]
+    first = [*here, "--passes", "1", *keep, *beam]
+    made = answer(capsys, "precompute", "--teacher", *paths[:2], *first)
+    path = made["distillation_set"]
+    assert made["members"] == [1, 2]
+    more = ["--extend", path, *here, *beam]
+    joined = answer(capsys, "precompute", "--teacher", paths[2], *more)
+    assert (joined["members"], joined["views"]) == ([3], made["views"])
+    assert joined["content_digest"] != made["content_digest"]
+    longer = answer(capsys, "precompute", "--teacher", *paths, "--passes", "2", *more)
+    assert longer["views"] == 2 * made["views"]
+
+    verified = answer(capsys, "verify", path, "--sample", 2000, *here)
+    assert verified["checksums_ok"] is True and verified["views"] >= 2000
+    assert verified["largest_logit_difference"] <= verified["tolerance"]
+
+    student = "student --budget 30k --convs 2 --passes 1 --distillation-set".split()
+    of_all = answer(capsys, *student, path, *SHORT, *here)
+    chosen = ["--members", "1,3", "--averaging", "mean-probabilities"]
+    of_two = answer(capsys, *student, path, *chosen, *SHORT, *here)
+    assert of_two["model"] != of_all["model"]
+    assert of_two["distillation_set"]["members"] == [1, 3]
+
+
+@pytest.mark.slow
 def test_the_quick_student_learns_the_digits(capsys, tmp_path):
     line = "student --budget 1M --convs 3 --quick --dataset digits".split()
     made = answer(capsys, *line, "--workdir", tmp_path)
