@@ -53,7 +53,25 @@ def stream(
     )
 
 
-def for_scoring(examples: Examples, *, batch_size: int = 500) -> tf.data.Dataset:
-    """Every example once, in order: {"image", "label"} batches."""
+def for_scoring(
+    examples: Examples,
+    *,
+    teacher_logits: np.ndarray | None = None,
+    batch_size: int = 500,
+) -> tf.data.Dataset:
+    """Every example once, in order: {"image", "label"[, "teacher_logits"]} batches.
+
+    Args:
+        examples: what to score.
+        teacher_logits: float32 [examples, classes], in their order.
+        batch_size: examples in a batch; the last may be short.
+
+    Raises:
+        ValueError: the logits are not one row an example.
+    """
     columns = {"image": examples.images, "label": examples.labels}
+    if teacher_logits is not None:
+        if len(teacher_logits) != len(examples):
+            raise ValueError(f"{len(teacher_logits)} logits, {len(examples)} examples")
+        columns["teacher_logits"] = teacher_logits
     return tf.data.Dataset.from_tensor_slices(columns).batch(batch_size).prefetch(2)

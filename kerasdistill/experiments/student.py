@@ -66,9 +66,15 @@ def run(
         stream = stored_stream(
             stored, batch_size=recipe.training.batch_size, passes=passes
         )
+        teacher_logits = stored.validation_logits()
         with stored.reading():
             model, fitted = training.train(
-                student.build, recipe, stream=stream, data=data, run=folder
+                student.build,
+                recipe,
+                stream=stream,
+                data=data,
+                run=folder,
+                teacher_logits=teacher_logits,
             )
         results = training.publish(
             model,
@@ -77,7 +83,7 @@ def run(
             kind="student",
             data=data,
             run=folder,
-            teacher_logits=stored.validation_logits(),
+            teacher_logits=teacher_logits,
             distillation_set={
                 "path": str(distillation_set_path),
                 "content_digest": stored.manifest.content_digest,

@@ -80,8 +80,13 @@ def train(
     stream: EpochStream,
     data: ImageData,
     run: RunDirectory,
+    teacher_logits: np.ndarray | None = None,
 ) -> tuple[keras.Model, FitResult]:
-    """Builds and fits a model in the process's strategy; best epoch's weights."""
+    """Builds and fits a model in the process's strategy; best epoch's weights.
+
+    With `teacher_logits`, the teacher's on the validation images, every epoch also
+    tells the loss and the agreement there; the best epoch is chosen as without.
+    """
     training = recipe.training
     with devices.strategy().scope():
         model = build(
@@ -97,9 +102,12 @@ def train(
     fitted = fit(
         wrapped,
         train=stream,
-        validation=live_views.for_scoring(data.validation),
+        validation=live_views.for_scoring(
+            data.validation, teacher_logits=teacher_logits
+        ),
         training=training,
         directory=run.path,
+        class_names=data.class_names,
     )
     return model, fitted
 

@@ -182,7 +182,9 @@ class Epochs(keras.callbacks.Callback):
 
     def _write_table(self) -> None:
         table = io.StringIO()
-        writer = csv.DictWriter(table, fieldnames=list(self._history[0]))
+        # A training begun by an older version has fewer columns at first.
+        names = dict.fromkeys(name for row in self._history for name in row)
+        writer = csv.DictWriter(table, fieldnames=list(names))
         writer.writeheader()
         writer.writerows(self._history)
         write_atomic(self._directory / "metrics.csv", table.getvalue())
@@ -216,12 +218,17 @@ class Epochs(keras.callbacks.Callback):
         if epochs:
             seconds = row["seconds"] * (epochs - self.epoch)
             left = f", about {tqdm.format_interval(seconds)} left"
+        agreement = "".join(
+            f"{name} {row[name]:.4f}, "
+            for name in ("teacher_agreement", "val_teacher_agreement")
+            if name in row
+        )
         print(
             f"epoch {self.epoch}{f'/{epochs}' if epochs else ''}: "
             f"loss {row['loss']:.4f}, accuracy {row['accuracy']:.4f}, "
             f"val_accuracy {row['val_accuracy']:.4f} "
             f"(best {1 - self._schedule.best_error:.4f} "
-            f"in epoch {self._schedule.best_epoch}), "
+            f"in epoch {self._schedule.best_epoch}), {agreement}"
             f"learning rate {row['learning_rate']:.2g}, {row['seconds']:.0f} s{left}",
             file=sys.stderr,
             flush=True,

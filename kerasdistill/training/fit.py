@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from kerasdistill.errors import UserError
 from kerasdistill.recipes.base import Training
+from kerasdistill.training.board import Board, write_views
 from kerasdistill.training.epochs import Epochs, EpochStream, FitResult
 
 
@@ -20,6 +22,7 @@ def fit(
     validation: tf.data.Dataset,
     training: Training,
     directory: Path,
+    class_names: Sequence[str] = (),
 ) -> FitResult:
     """Trains `model` (a compiled-by-us shell), resuming from `directory`.
 
@@ -31,9 +34,11 @@ def fit(
     Args:
         model: a shell from `distillation_models`.
         train: the training data.
-        validation: batches of {"image", "label"}.
+        validation: batches of {"image", "label"[, "teacher_logits"]}; with the
+            teacher's logits every epoch also tells the agreement with it.
         training: learning rate, momentum, schedule, epochs.
         directory: the run's folder; gets checkpoints/, metrics.csv, tensorboard/.
+        class_names: what TensorBoard calls the views of the first batch.
 
     Raises:
         UserError: a cosine schedule without a number of epochs.
@@ -43,17 +48,23 @@ def fit(
         model.compile(optimizer=_optimizer(training, train.steps_per_epoch))
         model.optimizer.build(model.trainable_variables)
     # Metrics and seed generators create their state when first used.
-    model(next(iter(train.batches(0))), training=False)
+    first = next(iter(train.batches(0)))
+    model(first, training=False)
     epochs = Epochs(model, training, directory, train)
     if not epochs.finished:
-        with contextlib.closing(epochs):
+        shown = directory / "tensorboard"
+        write_views(shown / "views", first, class_names=class_names)
+        with (
+            contextlib.closing(epochs),
+            contextlib.closing(Board(shown)) as board,
+        ):
             model.fit(
                 train.batches(epochs.epoch),
                 steps_per_epoch=train.steps_per_epoch,
                 initial_epoch=epochs.epoch,
                 epochs=training.epochs or sys.maxsize,
                 validation_data=validation,
-                callbacks=[epochs, _tensorboard(directory)],
+                callbacks=[epochs, board],
                 verbose=0,
             )
     return epochs.finish()
@@ -76,7 +87,3 @@ def _optimizer(training: Training, steps_per_epoch: int) -> keras.optimizers.Opt
             warmup_steps=warmup,
         )
     return keras.optimizers.SGD(rate, momentum=training.momentum, nesterov=True)
-
-
-def _tensorboard(directory: Path) -> keras.callbacks.Callback:
-    return keras.callbacks.TensorBoard(directory / "tensorboard", write_graph=False)

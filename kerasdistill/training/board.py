@@ -1,0 +1,100 @@
+"""What TensorBoard shows of a training: scalars per epoch, the first batch's views."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+GRID_SIDE = 8  # pictures across and down
+_GAP = 2  # pixels between pictures
+
+
+class Board(keras.callbacks.Callback):
+    """Writes every epoch's metrics to `directory`, at the epoch's number from 1.
+
+    Tags are `epoch_loss`, `epoch_accuracy`, `epoch_teacher_agreement`, each with a
+    curve of train and one of validation, and `learning_rate`. It has to come after
+    `Epochs` in the list of callbacks, which knows the rate the epoch was trained at;
+    Keras' own TensorBoard would show the next epoch's.
+    """
+
+    def __init__(self, directory: str | Path):
+        super().__init__()
+        # Made on first use: a training that is already finished leaves no files.
+        self._directory = Path(directory)
+        self._writers: dict[str, tf.summary.SummaryWriter] = {}
+
+    def on_epoch_end(self, epoch, logs=None):
+        """One point on every curve."""
+        for name, value in (logs or {}).items():
+            split = "validation" if name.startswith("val_") else "train"
+            name = name.removeprefix("val_")
+            tag = name if name == "learning_rate" else f"epoch_{name}"
+            with self._writer(split).as_default():
+                tf.summary.scalar(tag, float(value), step=epoch + 1)
+        for writer in self._writers.values():
+            writer.flush()
+
+    def close(self) -> None:
+        """Closes the files."""
+        for writer in self._writers.values():
+            writer.close()
+
+    def _writer(self, split: str) -> tf.summary.SummaryWriter:
+        if split not in self._writers:
+            path = str(self._directory / split)
+            self._writers[split] = tf.summary.create_file_writer(path)
+        return self._writers[split]
+
+
+def write_views(
+    directory: str | Path, batch: Mapping[str, Any], *, class_names: Sequence[str] = ()
+) -> None:
+    """Writes the pictures of a batch as one grid, unless `directory` has it already.
+
+    Args:
+        directory: where TensorBoard's file goes.
+        batch: {"image" [B, H, W, 1 or 3], pixels 0-255[, "label" [B]]}.
+        class_names: in the labels' order; without them, or without labels, the grid
+            has no list of classes beside it.
+    """
+    directory = Path(directory)
+    if any(directory.glob("*.tfevents.*")):
+        return
+    images = np.asarray(batch["image"])[: GRID_SIDE**2]
+    labels = np.asarray(batch["label"]) if "label" in batch else np.empty(0, int)
+    writer = tf.summary.create_file_writer(str(directory))
+    with writer.as_default():
+        tf.summary.image(
+            "views of the first batch",
+            grid(images)[None],
+            step=0,
+            description=titles(labels[: GRID_SIDE**2], class_names),
+        )
+    writer.close()
+
+
+def grid(images: np.ndarray) -> np.ndarray:
+    """[N, H, W, C] -> uint8 [rows, columns, C]: row by row, white between and after."""
+    count, height, width, channels = images.shape
+    across = min(GRID_SIDE, count)
+    down = -(-count // across)
+    cell = (height + _GAP, width + _GAP)
+    sheet = np.full((down * cell[0], across * cell[1], channels), 255, np.uint8)
+    for index, image in enumerate(np.clip(images, 0, 255).astype(np.uint8)):
+        top, left = (index // across) * cell[0], (index % across) * cell[1]
+        sheet[top : top + height, left : left + width] = image
+    return sheet[:-_GAP, :-_GAP]
+
+
+def titles(labels: np.ndarray, class_names: Sequence[str]) -> str:
+    """The classes in the grid's order, a Markdown list item for each of its rows."""
+    if not class_names or not len(labels):
+        return ""
+    known = range(len(class_names))
+    names = [class_names[label] if label in known else "?" for label in labels]
+    rows = [names[i : i + GRID_SIDE] for i in range(0, len(names), GRID_SIDE)]
+    return "\n".join(f"{n}. {', '.join(row)}" for n, row in enumerate(rows, start=1))
