@@ -19,6 +19,7 @@ from pipelines import image_folder
 from pipelines.examples import Examples, ImageData, Raw
 from pipelines.images import IMAGE_SIDE, array_square, square
 
+UNLABELLED = "unlabelled:"
 HELD_OUT_FRACTION = 0.2  # 10,000 of CIFAR's 50,000 (Urban, section 2.1)
 QUICK_EXAMPLES = {"train": 4_000, "validation": 1_000, "test": 2_000}
 _PROBE_SECONDS = 10
@@ -30,6 +31,7 @@ def load(
     data_dir: str | None = None,
     split_seed: int = 0,
     quick: bool = False,
+    class_names: tuple[str, ...] = (),
 ) -> ImageData:
     """Loads a data set by name and cuts off the validation split.
 
@@ -39,10 +41,12 @@ def load(
 
     Args:
         name: "digits" (scikit-learn's, embedded), "folder:PATH" (train/<class>/*,
-            optional test/<class>/*) or the name of a TFDS image classification set.
+            optional test/<class>/*), "unlabelled:PATH" (images in it, at any depth)
+            or the name of a TFDS image classification set.
         data_dir: where TFDS keeps its data (None: its own default).
         split_seed: chooses the held-out examples.
         quick: keep at most 4,000 / 1,000 / 2,000 examples.
+        class_names: of unlabelled images' teacher; other sets have their own.
 
     Raises:
         UserError: unknown name, unreadable image, a split too small.
@@ -51,14 +55,18 @@ def load(
         raw = _digits()
     elif name.startswith("folder:"):
         raw = image_folder.read(Path(name.removeprefix("folder:")))
+    elif name.startswith(UNLABELLED):
+        folder = Path(name.removeprefix(UNLABELLED))
+        raw = image_folder.read_unlabelled(folder, class_names)
     else:
         raw = _tfds(name, data_dir)
-    _check_counts(raw)
+    if not name.startswith(UNLABELLED):
+        _check_counts(raw)
     notes, train, test = raw.notes, raw.train, raw.test
     if test is None:
-        train, test = _hold_out(train, raw.class_names, split_seed, "test")
+        train, test = _hold_out(train, split_seed, "test")
         notes += (f"no test split: {len(test):,} images were cut from train for it",)
-    train, validation = _hold_out(train, raw.class_names, split_seed, "validation")
+    train, validation = _hold_out(train, split_seed, "validation")
     splits = {"train": train, "validation": validation, "test": test}
     if quick:
         for key, most in QUICK_EXAMPLES.items():
@@ -90,12 +98,10 @@ def _check_counts(raw: Raw) -> None:
             )
 
 
-def _hold_out(
-    examples: Examples, class_names: tuple[str, ...], seed: int, purpose: str
-) -> tuple[Examples, Examples]:
+def _hold_out(examples: Examples, seed: int, purpose: str) -> tuple[Examples, Examples]:
     """Cuts a fifth of every class off, at least one image."""
     held = np.zeros(len(examples), bool)
-    for label in range(len(class_names)):
+    for label in map(int, np.unique(examples.labels)):
         members = np.flatnonzero(examples.labels == label)
         count = max(1, round(HELD_OUT_FRACTION * len(members)))
         chosen = permutation(len(members), seed, purpose, label)[:count]

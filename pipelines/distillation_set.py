@@ -14,7 +14,13 @@ from kerasdistill.files import digest_of
 from pipelines import datasets, records
 from pipelines.averaging import AVERAGINGS
 from pipelines.datasets import ImageData
-from pipelines.integrity import check_shards, data_fields, read_manifest, require
+from pipelines.integrity import (
+    check_shards,
+    chosen_members,
+    data_fields,
+    read_manifest,
+    require,
+)
 from pipelines.layout import AVERAGING, VALIDATION_PASS, member_name
 from pipelines.manifest import Manifest
 from pipelines.replay import replayer
@@ -54,7 +60,7 @@ def open(  # noqa: A001 (the set is opened as distillation_set.open(path))
     """
     path = Path(path)
     manifest = read_manifest(path)
-    chosen = _chosen_members(path, manifest, members, averaging)
+    chosen = chosen_members(path, manifest, members, averaging)
     require(path, manifest, dict(expect or {}))
     if data is None and manifest.store == "replay":
         data = datasets.load(
@@ -90,6 +96,11 @@ class DistillationSet:
         self.members = members
         self.averaging = averaging
         self._data = data
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the transfer set has labels; else they are all -1."""
+        return self.manifest.shards[0].teacher_label_agreement is not None
 
     def shards_digest(self, passes: int) -> str:
         """Hex sha256 over the checksums of the first passes' shards.
@@ -264,33 +275,6 @@ class DistillationSet:
             logits = [tf.identity(each["teacher_logits"]) for each in kept]
         mean = AVERAGINGS[self.averaging](logits)
         return tf.cast(tf.cast(mean, self.manifest.logits_dtype), tf.float32)
-
-
-def _chosen_members(
-    path: Path, manifest: Manifest, members: Sequence[int] | None, averaging: str
-) -> tuple[int, ...]:
-    """Places of the members to be read; none if the stored mean is what is asked."""
-    count = len(manifest.teachers)
-    if averaging not in AVERAGINGS:
-        raise UserError(
-            f"averaging {averaging!r} is not known; use {' or '.join(AVERAGINGS)}"
-        )
-    wanted = list(range(1, count + 1)) if members is None else list(members)
-    if not wanted or len(set(wanted)) < len(wanted):
-        raise UserError(f"members {wanted} are none, or one twice; name each once")
-    if strangers := [number for number in wanted if not 1 <= number <= count]:
-        raise UserError(
-            f"member {strangers[0]} is not in {path}, which has members 1 to {count}"
-        )
-    places = tuple(sorted(number - 1 for number in wanted))
-    if places == tuple(range(manifest.stored_mean_of)) and averaging == AVERAGING:
-        return ()
-    if not manifest.keep_members:
-        raise UserError(
-            f"{path} keeps the mean logits of its {count} teachers only; to choose "
-            "members or another averaging, precompute with --keep-members"
-        )
-    return places
 
 
 def _for_students(fields: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -36,6 +36,7 @@ class ImageData:
     """A data set cut into train (the transfer set), validation and test.
 
     `digest` covers every split's pixels, labels and ids and the class names.
+    Unlabelled images have label -1, the teacher's class names and an empty test split.
     `notes` says in words what was done to the images or the splits.
     """
 
@@ -53,6 +54,11 @@ class ImageData:
     def image_shape(self) -> tuple[int, int, int]:
         """Height, width, channels."""
         return self.train.images.shape[1:]
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there are labels to learn from and to compare with."""
+        return bool((self.train.labels >= 0).all())
 
     @property
     def num_classes(self) -> int:

@@ -9,6 +9,11 @@ from kerasdistill.errors import UserError
 from pipelines.examples import Examples, Raw
 from pipelines.images import read_square
 
+_RESIZED = (
+    "images were brought to 32x32 by their short side, antialiased, and cropped at "
+    "the centre"
+)
+
 
 def read(root: Path) -> Raw:
     """Reads train/<class>/<image> and, where there is one, test/<class>/<image>.
@@ -41,9 +46,45 @@ def read(root: Path) -> Raw:
         class_names=names,
         train=_read_folder(train_root, names),
         test=test,
+        notes=(_RESIZED,),
+    )
+
+
+def read_unlabelled(root: Path, class_names: tuple[str, ...]) -> Raw:
+    """Reads every image under `root`, in folders or not, with label -1.
+
+    Args:
+        root: the folder; files come in the order of their paths, and names that
+            begin with a dot are left out.
+        class_names: what the teacher's logits stand for.
+
+    Raises:
+        UserError: no folder, fewer than two images, an unreadable image.
+    """
+    root = Path(os.path.abspath(root.expanduser()))
+    files = [
+        path
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(root).parts)
+    ]
+    if len(files) < 2:
+        raise UserError(
+            f"folder {root} holds {len(files)} files, expected at least two images: "
+            "one to learn from and one for validation"
+        )
+    images = np.stack([read_square(path) for path in files])
+    examples = Examples.numbered(images, np.full(len(images), -1))
+    return Raw(
+        name=f"unlabelled:{root}",
+        version="folder",
+        class_names=class_names,
+        train=examples,
+        test=examples.take(np.arange(0)),
         notes=(
-            "images were brought to 32x32 by their short side, antialiased, and "
-            "cropped at the centre",
+            _RESIZED,
+            "no labels: validation is by agreement with the teacher, and there is no "
+            "test split",
         ),
     )
 

@@ -2,15 +2,16 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from kerasdistill.errors import StaleArtifactError, UserError
 from kerasdistill.files import digest_of, sha256_file
+from pipelines.averaging import AVERAGINGS
 from pipelines.datasets import ImageData
-from pipelines.layout import MANIFEST_NAME, PLAN_NAME, Layout, sidecar_name
+from pipelines.layout import AVERAGING, MANIFEST_NAME, PLAN_NAME, Layout, sidecar_name
 from pipelines.manifest import Manifest, Shard, first_difference
 
 _SEAL = "manifest_sha256"
@@ -77,6 +78,33 @@ def require(path: Path, manifest: Manifest, expect: Mapping[str, Any]) -> None:
             f"distillation set {path}: field {field} is {found!r}, expected "
             f"{expected!r}; use a set made from this data, or precompute a new one"
         )
+
+
+def chosen_members(
+    path: Path, manifest: Manifest, members: Sequence[int] | None, averaging: str
+) -> tuple[int, ...]:
+    """Places of the members to be read; none if the stored mean is what is asked."""
+    count = len(manifest.teachers)
+    if averaging not in AVERAGINGS:
+        raise UserError(
+            f"averaging {averaging!r} is not known; use {' or '.join(AVERAGINGS)}"
+        )
+    wanted = list(range(1, count + 1)) if members is None else list(members)
+    if not wanted or len(set(wanted)) < len(wanted):
+        raise UserError(f"members {wanted} are none, or one twice; name each once")
+    if strangers := [number for number in wanted if not 1 <= number <= count]:
+        raise UserError(
+            f"member {strangers[0]} is not in {path}, which has members 1 to {count}"
+        )
+    places = tuple(sorted(number - 1 for number in wanted))
+    if places == tuple(range(manifest.stored_mean_of)) and averaging == AVERAGING:
+        return ()
+    if not manifest.keep_members:
+        raise UserError(
+            f"{path} keeps the mean logits of its {count} teachers only; to choose "
+            "members or another averaging, precompute with --keep-members"
+        )
+    return places
 
 
 def check_shards(

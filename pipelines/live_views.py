@@ -59,7 +59,7 @@ def for_scoring(
     teacher_logits: np.ndarray | None = None,
     batch_size: int = 500,
 ) -> tf.data.Dataset:
-    """Every example once, in order: {"image", "label"[, "teacher_logits"]} batches.
+    """Every example once, in order: {"image"[, "label"][, "teacher_logits"]} batches.
 
     Args:
         examples: what to score.
@@ -69,7 +69,9 @@ def for_scoring(
     Raises:
         ValueError: the logits are not one row an example.
     """
-    columns = {"image": examples.images, "label": examples.labels}
+    columns = {"image": examples.images}
+    if (examples.labels >= 0).all():
+        columns["label"] = examples.labels
     if teacher_logits is not None:
         if len(teacher_logits) != len(examples):
             raise ValueError(f"{len(teacher_logits)} logits, {len(examples)} examples")

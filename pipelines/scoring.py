@@ -142,6 +142,11 @@ def check_teacher(
     card = read_card(path)
     if card is not None:
         _check_card(card, teacher, path, data)
+    elif not data.labelled and not force:
+        raise UserError(
+            f"teacher {path} has no card.json, and without labels its class order "
+            "cannot be checked; --force accepts it"
+        )
     chosen = permutation(len(data.train), 0, "teacher check")[:CHECKED_IMAGES]
     sample = data.train.take(chosen)
     logits = outputs([teacher], tf.constant(sample.images))[0].numpy()
@@ -159,7 +164,7 @@ def check_teacher(
     chance = 1.0 / data.num_classes
     # Twice chance is out of reach with two classes: there, halfway to perfect.
     least = min(2.0 * chance, (1.0 + chance) / 2.0)
-    if card is None and agreement < least and not force:
+    if card is None and data.labelled and agreement < least and not force:
         raise UserError(
             f"teacher {path} has no card.json and its top-1 agrees with "
             f"{agreement:.1%} of the labels, expected at least {least:.1%}: its "
@@ -225,6 +230,8 @@ def _check_card(
     card: dict[str, Any], teacher: keras.Model, path: Any, data: ImageData
 ) -> None:
     asked = {"class_names": list(data.class_names), "dataset": data.identity()}
+    if not data.labelled:
+        del asked["dataset"]  # such images are not those the teacher was trained on
     told = {name: card[name] for name in asked if name in card}
     if isinstance(told.get("dataset"), dict):
         asked["dataset"] = {

@@ -68,7 +68,7 @@ def run_precompute(asked: argparse.Namespace) -> dict[str, Any]:
         return precompute.extend(
             asked.extend,
             asked.teacher,
-            data=interpret.data(asked),
+            data=interpret.data(asked, set_path=asked.extend),
             passes=asked.passes,
             **how,
         )
@@ -95,7 +95,7 @@ def run_verify(asked: argparse.Namespace) -> dict[str, Any]:
     return verify.run(
         asked.path,
         teacher_paths=asked.teacher,
-        data=interpret.data(asked),
+        data=interpret.data(asked, set_path=asked.path),
         workdir=asked.workdir,
         sample=asked.sample,
         seed=asked.seed,
@@ -109,8 +109,13 @@ def run_student(asked: argparse.Namespace) -> dict[str, Any]:
     passes = interpret.passes_of(asked)
     interpret.check_teachers(asked.teachers)
     make = interpret.student_maker(asked, urban2017.student, losses=SOFT_LOSSES)
-    data = interpret.data(asked)
+    data = interpret.data(asked, set_path=asked.distillation_set)
     recipe = interpret.trained_as_asked(make(data), asked)
+    if not data.labelled and recipe.training.alpha < 1:
+        raise UserError(
+            f"--alpha {recipe.training.alpha} weighs labels, which {data.name} has "
+            "not; leave it out"
+        )
     if asked.distillation_set:
         return student.run(
             recipe,

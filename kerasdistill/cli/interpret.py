@@ -5,25 +5,57 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from kerasdistill import devices
+from kerasdistill import cards, devices
 from kerasdistill.budget import Budget
 from kerasdistill.errors import UserError
 from kerasdistill.recipes import base, urban2017
 from kerasdistill.runs import read_json
-from pipelines import datasets
+from pipelines import datasets, integrity
 
 QUICK_PASSES, PAPER_PASSES = 24, 160
 
 
-def data(asked: argparse.Namespace) -> datasets.ImageData:
+def data(
+    asked: argparse.Namespace, *, set_path: str | None = None
+) -> datasets.ImageData:
+    """The data set; unlabelled images take their class names from a teacher.
+
+    Args:
+        asked: the command line.
+        set_path: a distillation set that knows the class names too.
+    """
+    class_names = ()
+    if asked.dataset.startswith(datasets.UNLABELLED):
+        class_names = _class_names(asked, set_path)
     return datasets.load(
         asked.dataset,
         data_dir=asked.data_dir,
         split_seed=asked.split_seed,
         quick=asked.quick,
+        class_names=class_names,
     )
+
+
+def _class_names(asked: argparse.Namespace, set_path: str | None) -> tuple[str, ...]:
+    if asked.verb not in ("precompute", "student", "verify"):
+        raise UserError(
+            f"{asked.verb} needs labels, which {asked.dataset} has not; unlabelled "
+            "images serve precompute, student and verify"
+        )
+    if set_path is not None:
+        return integrity.read_manifest(Path(set_path)).class_names
+    teachers = asked.teacher or []
+    cards_found = [cards.read_card(path) for path in teachers]
+    names = [card["class_names"] for card in cards_found if card is not None]
+    if not names:
+        raise UserError(
+            "unlabelled images need a teacher with a card.json beside it, which knows "
+            "the classes; give one with --teacher"
+        )
+    return tuple(names[0])
 
 
 def command() -> str:

@@ -55,7 +55,7 @@ def run(
     ]
     paths = [*chain.teacher_paths, *(result["model"] for result in teachers)]
     steps: dict[str, Any] = {"teachers": teachers}
-    if len(paths) > 1:
+    if len(paths) > 1 and data.labelled:
         steps["super_teacher"] = ensemble.run(
             paths, data=data, workdir=workdir, force=force
         )

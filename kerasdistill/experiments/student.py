@@ -103,10 +103,15 @@ def stored_stream(
     def batches(first_epoch: int):
         first = first_epoch % passes
         begun = stored.dataset(batch_size, first_pass=first, passes=passes - first)
-        return begun.concatenate(stored.dataset(batch_size, passes=passes).repeat())
+        every = begun.concatenate(stored.dataset(batch_size, passes=passes).repeat())
+        return every if stored.labelled else every.map(_without_label)
 
     return EpochStream(
         steps_per_epoch=stored.steps_per_pass(batch_size),
         examples_per_epoch=stored.manifest.layout.num_samples,
         batches=batches,
     )
+
+
+def _without_label(batch):
+    return {name: value for name, value in batch.items() if name != "label"}

@@ -139,11 +139,14 @@ def publish(
         What `results.json` holds for every kind of training.
     """
     val_logits = evaluation.predict(model, data.validation.images)
-    test_logits = evaluation.predict(model, data.test.images)
     agreement = None
     if teacher_logits is not None:
         agreement = evaluation.agreement(val_logits, teacher_logits)
-    val_accuracy = evaluation.accuracy(val_logits, data.validation.labels)
+    val_accuracy = test_accuracy = None
+    if data.labelled:
+        val_accuracy = evaluation.accuracy(val_logits, data.validation.labels)
+        test_logits = evaluation.predict(model, data.test.images)
+        test_accuracy = evaluation.accuracy(test_logits, data.test.labels)
     path = cards.save_model(
         model,
         run.path,
@@ -173,7 +176,7 @@ def publish(
             "test": len(data.test),
         },
         "val_accuracy": val_accuracy,
-        "test_accuracy": evaluation.accuracy(test_logits, data.test.labels),
+        "test_accuracy": test_accuracy,
         "teacher_agreement": agreement,
         "epochs": fitted.epochs,
         "best_epoch": fitted.best_epoch,

@@ -174,8 +174,6 @@ class KnowledgeDistillationModel(StudentModel):
         alpha: weight of the soft term, in [0, 1].
     """
 
-    needs = ("image", "label", "teacher_logits")
-
     def __init__(self, student, *, temperature=1.0, alpha=1.0, **kwargs):
         super().__init__(student, **kwargs)
         if not temperature > 0 or not 0 <= alpha <= 1:
@@ -186,10 +184,16 @@ class KnowledgeDistillationModel(StudentModel):
         self.temperature = temperature
         self.alpha = alpha
 
+    @property
+    def needs(self):
+        """Labels are needed only where they weigh something."""
+        labels = () if self.alpha == 1.0 else ("label",)
+        return ("image", *labels, "teacher_logits")
+
     def per_example_loss(self, batch, logits):
         """See `losses.knowledge_distillation`."""
         return losses.knowledge_distillation(
-            batch["label"],
+            batch.get("label"),
             batch["teacher_logits"],
             logits,
             temperature=self.temperature,

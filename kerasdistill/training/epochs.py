@@ -21,6 +21,14 @@ from kerasdistill.recipes.base import Training
 from kerasdistill.training import checkpoint
 from kerasdistill.training.schedules import PaperSchedule
 
+# What a line about an epoch tells; the last that is there chooses the best epoch.
+_TOLD = (
+    "loss",
+    "accuracy",
+    "teacher_agreement",
+    "val_teacher_agreement",
+    "val_accuracy",
+)
 GUARD_EVERY = 50  # steps between looks at the loss: a look waits for the device
 
 
@@ -38,11 +46,15 @@ class EpochStream:
 
 @dataclass(frozen=True)
 class FitResult:
-    """What the training did; the model holds the best epoch's weights."""
+    """What the training did; the model holds the best epoch's weights.
+
+    `val_score` is that epoch's validation accuracy, or without labels its agreement
+    with the teacher.
+    """
 
     epochs: int
     best_epoch: int
-    val_accuracy: float
+    val_score: float
     seconds: float
     images_per_second: float
     history: tuple[dict[str, float], ...]
@@ -97,7 +109,7 @@ class Epochs(keras.callbacks.Callback):
         return FitResult(
             epochs=self.epoch,
             best_epoch=best,
-            val_accuracy=1.0 - self._schedule.best_error,
+            val_score=1.0 - self._schedule.best_error,
             seconds=seconds,
             images_per_second=seen / train_seconds,
             history=tuple(self._history),
@@ -140,7 +152,8 @@ class Epochs(keras.callbacks.Callback):
         row["train_seconds"] = self._train_seconds
         logs["learning_rate"] = row["learning_rate"]
         self._history.append({"epoch": epoch + 1, **row})
-        self._schedule = self._schedule.after(1.0 - row["val_accuracy"])
+        score = row.get("val_accuracy", row.get("val_teacher_agreement"))
+        self._schedule = self._schedule.after(1.0 - score)
         if self._training.schedule == "paper":
             rate = self._training.learning_rate * self._schedule.factor
             self._shell.optimizer.learning_rate = rate
@@ -218,17 +231,11 @@ class Epochs(keras.callbacks.Callback):
         if epochs:
             seconds = row["seconds"] * (epochs - self.epoch)
             left = f", about {tqdm.format_interval(seconds)} left"
-        agreement = "".join(
-            f"{name} {row[name]:.4f}, "
-            for name in ("teacher_agreement", "val_teacher_agreement")
-            if name in row
-        )
+        told = ", ".join(f"{name} {row[name]:.4f}" for name in _TOLD if name in row)
         print(
-            f"epoch {self.epoch}{f'/{epochs}' if epochs else ''}: "
-            f"loss {row['loss']:.4f}, accuracy {row['accuracy']:.4f}, "
-            f"val_accuracy {row['val_accuracy']:.4f} "
+            f"epoch {self.epoch}{f'/{epochs}' if epochs else ''}: {told} "
             f"(best {1 - self._schedule.best_error:.4f} "
-            f"in epoch {self._schedule.best_epoch}), {agreement}"
+            f"in epoch {self._schedule.best_epoch}), "
             f"learning rate {row['learning_rate']:.2g}, {row['seconds']:.0f} s{left}",
             file=sys.stderr,
             flush=True,

@@ -150,17 +150,17 @@ def test_paper_schedule_resumes_and_ends_by_itself(tmp_path):
     assert weights_digest(once) == weights_digest(expected[0])
     last = arrays(whole / "checkpoints" / "last.npz")
     assert not np.array_equal(last["0000"], once.weights[0].numpy())
-    assert result.val_accuracy == expected[1].val_accuracy
+    assert result.val_score == expected[1].val_score
 
 
 def test_result_describes_the_returned_weights(tmp_path):
     model, result = train(tmp_path, COSINE)
     accuracies = [row["val_accuracy"] for row in result.history]
-    assert result.val_accuracy == pytest.approx(max(accuracies))
+    assert result.val_score == pytest.approx(max(accuracies))
     assert result.best_epoch == 1 + accuracies.index(max(accuracies))
     logits = evaluation.predict(model, VALIDATION.images)
     scored = evaluation.accuracy(logits, VALIDATION.labels)
-    assert result.val_accuracy == pytest.approx(scored)
+    assert result.val_score == pytest.approx(scored)
     assert result.images_per_second > 0
     assert result.seconds >= sum(row["train_seconds"] for row in result.history)
     kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
