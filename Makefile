@@ -18,7 +18,7 @@ help:
 	@echo "make test       unit and smoke tests, under two minutes"
 	@echo "make test-slow  every test"
 	@echo "make lint       ruff and import rules"
-	@echo "make bench      augmentation and reader speed"
+	@echo "make bench      augmentation, reader and training speed"
 	@echo "make clean      remove $(VENV) and caches; runs/ stays"
 
 demo: $(VENV)/.installed
@@ -39,6 +39,7 @@ lint: $(VENV)/.installed-dev
 bench: $(VENV)/.installed
 	$(RUN) benchmarks/augment.py
 	$(RUN) benchmarks/reader.py
+	$(RUN) benchmarks/resident.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .import_linter_cache

@@ -66,5 +66,5 @@ def show(title: str, measured: Mapping[str, Rate], *, as_json: bool) -> None:
         times = rate.images_per_second / base.images_per_second
         print(
             f"| {name} | {rate.images_per_second:,.0f} "
-            f"| {rate.images_per_core_second:,.0f} | {times:.1f} |"
+            f"| {rate.images_per_core_second:,.0f} | {times:.2f} |"
         )

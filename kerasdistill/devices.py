@@ -18,6 +18,28 @@ def strategy() -> tf.distribute.Strategy:
     return tf.distribute.get_strategy()
 
 
+def free_bytes() -> int:
+    """Host memory that this process may still take: the machine's or its container's.
+
+    What the operating system caches of files counts as free.
+    """
+    lines = _table(Path("/proc/meminfo"))
+    free = 1024 * int(lines.get("MemAvailable:", 1 << 53))
+    group = Path("/sys/fs/cgroup")
+    limit = group / "memory.max"
+    if limit.exists() and limit.read_text().strip().isdigit():
+        used = int((group / "memory.current").read_text())
+        cached = int(_table(group / "memory.stat").get("inactive_file", 0))
+        free = min(free, int(limit.read_text()) - used + cached)
+    return free
+
+
+def _table(path: Path) -> dict[str, str]:
+    """First word of every line -> second."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return dict(line.split()[:2] for line in lines)
+
+
 def resolve_precision(asked: str) -> str:
     """The Keras dtype policy to use for --precision.
 

@@ -160,6 +160,11 @@ class DistillationSet:
             tf.data.experimental.assert_cardinality(steps * len(chosen))
         ).prefetch(tf.data.AUTOTUNE)
 
+    def pass_records(self, pass_index: int) -> tf.data.Dataset:
+        """A pass's blocks as they lie on disk, in order; see `records.decode`."""
+        shards = self.manifest.layout.shards_of(self._passes(pass_index, 1)[0])
+        return self._decoded(shards, self.manifest.store)
+
     def validation_logits(self) -> np.ndarray:
         """The teacher's logits of the validation images, in the data set's order.
 
@@ -225,8 +230,16 @@ class DistillationSet:
     def _blocks(self, shards: Sequence[tuple[int, int]]) -> tf.data.Dataset:
         if self.manifest.store == "images":
             return self._decoded(shards, "images", _for_students)
+        return self._decoded(shards, "replay", self.replayer())
+
+    def replayer(self) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
+        """What turns a record of a replay store into views, checked, and targets.
+
+        Runs on the CPU, whose bits the fingerprints are of; see `reading` for what it
+        raises.
+        """
         replay = replayer(self.path, self.manifest, self._data.train)
-        return self._decoded(shards, "replay", lambda f: _for_students(replay(f)))
+        return lambda fields: _for_students(replay(fields))
 
     def _decoded(
         self,

@@ -14,6 +14,7 @@ STORES = ("images", "replay")
 LOGITS_DTYPES = ("float32", "float16")
 AVERAGINGS = ("mean-logits", "mean-probabilities")
 SELECTIONS = ("all", "top", "greedy")
+RESIDENT = ("auto", "always", "never")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -186,6 +187,7 @@ def _student(verb: argparse.ArgumentParser) -> None:
     add("--passes", type=int, help="sweeps to label (default: 160)")
     _store(verb)
     _force(verb)
+    add("--resident", choices=RESIDENT, default="auto", help="hold passes in memory")
     add("--loss", choices=SOFT_LOSSES, help="default: logit-regression")
     add("--temperature", type=_positive_real, help="of kd (default: 1)")
     add("--alpha", type=_fraction, help="weight of kd's soft term (default: 1)")

@@ -108,6 +108,7 @@ def run_student(asked: argparse.Namespace) -> dict[str, Any]:
 
     passes = interpret.passes_of(asked)
     interpret.check_teachers(asked.teachers)
+    interpret.check_resident(asked)
     make = interpret.student_maker(asked, urban2017.student, losses=SOFT_LOSSES)
     data = interpret.data(asked, set_path=asked.distillation_set)
     recipe = interpret.trained_as_asked(make(data), asked)
@@ -125,6 +126,7 @@ def run_student(asked: argparse.Namespace) -> dict[str, Any]:
             passes=asked.passes,
             members=asked.members,
             averaging=asked.averaging or "mean-logits",
+            resident=asked.resident,
         )
     if asked.members or asked.averaging:
         raise UserError(
@@ -138,6 +140,7 @@ def run_student(asked: argparse.Namespace) -> dict[str, Any]:
         passes=passes,
         store=asked.store or "images",
         seed=asked.seed,
+        resident=asked.resident,
     )
     chain.announce(planned, data=data, workdir=asked.workdir)
     return chain.run(

@@ -77,6 +77,12 @@ def check_teachers(count: int | None) -> None:
         raise UserError(f"--teachers is {count}, expected 1 to {most}")
 
 
+def check_resident(asked: argparse.Namespace) -> None:
+    own = asked.distillation_set is None  # the store of another is seen on opening
+    if asked.resident == "always" and own and asked.store != "replay":
+        raise UserError("--resident always needs --store replay; add it")
+
+
 def budget_of(asked: argparse.Namespace) -> Budget:
     if asked.budget is None:
         raise UserError("--budget is missing; give one such as --budget 10M")

@@ -35,6 +35,7 @@ class Chain:
     passes: int
     store: str = "images"
     seed: int = 0
+    resident: str = "auto"
 
 
 def run(
@@ -74,6 +75,7 @@ def run(
         workdir=workdir,
         distillation_set_path=steps["distillation_set"]["distillation_set"],
         passes=chain.passes,
+        resident=chain.resident,
     )
     return {**results, "chain": steps}
 

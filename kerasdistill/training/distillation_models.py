@@ -6,6 +6,8 @@ the weighted sum over the examples of all replicas divided by their total weight
 so that the number of replicas and a short last batch change nothing.
 """
 
+from collections.abc import Callable
+
 import keras
 from keras import ops
 
@@ -28,6 +30,8 @@ class StudentModel(keras.Model):
 
     #: Keys a training batch must have.
     needs: tuple[str, ...] = ("image", "label")
+    #: Turns what training is given into a batch, in its step (None: it is one).
+    complete: Callable[[dict], dict] | None = None
 
     def __init__(
         self, student: keras.Model, *, clip_norm: float | None = None, **kwargs
@@ -45,6 +49,10 @@ class StudentModel(keras.Model):
     def per_example_loss(self, batch: dict, logits):
         """The loss of each example, float32 [batch]."""
         raise NotImplementedError
+
+    def completed(self, batch: dict) -> dict:
+        """The batch with all that `complete` adds."""
+        return batch if self.complete is None else self.complete(batch)
 
     def call(self, inputs, training=None):
         """Logits of a batch (a dict with "image") or of images alone."""
@@ -100,6 +108,7 @@ class StudentModel(keras.Model):
             """One update by the global mean loss; returns the running metrics."""
             import tensorflow as tf
 
+            batch = self.completed(batch)
             missing = [key for key in self.needs if key not in batch]
             if missing:
                 raise UserError(
@@ -205,7 +214,7 @@ def _weights(batch):
     """float32 [batch]: the given weights, else ones."""
     if "weight" in batch:
         return ops.cast(batch["weight"], "float32")
-    return ops.ones((ops.shape(batch["image"])[0],), "float32")
+    return ops.ones((ops.shape(next(iter(batch.values())))[0],), "float32")
 
 
 def _has_float16(model):
@@ -247,7 +256,7 @@ def _for_replicas(model, data):
         return data
 
     def padded(batch):
-        count = tf.shape(batch["image"])[0]
+        count = tf.shape(next(iter(batch.values())))[0]
         extra = -count % replicas
 
         def pad(tensor):

@@ -37,11 +37,15 @@ class EpochStream:
     """Training data whose epoch e depends on e alone, so it can start anywhere.
 
     `batches(first_epoch)` yields the batches of that epoch and all later ones.
+    `prepare(epoch)` is called as each begins, and `complete`, if any, turns what
+    `batches` yields into whole batches inside the training step.
     """
 
     steps_per_epoch: int
     examples_per_epoch: int
     batches: Callable[[int], tf.data.Dataset]
+    prepare: Callable[[int], None] = lambda epoch: None
+    complete: Callable[[dict], dict] | None = None
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,7 @@ class Epochs(keras.callbacks.Callback):
             delay=0 if sys.stderr.isatty() else 30,
             leave=False,
         )
+        self._train.prepare(epoch)
 
     def on_train_batch_end(self, batch, logs=None):
         """Moves the bar; now and then looks whether the loss is finite."""

@@ -47,8 +47,9 @@ def fit(
     with model.distribute_strategy.scope():
         model.compile(optimizer=_optimizer(training, train.steps_per_epoch))
         model.optimizer.build(model.trainable_variables)
+    model.complete = train.complete
     # Metrics and seed generators create their state when first used.
-    first = next(iter(train.batches(0)))
+    first = model.completed(next(iter(train.batches(0))))
     model(first, training=False)
     epochs = Epochs(model, training, directory, train)
     if not epochs.finished:

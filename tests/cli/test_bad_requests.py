@@ -44,6 +44,7 @@ def refused(capsys, arguments: list[str], *fragments: str) -> None:
         ("student --budget 1M --convs 3 --passes 0", ["--passes is 0"]),
         ("student --budget 1M --convs 3 --teachers 9", ["--teachers is 9"]),
         ("student --budget 1M --convs 3 --schedule cosine", ["--epochs"]),
+        ("student --budget 1M --convs 3 --resident always", ["--store replay"]),
         ("student --recipe /nowhere.json", ["/nowhere.json"]),
         ("student --budget 1M --convs 3 --dataset digitz", ["'digits'"]),
         ("student --budget 1M --convs 3 --dataset folder:/nowhere", ["train/"]),

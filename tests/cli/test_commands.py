@@ -106,3 +106,18 @@ def test_the_quick_student_learns_the_digits(capsys, tmp_path):
     assert abs(made["num_params"] - 1_000_000) <= 10_000
     expected = "val_accuracy teacher_agreement saved_model model results seconds"
     assert set(expected.split()) <= set(made)
+
+
+@pytest.mark.slow
+def test_where_views_come_from_is_said_and_changes_nothing(capsys, tmp_path):
+    line = "student --budget 30k --convs 2 --epochs 3 --schedule cosine --json".split()
+    own = "--quick --teachers 1 --passes 2 --store replay --resident always".split()
+    assert main([*line, *own, *DIGITS, "--workdir", str(tmp_path / "held")]) == 0
+    printed = capsys.readouterr()
+    assert "each pass is held in memory, made once" in printed.err
+    held = json.loads(printed.out)
+    path = held["distillation_set"]["path"]
+    other = ["--quick", "--resident", "never", "--distillation-set", path]
+    piped = answer(capsys, *line, *other, *DIGITS, "--workdir", tmp_path / "piped")
+    assert piped["weights_digest"] == held["weights_digest"]
+    assert piped["test_accuracy"] == held["test_accuracy"]

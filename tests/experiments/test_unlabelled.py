@@ -68,12 +68,19 @@ def test_images_at_any_depth_are_split_but_not_labelled(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loss", ["logit-regression", "kd"])
-def test_a_student_is_judged_by_agreement(folder, teacher, tmp_path, capsys, loss):
+@pytest.mark.parametrize(
+    ("loss", "store"), [("logit-regression", "images"), ("kd", "replay")]
+)
+def test_a_student_is_judged_by_agreement(
+    folder, teacher, tmp_path, capsys, loss, store
+):
     here = ["--workdir", tmp_path / "runs", "--dataset", f"unlabelled:{folder}"]
     here += ["--precision", "float32"]
     made, _ = answer(
-        capsys, "precompute", "--teacher", teacher, "--passes", 2, *here, *BEAM
+        capsys,
+        *["precompute", "--teacher", teacher, "--passes", 2, "--store", store],
+        *here,
+        *BEAM,
     )
     path = made["distillation_set"]
     manifest = json.loads((tmp_path / path / "manifest.json").read_text())

@@ -1,0 +1,64 @@
+"""Whether a student's views are held in memory or come through the reader."""
+
+from dataclasses import dataclass
+
+from kerasdistill import devices
+from kerasdistill.errors import UserError
+from kerasdistill.experiments import costs
+from pipelines import resident
+from pipelines.distillation_set import DistillationSet
+
+MOST_OF_MEMORY = 0.5  # of what is free
+
+
+@dataclass(frozen=True)
+class Residence:
+    """`because` is for people; `keep`: passes stay for when they come again."""
+
+    in_memory: bool
+    keep: bool
+    because: str
+
+
+def choose(
+    stored: DistillationSet, *, asked: str, passes: int, epochs: int | None
+) -> Residence:
+    """How a training on the set's first passes gets its views: the faster way.
+
+    Making a view costs the processor the same in a pipeline and at a pass's start, and
+    a pipeline fills the gaps between steps. So memory wins where a pass comes again and
+    need not be made again: `benchmarks/resident.py` measures both.
+
+    Args:
+        stored: the set.
+        asked: "auto", "always" or "never", all of which give the same results.
+        passes: how many are used.
+        epochs: of training; None for a schedule that stops by itself.
+
+    Raises:
+        UserError: "always", but the set's store is another or memory is too small.
+    """
+    again = (epochs or costs.ASSUMED_EPOCHS) > passes
+    free = devices.free_bytes()
+    most = MOST_OF_MEMORY * free
+    every = resident.bytes_needed(stored, kept=passes)
+    keep = again and every <= most
+    needed = every if keep else resident.bytes_needed(stored, kept=0)
+    room = f"{costs.size(needed)} of memory, {costs.size(free)} free"
+    obstacle = None
+    if stored.manifest.store != "replay":
+        obstacle = f"the set's store is {stored.manifest.store}, not replay"
+    elif needed > most:
+        obstacle = f"a pass would take {room}"
+    if asked == "always" and obstacle:
+        raise UserError(f"--resident always: {obstacle}; leave it out")
+    if asked == "never":
+        obstacle = "--resident never"
+    elif asked == "auto" and obstacle is None and not again:
+        obstacle = "no pass comes twice"
+    elif asked == "auto" and obstacle is None and not keep:
+        obstacle = f"{passes} passes would take {costs.size(every)} of memory"
+    if obstacle:
+        return Residence(False, False, f"views come through the reader: {obstacle}")
+    how = "made once" if keep else "made as it begins"
+    return Residence(True, keep, f"each pass is held in memory, {how} ({room})")

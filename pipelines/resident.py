@@ -1,0 +1,149 @@
+"""Training data held in memory: a pass's views are made as it begins, not piped."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import tensorflow as tf
+
+from kerasdistill.errors import UserError
+from kerasdistill.training.epochs import EpochStream
+from pipelines.distillation_set import DistillationSet
+
+
+def bytes_needed(stored: DistillationSet, *, kept: int) -> int:
+    """Most memory that the training data takes, with so many passes kept.
+
+    Beside those it is the transfer set's images, the blocks that a new pass is joined
+    from, and, where none is kept, the new pass and the one before it.
+    """
+    manifest = stored.manifest
+    targets = 4 * manifest.num_classes + 16  # logits, label, sample id
+    view = int(np.prod(manifest.image_shape)) + targets
+    return (2 + max(kept, 2)) * view * manifest.layout.num_samples
+
+
+def stream(
+    stored: DistillationSet,
+    *,
+    batch_size: int,
+    passes: int,
+    keep: bool,
+    strategy: tf.distribute.Strategy,
+) -> EpochStream:
+    """A replay set's first passes, each whole in memory for its epoch.
+
+    Epoch e is pass e modulo `passes`. What `batches` yields is numbers alone: each
+    view's place in its pass; the step looks the rest up. The batches are those of
+    `DistillationSet.dataset`, bit for bit.
+
+    Args:
+        stored: a set whose store is "replay".
+        batch_size: views in a batch; the last of a pass may be short.
+        passes: how many, from the first.
+        keep: keep every pass once it is made, for when it comes again.
+        strategy: what the training runs in; every device of it holds the pass.
+
+    Raises:
+        UserError: a device has too little memory.
+    """
+    resident = ResidentPass(stored, keep=keep, strategy=strategy)
+    count = stored.manifest.layout.num_samples
+    full, rest = divmod(count, batch_size)
+    sizes = np.array([batch_size] * full + [rest] * (rest > 0), np.int64)
+    places = tf.data.Dataset.from_tensors({"place": tf.range(count, dtype=tf.int64)})
+    return EpochStream(
+        steps_per_epoch=len(sizes),
+        examples_per_epoch=count,
+        batches=lambda first_epoch: places.rebatch(sizes).repeat().prefetch(2),
+        prepare=lambda epoch: resident.hold(epoch % passes),
+        complete=resident.complete,
+    )
+
+
+class ResidentPass:
+    """One pass of a replay set in the memory of every device that trains.
+
+    A pass's seeds and logits are read as it is made, so unless passes are kept (by the
+    host), memory does not grow with their number.
+    """
+
+    def __init__(
+        self, stored: DistillationSet, *, keep: bool, strategy: tf.distribute.Strategy
+    ) -> None:
+        self._stored = stored
+        self._keep = keep
+        self._kept: dict[int, dict[str, tf.Tensor]] = {}
+        self._replay = tf.function(
+            stored.replayer(), input_signature=[stored.pass_records(0).element_spec]
+        )
+        specs = self._replay.get_concrete_function().structured_outputs
+        count = stored.manifest.layout.num_samples
+        try:
+            self._columns = [
+                _columns(specs, count, device) for device in _devices(strategy)
+            ]
+        except tf.errors.ResourceExhaustedError as error:
+            raise UserError(
+                f"a device has no memory left for a pass of {stored.path} "
+                f"({count:,} views); leave out --resident always"
+            ) from error
+
+    def hold(self, pass_index: int) -> None:
+        """Puts a pass where `complete` finds it.
+
+        InvalidArgumentError, which `DistillationSet.reading` translates, if a block's
+        views differ from their fingerprint.
+        """
+        made = self._kept.get(pass_index) or self._made(pass_index)
+        if self._keep:
+            self._kept[pass_index] = made
+        for columns in self._columns:
+            for name, column in columns.items():
+                column.assign(made[name])
+
+    def complete(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Looks up the views at "place" int64 [B]; other entries are kept."""
+        columns = self._columns[_replica()]
+        views = {
+            name: tf.gather(column.value(), batch["place"])
+            for name, column in columns.items()
+        }
+        return {**{k: v for k, v in batch.items() if k != "place"}, **views}
+
+    def _made(self, pass_index: int) -> dict[str, tf.Tensor]:
+        records = self._stored.pass_records(pass_index)
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            blocks = list(pool.map(self._block, records))
+        with tf.device("CPU:0"):
+            return {
+                name: tf.concat([block.pop(name) for block in blocks], axis=0)
+                for name in self._columns[0]
+            }
+
+    def _block(self, record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        with tf.device("CPU:0"):
+            return self._replay(record)
+
+
+def _columns(
+    specs: dict[str, tf.TensorSpec], count: int, device: str | None
+) -> dict[str, tf.Variable]:
+    with tf.device(device):
+        return {
+            name: tf.Variable(
+                tf.zeros([count, *spec.shape[1:]], spec.dtype), trainable=False
+            )
+            for name, spec in specs.items()
+        }
+
+
+def _devices(strategy: tf.distribute.Strategy) -> tuple[str | None, ...]:
+    if strategy.num_replicas_in_sync == 1:
+        return (None,)
+    return strategy.extended.worker_devices
+
+
+def _replica() -> int:
+    context = tf.distribute.get_replica_context()
+    return int(tf.get_static_value(context.replica_id_in_sync_group))

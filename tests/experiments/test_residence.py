@@ -1,0 +1,164 @@
+"""Where a student's views come from: the choice, and that results don't show it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import pytest
+
+from kerasdistill import devices
+from kerasdistill.budget import Budget
+from kerasdistill.errors import UserError
+from kerasdistill.experiments import residence, student
+from kerasdistill.recipes import urban2017
+from kerasdistill.recipes.base import Augmentation
+from pipelines import distillation_set, precompute, resident
+
+AUGMENTATION = Augmentation(min_crop=6)
+PASSES = 2
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A teacher and sets, made once for all tests of this module, by store."""
+    return {}, tmp_path_factory.mktemp("made")
+
+
+@pytest.fixture
+def path_of(made, image_data):
+    """The function that gives the path of a set of two passes."""
+
+    def path(store):
+        sets, folder = made
+        if store not in sets:
+            teacher = str(folder / "teacher.keras")
+            keras.Sequential(
+                [
+                    keras.Input(image_data.image_shape),
+                    keras.layers.Rescaling(1 / 255),
+                    keras.layers.GlobalAveragePooling2D(),
+                    keras.layers.Dense(image_data.num_classes),
+                ]
+            ).save(teacher)
+            precompute.run(
+                teacher_paths=[teacher],
+                data=image_data,
+                augmentation=AUGMENTATION,
+                passes=PASSES,
+                store=store,
+                output=str(folder / store),
+                seed=5,
+                beam_options=["--direct_running_mode=in_memory"],
+                force=True,
+            )
+            sets[store] = folder / store
+        return sets[store]
+
+    return path
+
+
+@pytest.fixture
+def choose(path_of, image_data):
+    """`residence.choose` for a store and its two passes."""
+
+    def chosen(store, asked, *, epochs=None):
+        stored = distillation_set.open(path_of(store), data=image_data)
+        return residence.choose(stored, asked=asked, passes=PASSES, epochs=epochs)
+
+    return chosen
+
+
+@pytest.fixture
+def memory(path_of, image_data, monkeypatch):
+    """The function that leaves room for a number of kept passes (0: for one)."""
+    stored = distillation_set.open(path_of("replay"), data=image_data)
+
+    def leave(kept, *, missing=0):
+        needed = resident.bytes_needed(stored, kept=kept) - missing
+        free = int(needed / residence.MOST_OF_MEMORY)
+        monkeypatch.setattr(devices, "free_bytes", lambda: free)
+
+    return leave
+
+
+@pytest.mark.parametrize(
+    ("store", "asked", "epochs", "expected", "because"),
+    [
+        ("replay", "auto", None, (True, True), "made once"),
+        ("replay", "auto", PASSES + 1, (True, True), "made once"),
+        ("replay", "auto", PASSES, (False, False), "no pass comes twice"),
+        ("replay", "always", PASSES, (True, False), "made as it begins"),
+        ("replay", "never", None, (False, False), "--resident never"),
+        ("images", "auto", None, (False, False), "store is images, not replay"),
+        ("images", "never", None, (False, False), "--resident never"),
+    ],
+)
+def test_choice(choose, store, asked, epochs, expected, because):
+    found = choose(store, asked, epochs=epochs)
+    assert (found.in_memory, found.keep) == expected
+    assert because in found.because
+
+
+def test_choice_by_memory(choose, memory):
+    memory(20)
+    assert choose("replay", "auto").keep
+    memory(0)
+    assert choose("replay", "auto").keep  # two passes are no more than a change of one
+    memory(0, missing=16)
+    found = choose("replay", "auto")
+    assert not found.in_memory and "a pass would take" in found.because
+    with pytest.raises(UserError, match="always: a pass would take .* free; leave"):
+        choose("replay", "always")
+
+
+def test_passes_that_do_not_fit_are_not_kept(path_of, image_data, memory):
+    stored = distillation_set.open(path_of("replay"), data=image_data)
+    memory(19)
+    found = residence.choose(stored, asked="auto", passes=20, epochs=None)
+    assert not found.in_memory and "20 passes would take" in found.because
+    found = residence.choose(stored, asked="always", passes=20, epochs=None)
+    assert (found.in_memory, found.keep) == (True, False)
+
+
+def test_always_needs_replay(choose):
+    with pytest.raises(UserError, match="always: the set's store is images"):
+        choose("images", "always")
+
+
+def test_free_memory_is_a_part_of_the_machines():
+    text = Path("/proc/meminfo").read_text()
+    total = 1024 * int(text.split()[1])
+    assert 0 < devices.free_bytes() <= total
+
+
+def test_results_do_not_depend_on_it(
+    path_of, image_data, tmp_path, capsys, monkeypatch
+):
+    recipe = urban2017.student(
+        budget=Budget(5_000),
+        convs=2,
+        kernel=3,
+        image_shape=image_data.image_shape,
+        num_classes=image_data.num_classes,
+    )
+    training = replace(recipe.training, schedule="cosine", epochs=3, batch_size=16)
+    recipe = replace(recipe, training=training, augmentation=AUGMENTATION)
+
+    def run(workdir, **changes):
+        return student.run(
+            recipe,
+            data=image_data,
+            workdir=tmp_path / workdir,
+            distillation_set_path=path_of("replay"),
+            **changes,
+        )
+
+    piped = run("piped", resident="never")
+    assert "views come through the reader" in capsys.readouterr().err
+    held = run("held")
+    assert "each pass is held in memory, made once" in capsys.readouterr().err
+    for name in ("weights_digest", "val_accuracy", "test_accuracy", "epochs"):
+        assert piped[name] == held[name]
+    # It is the same run.
+    monkeypatch.setattr(keras.Model, "fit", lambda *_, **__: pytest.fail("trained"))
+    assert run("piped", resident="always") == piped
