@@ -28,7 +28,7 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(RUN) -m pytest -n 2
 
-test-slow: $(VENV)/.installed-dev
+test-slow: $(VENV)/.installed-slow
 	$(RUN) -m pytest -m "slow or not slow"
 
 lint: $(VENV)/.installed-dev
@@ -56,3 +56,8 @@ $(VENV)/.installed: $(VENV)/bin/python $(PACKAGING)
 $(VENV)/.installed-dev: $(VENV)/bin/python $(PACKAGING)
 	$(RUN) -m pip install --quiet --editable ".[test,lint]"
 	@touch $@ $(VENV)/.installed
+
+# The slow tests start a Dask cluster of their own.
+$(VENV)/.installed-slow: $(VENV)/bin/python $(PACKAGING)
+	$(RUN) -m pip install --quiet --editable ".[test,lint,dask]"
+	@touch $@ $(VENV)/.installed-dev $(VENV)/.installed

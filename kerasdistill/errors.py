@@ -12,3 +12,7 @@ class StaleArtifactError(UserError):
 
 class DivergedError(Exception):
     """Training met NaN or infinity; the message names the step and the recipe."""
+
+
+class WorkersLostError(RuntimeError):
+    """Those who did the work are gone; one line, what is done is kept."""

@@ -220,10 +220,19 @@ def pin_to_one_thread() -> None:
         options.set_intra_op_parallelism_threads(1)
         options.set_inter_op_parallelism_threads(1)
     except RuntimeError:  # TensorFlow has started: a process that is not a worker's
-        if options.get_intra_op_parallelism_threads() != 1:
+        if not pinned_to_one_thread():
             logging.getLogger(__name__).info(
                 "TensorFlow keeps the thread count of the process it shares"
             )
+
+
+def pinned_to_one_thread() -> bool:
+    """Whether one operation of TensorFlow's uses one thread, by call or environment."""
+    threads = tf.config.threading.get_intra_op_parallelism_threads()
+    # 0 is "not set", and only then TensorFlow looks at the environment.
+    return threads == 1 or (
+        threads == 0 and os.environ.get("TF_NUM_INTRAOP_THREADS") == "1"
+    )
 
 
 def _check_card(

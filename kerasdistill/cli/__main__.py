@@ -8,11 +8,12 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from kerasdistill.cli import answers, arguments
-from kerasdistill.errors import DivergedError, UserError
+from kerasdistill.errors import DivergedError, UserError, WorkersLostError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command line: 0 done, 2 bad request, 1 diverged, 130 interrupted."""
+    """Runs a command line: 0 done, 2 bad request, 1 diverged or
+    workers lost, 130 interrupted."""
     try:
         asked = arguments.parse(sys.argv[1:] if argv is None else argv)
         _start_tensorflow()
@@ -27,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             same_data = arguments.data_options(asked)
             print(answers.readable(answer, same_data=same_data))
         return 0
-    except (UserError, DivergedError) as error:
+    except (UserError, DivergedError, WorkersLostError) as error:
         line = " ".join(str(error).split())
         print(f"error: {line}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 1

@@ -49,13 +49,15 @@ def run_ensemble(asked: argparse.Namespace) -> dict[str, Any]:
 def run_precompute(asked: argparse.Namespace) -> dict[str, Any]:
     """precompute: label augmented passes."""
     from kerasdistill.experiments import precompute
-    from pipelines.beam.runners import beam_options
+    from pipelines.beam.runners import beam_options, pipeline_options
 
     options = beam_options(asked.beam_arguments, own_options=asked.own_options)
+    options += asked.beam_unchecked
+    pipeline_options(options)  # a cluster that is not there is told before any reading
     passes = interpret.passes_of(asked)
     how = {
         "workers": asked.workers,
-        "beam_options": [*options, *asked.beam_unchecked],
+        "beam_options": options,
         "force": asked.force,
         "command": interpret.command(),
     }

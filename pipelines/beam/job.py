@@ -1,9 +1,10 @@
 """The Beam pipeline: shards to score go in, shards on disk come out."""
 
+import contextlib
 import logging
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,17 +13,20 @@ import numpy as np
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineRunner
+from apache_beam.utils.shared import Shared
 
-from kerasdistill.errors import UserError
+from kerasdistill.errors import UserError, WorkersLostError
 from kerasdistill.models import loading
 from kerasdistill.recipes.base import Augmentation
 from kerasdistill.seeds import view_seeds
 from pipelines import records, scoring
 from pipelines.beam import files
+from pipelines.beam.clusters import following
 from pipelines.beam.runners import watching_workers
-from pipelines.beam.shards import ShardWriter, Work
+from pipelines.beam.shards import ShardWriter, Work, last_written
+from pipelines.beam.workers import Process, Tools, prepare_process
 from pipelines.datasets import Examples, ImageData
-from pipelines.layout import VALIDATION_PASS, Layout, member_name
+from pipelines.layout import VALIDATION_PASS, Layout, member_name, sidecar_name
 
 SCRATCH = ".work"
 WORKER_LOG = f"{SCRATCH}/workers.log"
@@ -65,16 +69,38 @@ class ScoreShards(beam.DoFn):
 
     def __init__(self, job: Job) -> None:
         self._job = job
+        self._asked_by = Process.this()
+        # One key for all copies of this object: they find what a process has loaded.
+        self._shared = Shared()
 
     def setup(self) -> None:
-        """Once per worker: TensorFlow on one thread, transfer set, teachers."""
-        scoring.pin_to_one_thread()
-        scoring.allow_gpu_growth()
+        """Takes what this process has loaded, or loads it.
+
+        Some runners set up anew for every bundle, and in several threads at a time.
+
+        Raises:
+            UserError: this worker does not see the set's files.
+        """
+        job = self._job
+        if not FileSystems.exists(job.transfer_set):
+            # Nor would anybody see a failure file that is written from here.
+            raise UserError(
+                f"worker {Process.this()} cannot see {job.output}; --workdir must lie "
+                "where every worker can reach it by this path"
+            )
+        with self._failing_the_job():
+            tools = self._shared.acquire(self._load)
+            self._train, self._validation = tools.train, tools.validation
+            self._score = tools.score
+            self._tools = tools  # kept: the process itself may let go of it
+
+    def _load(self) -> Tools:
+        prepare_process(self._asked_by)
         job = self._job
         with tempfile.TemporaryDirectory() as folder:
             path = files.local_copy(job.transfer_set, folder)
             with np.load(path) as arrays:
-                self._train, self._validation = (
+                train, validation = (
                     Examples(*(arrays[f"{split}_{field}"] for field in _FIELDS))
                     for split in ("train", "validation")
                 )
@@ -82,25 +108,35 @@ class ScoreShards(beam.DoFn):
                 path and loading.load(files.local_copy(path, folder))
                 for path in job.teachers
             ]
-        self._score = scoring.Scorer(
+        scorer = scoring.Scorer(
             teachers,
             augmentation=job.augmentation,
             block_views=job.layout.block_views,
             logits_dtype=job.logits_dtype,
         )
+        return Tools(train, validation, scorer)
 
     def process(self, work: Work) -> list[str]:
         """Writes one shard; says why in the job's failure file when it cannot."""
         job = self._job
         if FileSystems.exists(job.failure):
-            return []  # another worker has met what stops the whole job
+            return []  # this or another worker has met what stops the whole job
         name = job.layout.shard_name(*work[:2])
-        try:
-            self._write_shard(name, work)
-        except UserError as error:
-            files.put(job.failure, f"shard {name}: {error}".encode(), job.scratch)
-            raise
+        last = sidecar_name(last_written(job.layout, work, job.kept_digests))
+        # Runners repeat what they only lost the answer of, Dask all that a worker did.
+        if not FileSystems.exists(files.join(job.output, last)):
+            with self._failing_the_job(f"shard {name}: "):
+                self._write_shard(name, work)
         return [name]
+
+    @contextlib.contextmanager
+    def _failing_the_job(self, where: str = "") -> Iterator[None]:
+        """Makes a UserError the job's; runners would retry and log what is raised."""
+        job = self._job
+        try:
+            yield
+        except UserError as error:
+            files.put(job.failure, f"{where}{error}".encode(), job.scratch)
 
     def _write_shard(self, name: str, work: Work) -> None:
         pass_index, number, with_views, members = work
@@ -125,7 +161,7 @@ class ScoreShards(beam.DoFn):
                     digest = block.digest(with_logits=not job.kept_digests)
                     views.add(encoded, block, block.logits, digest)
             for writer in [*kept, *([views] if views else [])]:
-                writer.publish(job.output, job.scratch)
+                writer.publish(job.output, job.scratch, worker=str(Process.this()))
 
     def _block(
         self, pass_index: int, index: int, rows: np.ndarray, members: tuple[int, ...]
@@ -220,7 +256,9 @@ def run_pipeline(
             | "Score" >> beam.ParDo(ScoreShards(job))
         )
         with watching_workers(lambda: _note_death(job), _WORKER_DIED):
-            pipeline.run().wait_until_finish()
+            result = pipeline.run()
+            with following(result):
+                result.wait_until_finish()
     except Exception as error:
         # Runners wrap what a worker raised in their own errors and tracebacks.
         _raise_failure(job, error)
@@ -239,5 +277,5 @@ def _raise_failure(job: Job, cause: Exception | None) -> None:
     message = files.get(job.failure).decode()
     if message == _WORKER_DIED:
         message += f" (log of the workers: {files.join(job.output, WORKER_LOG)})"
-        raise RuntimeError(message) from cause
+        raise WorkersLostError(message) from cause
     raise UserError(message) from cause

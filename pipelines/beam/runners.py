@@ -16,6 +16,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import (
     DirectOptions,
     PipelineOptions,
+    PortableOptions,
     StandardOptions,
     _BeamArgumentParser,
 )
@@ -30,9 +31,11 @@ from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from kerasdistill import errors
 from kerasdistill.errors import UserError
-from pipelines import augment
+from pipelines import augment, scoring
+from pipelines.beam import clusters
 
 _RUNNERS_IN_PROCESS = ("fnapirunner", "directrunner", "direct")
+_SUBPROCESS = "beam:env:harness_subprocess_python:v1"  # Beam has no shorter name
 
 
 def split_beam_options(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -41,6 +44,7 @@ def split_beam_options(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     An option takes the plain words after it along. UserError if a known option has
     a value that Beam refuses.
     """
+    clusters.learn_dask_options(argv)
     parser = _beam_parser()
     known: list[str] = []
     unknown: list[str] = []
@@ -80,13 +84,16 @@ def beam_options(argv: Sequence[str], *, own_options: Sequence[str] = ()) -> lis
 
 
 def pipeline_options(argv: Sequence[str]) -> PipelineOptions:
+    """Beam's options; UserError for a runner that is not installed or not there."""
+    clusters.learn_dask_options(argv)
     options = PipelineOptions(list(argv))
-    name = (options.view_as(StandardOptions).runner or "").rsplit(".", 1)[-1].lower()
+    name = clusters.runner_name(options)
     if name.startswith("prism") and not any("prism_location" in word for word in argv):
         raise UserError(
             "PrismRunner downloads a program; give its place with --prism_location, or "
             "leave --runner out for the in-process runner"
         )
+    clusters.check_endpoint(options)
     return options
 
 
@@ -99,10 +106,11 @@ def make_runner(
     """
     name = options.view_as(StandardOptions).runner or "FnApiRunner"
     if name.rsplit(".", 1)[-1].lower() not in _RUNNERS_IN_PROCESS:
-        try:
-            return create_runner(name)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise UserError(f"runner {name} cannot be used: {error}") from error
+        if workers:
+            raise UserError(
+                f"workers is {workers}, but {name} brings its own; leave --workers out"
+            )
+        return _cluster_runner(name, options, log)
     direct = options.view_as(DirectOptions)
     mode_given = "--direct_running_mode" in " ".join(argv)
     in_this_process = mode_given and direct.direct_running_mode != "multi_processing"
@@ -114,13 +122,34 @@ def make_runner(
     # Not "multi_processing": Beam would then replace the environment by one of its
     # own, whose workers find our packages and TensorFlow's thread count by chance.
     direct.direct_running_mode = None
-    command = _worker_command(log if FileSystems.get_scheme(log) is None else None)
+    command = _worker_command(log)
     return FnApiRunner(
         default_environment=_WatchedEnvironment.from_command_string(command)
     )
 
 
-def _worker_command(log: str | None) -> str:
+def _cluster_runner(name: str, options: PipelineOptions, log: str) -> PipelineRunner:
+    """Any runner but the in-process one, its workers' environment as ours must be."""
+    if clusters.uses_dask(options):
+        clusters.prepare_dask(options)
+        name = clusters.DASK_RUNNER if "." not in name else name
+    clusters.check_job_service(options)
+    portable = options.view_as(PortableOptions)
+    if portable.environment_type == "LOOPBACK":
+        scoring.pin_to_one_thread()  # this process will be the worker
+    elif portable.environment_type in ("SUBPROCESS_SDK", _SUBPROCESS):
+        portable.environment_type = _SUBPROCESS
+        portable.environment_config = portable.environment_config or _worker_command(
+            log
+        )
+    try:
+        return create_runner(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"runner {name} cannot be used: {error}") from error
+
+
+def _worker_command(log: str) -> str:
+    """Starts a worker on this machine; what it prints goes to the file `log`."""
     roots = [str(Path(module.__file__).parents[1]) for module in (augment, errors)]
     paths = [*dict.fromkeys(roots), os.environ.get("PYTHONPATH", "")]
     environment = {
@@ -138,7 +167,8 @@ def _worker_command(log: str | None) -> str:
         "from apache_beam.runners.worker.sdk_worker_main import main; main([])"
     )
     # stdout may be read as JSON by whoever called us, and stderr shows progress.
-    aside = f"1>>{shlex.quote(log)} 2>&1" if log else "1>&2"
+    local = FileSystems.get_scheme(log) is None
+    aside = f"1>>{shlex.quote(log)} 2>&1" if local else "1>&2"
     return f"exec env {shlex.join([*words, sys.executable, '-c', start])} {aside}"
 
 

@@ -115,9 +115,9 @@ class ShardWriter:
         self._views += len(block.labels)
         self._labelled &= bool((block.labels >= 0).all())
 
-    def publish(self, output: str, scratch: str) -> None:
+    def publish(self, output: str, scratch: str, *, worker: str) -> None:
         """Puts the file into the set, then its sidecar: it counts as finished once
-        that is there."""
+        that is there. `worker` says who wrote it."""
         self._writer.close()
         path = files.join(output, self._name)
         size, sha256 = files.put_file(path, self._local, scratch)
@@ -129,6 +129,7 @@ class ShardWriter:
             "views": self._views,
             "teacher_label_agreement": agreement,
             "block_digests": self._digests,
+            "worker": worker,
         }
         files.put_json(files.join(output, sidecar_name(self._name)), sidecar, scratch)
 

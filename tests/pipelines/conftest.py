@@ -1,6 +1,7 @@
 """A tiny teacher and tiny distillation sets."""
 
 import dataclasses
+import socket
 
 import keras
 import pytest
@@ -59,3 +60,12 @@ def make_set(image_data, teacher_path, tmp_path):
 def other_split(image_data):
     """The same images under another split seed."""
     return dataclasses.replace(image_data, split_seed=1, digest="1" * 64)
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port = bound.getsockname()[1]
+    return port

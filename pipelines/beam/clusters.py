@@ -1,0 +1,245 @@
+"""Clusters that somebody else runs: is anybody there, and what became of a job."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import socket
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import grpc
+from apache_beam.options.pipeline_options import (
+    FlinkRunnerOptions,
+    PipelineOptions,
+    PortableOptions,
+    StandardOptions,
+)
+from apache_beam.runners.runner import PipelineResult
+
+from kerasdistill.errors import UserError, WorkersLostError
+
+DASK_RUNNER = "apache_beam.runners.dask.dask_runner.DaskRunner"  # no short name there
+
+_CONNECT_SECONDS = 5.0
+_GREET_SECONDS = 10
+_WATCH_SECONDS = 10.0
+_DASK_PORT = 8786  # where `dask scheduler` listens unless told otherwise
+_RESUME = "finished shards are kept: run the same command again"
+
+
+def runner_name(options: PipelineOptions) -> str:
+    """The asked runner's class or alias in lower case, "" if none is asked."""
+    name = options.view_as(StandardOptions).runner or ""
+    return name.rsplit(".", 1)[-1].lower()
+
+
+def uses_dask(options: PipelineOptions) -> bool:
+    return runner_name(options) in ("dask", "daskrunner")
+
+
+def learn_dask_options(argv: Sequence[str]) -> None:
+    """Makes Beam know the options of its Dask runner, where `argv` uses them.
+
+    Beam itself learns them only from the runner's module, which not everybody has.
+
+    Raises:
+        UserError: Dask is not installed.
+    """
+    words = list(zip(["", *argv], argv, strict=False))
+    runners = [
+        word.partition("=")[2] or word
+        for before, word in words
+        if before == "--runner" or word.startswith("--runner=")
+    ]
+    if any(word.startswith("--dask_") for word in argv) or any(
+        name.lower().rsplit(".", 1)[-1] in ("dask", "daskrunner") for name in runners
+    ):
+        _dask_options()
+
+
+def check_endpoint(options: PipelineOptions) -> None:
+    """UserError, in seconds, if nobody listens where the options send the job."""
+    name = options.view_as(StandardOptions).runner
+    portable = options.view_as(PortableOptions)
+    if uses_dask(options):
+        option, address = "dask_client_address", _dask(options).address
+    elif portable.job_endpoint or runner_name(options) == "portablerunner":
+        option, address = "job_endpoint", portable.job_endpoint
+        if not address:
+            raise UserError(f"{name} needs --job_endpoint HOST:PORT of a job service")
+    elif runner_name(options) in ("flink", "flinkrunner"):
+        option = "flink_master"
+        address = options.view_as(FlinkRunnerOptions).flink_master
+    else:
+        return
+    place = _host_and_port(address or "")
+    if place is None:
+        return  # a word such as [local], or another kind of network
+    try:
+        socket.create_connection(place, timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        raise UserError(
+            f"nobody answers at --{option} {address} ({error}); start the cluster "
+            f"there, or leave --runner out to work on this machine"
+        ) from error
+
+
+def prepare_dask(options: PipelineOptions) -> None:
+    """Checks that a Dask scheduler answers; one shard a task unless told otherwise.
+
+    Raises:
+        UserError: there is no scheduler at the address or in the file given.
+    """
+    # What goes wrong comes back as an exception; tracebacks beside it help nobody.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+    asked = _dask(options)
+    if asked.npartitions is None and asked.partition_size is None:
+        # Dask's runner would put 128 shards, perhaps all, into one worker's hands.
+        asked.partition_size = 1
+    address = asked.address
+    if asked.scheduler_file:
+        address = _address_in(asked.scheduler_file)
+    if address is None:
+        return  # Dask then starts a cluster of its own on this machine
+    seconds = asked.timeout or _GREET_SECONDS
+    try:
+        # In a thread: this one may have an event loop, as notebooks do.
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(asyncio.run, _greet(address, seconds)).result()
+    except (OSError, ValueError, MemoryError) as error:
+        # MemoryError: what another kind of server says, read as a length.
+        raise UserError(
+            f"no Dask scheduler answers at {address} ({type(error).__name__}); give "
+            "--dask_client_address tcp://HOST:PORT"
+        ) from error
+
+
+def _address_in(scheduler_file: str) -> str:
+    try:
+        return json.loads(Path(scheduler_file).read_text())["address"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"--dask_scheduler_file {scheduler_file} names no scheduler ({error}); "
+            "pass what dask scheduler --scheduler-file FILE wrote"
+        ) from error
+
+
+async def _greet(address: str, seconds: float) -> None:
+    from distributed.comm import connect
+    from distributed.security import Security
+
+    arguments = Security().get_connection_args("client")
+    # Its own limit leaves out the wait for an answer to its greeting.
+    greeting = connect(address, timeout=seconds, **arguments)
+    comm = await asyncio.wait_for(greeting, seconds)
+    await comm.close()
+
+
+def check_job_service(options: PipelineOptions) -> None:
+    """UserError if what listens at --job_endpoint speaks another language."""
+    endpoint = options.view_as(PortableOptions).job_endpoint
+    if endpoint in (None, "embed"):
+        return
+    with grpc.insecure_channel(endpoint) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=_GREET_SECONDS)
+        except grpc.FutureTimeoutError as error:
+            raise UserError(
+                f"no job service of Beam's answers at --job_endpoint {endpoint}; give "
+                "the HOST:PORT that one printed when it started"
+            ) from error
+
+
+@contextlib.contextmanager
+def following(result: PipelineResult) -> Iterator[None]:
+    """Says what becomes of a job on Dask; other runners say it themselves.
+
+    Raises:
+        WorkersLostError: the job's workers died at it, or the scheduler is gone.
+        UserError: the cluster lacks this package.
+    """
+    client = getattr(result, "client", None)
+    if client is None:
+        yield
+        return
+    from dask.distributed import KilledWorker
+
+    stop = threading.Event()
+    watch = threading.Thread(target=_watch_workers, args=(client, stop), daemon=True)
+    watch.start()
+    try:
+        yield
+        if any(future.status != "finished" for future in result.futures):
+            raise CancelledError  # Beam takes the end of a lost job for its success
+    except KilledWorker as error:
+        raise WorkersLostError(
+            "several Dask workers died, one after the other, at the same shard (out of "
+            f"memory?); {_RESUME}, on workers with more memory or fewer threads"
+        ) from error
+    except (CancelledError, OSError) as error:
+        raise WorkersLostError(
+            f"the Dask scheduler is gone, or was told to drop the job; {_RESUME}"
+        ) from error
+    except (ImportError, RuntimeError) as error:
+        missing = error.__cause__ or error  # the scheduler unpacks the job, too
+        if not isinstance(missing, ImportError):
+            raise
+        raise UserError(
+            f"the Dask cluster cannot import what it needs ({missing}); install the "
+            "same kerasdistill[dask] where its scheduler and workers run"
+        ) from error
+    finally:
+        stop.set()
+        watch.join()
+        client.close()  # what still waits on the scheduler is then dropped
+
+
+def _watch_workers(client: Any, stop: threading.Event) -> None:
+    """Dask waits for ever for a worker to come: whoever waits with it is told so."""
+    waiting = False
+    while not stop.is_set():
+        with contextlib.suppress(Exception):  # the job itself will meet it
+            nobody = not client.ncores()
+            if nobody and not waiting:
+                print(
+                    "precompute: the Dask scheduler has no workers; waiting for one",
+                    file=sys.stderr,
+                    flush=True,
+                )
+            waiting = nobody
+        stop.wait(_WATCH_SECONDS)
+
+
+def _dask(options: PipelineOptions) -> Any:
+    return options.view_as(_dask_options())
+
+
+def _dask_options() -> type[PipelineOptions]:
+    try:
+        from apache_beam.runners.dask.dask_runner import DaskOptions
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"DaskRunner needs Dask, which is not installed ({error}); install the "
+            "extra: pip install 'kerasdistill[dask]'"
+        ) from error
+    return DaskOptions
+
+
+def _host_and_port(address: str) -> tuple[str, int] | None:
+    """Of tcp://host:port, http://host:port or host:port; None for anything else."""
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    default = _DASK_PORT if parts.scheme in ("tcp", "tls") else None
+    if parts.scheme not in ("", "tcp", "tls", "http", "https"):
+        return None
+    try:
+        port = parts.port or default
+    except ValueError:
+        return None
+    return (parts.hostname, port) if parts.hostname and port else None
