@@ -62,18 +62,20 @@ def remove_partial(folder: str | Path) -> None:
 
 
 def require_space(folder: str | Path, needed: float) -> None:
-    """Refuses work that will not fit.
+    """Refuses work that will not fit, or that cannot be written at all.
 
     Args:
         folder: where it is to go; may not exist yet.
         needed: bytes.
 
     Raises:
-        UserError: the file system has less free.
+        UserError: the file system has less free, or the place is none to write to.
     """
     place = Path(folder).absolute()
     while not place.exists():
         place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise UserError(f"{place} cannot be written to; choose another --workdir")
     free = shutil.disk_usage(place).free
     if free < needed:
         raise UserError(

@@ -7,7 +7,7 @@ thread, so no result depends on the number of workers, on shards or on restarts.
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -70,6 +70,7 @@ def run(
     force: bool = False,
     command: str | None = None,
     progress: Progress | None = None,
+    before: Callable[[list[int], int], None] | None = None,
 ) -> PrecomputeResult:
     """Makes, finishes or extends a distillation set.
 
@@ -97,13 +98,15 @@ def run(
         force: accept a card-less teacher that disagrees with the labels.
         command: what finishes this set; errors about an unfinished set quote it.
         progress: called with (shards ready, shards in all, seconds left or None).
+        before: called once, after all checks, if there is anything to do: with the
+            views in every shard that is going to be scored, and the bytes of them.
 
     Raises:
         UserError: the request cannot be met; nothing expensive was done.
         StaleArtifactError: `output` holds a set of another request.
     """
-    counts = {"passes": passes, "workers": workers, "block_views": block_views}
-    counts["views_per_shard"] = views_per_shard
+    counts = {"passes": passes, "workers": workers}
+    counts |= {"block_views": block_views, "views_per_shard": views_per_shard}
     signal = {"store": store, "logits_dtype": logits_dtype}
     check_arguments(teacher_paths=teacher_paths, **signal, **counts)
     options = pipeline_options(beam_options)
@@ -128,6 +131,8 @@ def run(
     teachers = dict(zip(members, teacher_paths, strict=True))
     todo = shards.unfinished(output, layout, shards.kept_digests(request))
     _check(todo, teachers, request, layout, output, data)
+    if todo and before:
+        before(*_amount(todo, request, layout))
     began = time.monotonic()
     scratch = files.join(output, SCRATCH)
     if todo:
@@ -138,10 +143,8 @@ def run(
     seconds = time.monotonic() - began
     manifest = shards.publish_manifest(output, request, layout, scratch)
     _delete_scratch(output)
-    result = _result(output, manifest, todo, seconds)
-    if keep_members:
-        result = replace(result, members=tuple(place + 1 for place in members))
-    return result
+    kept = tuple(place + 1 for place in members) if keep_members else ()
+    return replace(_result(output, manifest, todo, seconds), members=kept)
 
 
 def _result(
@@ -177,8 +180,16 @@ def _check(
             "views to score; add its file to --teacher"
         )
     if FileSystems.get_scheme(output) is None:
-        total = sum(bytes_of_views(request, layout, work) for work in todo)
+        _, total = _amount(todo, request, layout)
         check_disk(output, needed=total, data=data)
+
+
+def _amount(
+    todo: Sequence[shards.Work], request: Mapping[str, Any], layout: Layout
+) -> tuple[list[int], int]:
+    """Views in every shard to be scored, and what is missing of them in bytes."""
+    views = [layout.shard_views(*work[:2]) for work in todo]
+    return views, sum(bytes_of_views(request, layout, work) for work in todo)
 
 
 def _delete_scratch(output: str) -> None:

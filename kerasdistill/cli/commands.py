@@ -144,7 +144,6 @@ def run_student(asked: argparse.Namespace) -> dict[str, Any]:
         seed=asked.seed,
         resident=asked.resident,
     )
-    chain.announce(planned, data=data, workdir=asked.workdir)
     return chain.run(
         planned,
         data=data,

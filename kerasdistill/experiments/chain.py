@@ -1,28 +1,34 @@
 """From nothing to a student: teachers, super teacher, distillation set, student."""
 
-import sys
+import dataclasses
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
+
 from kerasdistill.experiments import (
     costs,
     ensemble,
+    plans,
     precompute,
     student,
     teacher,
     training,
 )
+from kerasdistill.experiments.shells import built
 from kerasdistill.files import require_space
 from kerasdistill.models import cnn_teacher, loading
 from kerasdistill.models import student as student_model
 from kerasdistill.recipes import base
+from kerasdistill.training.epochs import EpochStream
+from pipelines import distillation_set, live_views, scoring
 from pipelines.datasets import ImageData
+from pipelines.integrity import read_manifest
+from pipelines.layout import MANIFEST_NAME, Layout
 from pipelines.planning import planned_bytes
-
-# Weights and momentum in the last checkpoint, twice while it is replaced, the best
-# weights, the model and its SavedModel: seven float32 numbers.
-BYTES_PER_PARAM = 28
+from pipelines.remaining import missing_shards
 
 
 @dataclass(frozen=True)
@@ -49,78 +55,94 @@ def run(
     """Does what is missing of the chain, in order; whatever is finished is kept.
 
     Returns:
-        The student's results, with those of the steps before under "chain".
+        The student's results, with those of the steps before under "chain". Its
+        "plan" lists what the process that finished it had planned for each of the
+        steps that were left to it, and took.
     """
+    plan = announce(chain, data=data, workdir=workdir, force=force)
+    where = {"data": data, "workdir": workdir}
     teachers = [
-        teacher.run(recipe, data=data, workdir=workdir) for recipe in chain.teachers
+        teacher.run(recipe, **where, planned=plan.step(f"teacher {number}"))
+        for number, recipe in enumerate(chain.teachers, start=1)
     ]
     paths = [*chain.teacher_paths, *(result["model"] for result in teachers)]
     steps: dict[str, Any] = {"teachers": teachers}
     if len(paths) > 1 and data.labelled:
-        steps["super_teacher"] = ensemble.run(
-            paths, data=data, workdir=workdir, force=force
-        )
+        steps["super_teacher"] = ensemble.run(paths, **where, force=force)
     steps["distillation_set"] = precompute.run(
         paths,
-        data=data,
-        workdir=workdir,
+        **where,
         passes=chain.passes,
         signal=_signal(chain),
         force=force,
         command=command,
+        planned=plan.step(precompute.STEP),
     )
+    named = {f"teacher {i}": found for i, found in enumerate(teachers, start=1)}
+    named[precompute.STEP] = steps["distillation_set"]
+    done = [
+        plans.kept(step.name, named[step.name])
+        for step in plan.steps
+        if step.name in named
+    ]
     results = student.run(
         chain.student,
-        data=data,
-        workdir=workdir,
+        **where,
         distillation_set_path=steps["distillation_set"]["distillation_set"],
         passes=chain.passes,
         resident=chain.resident,
+        planned=plan.step(student.KIND),
+        steps_before=done,
     )
+    if plan.step(student.KIND):
+        plans.tell_all(results["plan"])
     return {**results, "chain": steps}
 
 
-def announce(chain: Chain, *, data: ImageData, workdir: str | Path) -> None:
-    """Says on stderr what the chain does and costs; refuses a disk too small.
+def announce(
+    chain: Chain, *, data: ImageData, workdir: str | Path, force: bool = False
+) -> plans.Plan:
+    """Says on stderr what is left of the chain and costs; nothing finished is measured.
 
     Raises:
-        UserError: less free space than what is still missing of the set needs.
+        UserError: less free space than that needs, or a teacher that does not fit.
     """
-    views = chain.passes * len(data.train)
-    stored = planned_bytes(data, passes=chain.passes, store=chain.store)
-    lines, total, scoring, num_params = [], 0.0, 0.0, 0
-    for recipe in chain.teachers:
-        speed = costs.measure(cnn_teacher.build, recipe, data)
-        seconds = costs.training_seconds(recipe, speed, data)
-        scoring += 1 / speed.scoring
-        num_params += speed.num_params
-        total += seconds
-        lines.append(
-            _line("train teacher", recipe, seconds, rate=speed.training, data=data)
+    scoring.allow_gpu_growth()  # its memory is for the workers too
+    runs = [
+        training.run_directory(recipe, kind="teacher", data=data, workdir=workdir)
+        for recipe in chain.teachers
+    ]
+    found = [run.results() for run in runs]
+    folder = None
+    if None not in found:
+        paths = [*chain.teacher_paths, *(results["model"] for results in found)]
+        run = precompute.run_directory(
+            paths, data=data, workdir=workdir, signal=_signal(chain)
         )
+        folder = run.path / precompute.FOLDER
+    missing, num_bytes = _missing(chain, folder, data)
+    require_space(workdir, num_bytes)  # before anything is measured
     for path in chain.teacher_paths:
-        scoring += 1 / costs.scoring_rate(loading.load(path), data)
-    seconds = views * scoring
-    total += seconds
-    lines.append(
-        f"label {chain.passes} passes x {len(data.train):,} images = {views:,} views "
-        f"({costs.size(stored)}): about {costs.duration(seconds)}"
-    )
-    speed = costs.measure(student_model.build, chain.student, data)
-    seconds = costs.training_seconds(chain.student, speed, data)
-    total += seconds
-    lines.append(
-        _line("train student", chain.student, seconds, rate=speed.training, data=data)
-    )
-    for number, line in enumerate(lines, start=1):
-        print(f"step {number}: {line}", file=sys.stderr)
-    print(
-        f"in all about {costs.duration(total)} and {costs.size(stored)} under "
-        f"{workdir}, less what is already done; interrupt and repeat at will",
-        file=sys.stderr,
-    )
-    models = BYTES_PER_PARAM * (num_params + speed.num_params)
-    require_space(workdir, stored - _already_stored(chain, data, workdir) + models)
+        scoring.check_teacher(loading.load(path), path, data=data, force=force)
+    steps, paths = [], [*chain.teacher_paths]
+    with tempfile.TemporaryDirectory() as scratch:
+        for number, (run, results) in enumerate(zip(runs, found, strict=True), start=1):
+            if results is not None:
+                paths.append(results["model"])
+                continue
+            recipe, build = chain.teachers[number - 1], cnn_teacher.build
+            stream = training.labelled_stream(recipe, kind="teacher", data=data)
+            made_of = {"stream": stream, "data": data, "run": run}
+            steps.append(
+                costs.plan_training(f"teacher {number}", build, recipe, **made_of)
+            )
+            paths.append(str(Path(scratch, f"{number}.keras")))
+            built(build, recipe, data).student.save(paths[-1])
+        if missing:
+            known = {"data": data, "signal": _signal(chain), "num_bytes": num_bytes}
+            steps.append(precompute.plan(paths, missing, **known))
+    steps += _student_step(chain, folder, data=data, workdir=workdir)
+    return plans.announce(plans.Plan(tuple(steps)), workdir=workdir)
 
 
 def _signal(chain: Chain) -> precompute.Signal:
@@ -129,34 +151,66 @@ def _signal(chain: Chain) -> precompute.Signal:
     )
 
 
-def _line(
-    what: str, recipe: base.Recipe, seconds: float, *, rate: float, data: ImageData
-) -> str:
-    epochs = recipe.training.epochs
-    of = f"{epochs} epochs" if epochs else f"paper's stop, say {costs.ASSUMED_EPOCHS}"
-    widths = getattr(recipe.architecture, "filters", ())
-    return (
-        f"{what} {'-'.join(map(str, widths)) or 'MLP'} ({of}, {rate:.0f} images/s, "
-        f"{recipe.training.precision}): about {costs.duration(seconds)}"
-    )
+def _missing(
+    chain: Chain, folder: Path | None, data: ImageData
+) -> tuple[list[int], int]:
+    """Views of the set's missing shards, and their bytes; all, if there is no folder
+    before all teachers are there."""
+    layout = Layout(len(data.train), len(data.validation), chain.passes, chain.seed)
+    missing = missing_shards(folder, layout)
+    views = chain.passes * len(data.train)
+    stored = planned_bytes(data, passes=chain.passes, store=chain.store)
+    return missing, int(stored * min(1.0, sum(missing) / views))
 
 
-def _already_stored(chain: Chain, data: ImageData, workdir: str | Path) -> int:
-    """Bytes that an earlier call left of this chain's distillation set."""
-    paths = list(chain.teacher_paths)
-    for recipe in chain.teachers:
-        folder = training.run_directory(
-            recipe, kind="teacher", data=data, workdir=workdir
-        )
-        found = folder.results()
-        if found is None:
-            return 0
-        paths.append(found["model"])
-    folder = precompute.run_directory(
-        paths,
+def _student_step(
+    chain: Chain, folder: Path | None, *, data: ImageData, workdir: str | Path
+) -> list[plans.Step]:
+    """What is left of the student: nothing, or a step."""
+    run = None  # nothing was begun on a set that is not finished
+    if folder is not None and (folder / MANIFEST_NAME).exists():
+        stored = distillation_set.DistillationSet(folder, read_manifest(folder), data)
+        if stored.manifest.passes >= chain.passes:
+            asked = student.passes_asked(stored, chain.passes)
+            run = student.run_directory(
+                chain.student, data=data, workdir=workdir, asked=asked
+            )
+            if run.results() is not None:
+                return []
+    step = costs.plan_training(
+        student.KIND,
+        student_model.build,
+        chain.student,
+        stream=_like_stored(chain, data),
         data=data,
-        workdir=workdir,
-        signal=_signal(chain),
+        run=run,
     )
-    shards = (folder.path / precompute.FOLDER).glob("*.tfrecord-*")
-    return sum(shard.stat().st_size for shard in shards)
+    return [step]
+
+
+def _like_stored(chain: Chain, data: ImageData) -> EpochStream:
+    """Batches that cost what the stored ones will; the logits are made up.
+
+    The reader of images takes next to nothing beside a training, and a replay makes
+    its views again.
+    """
+    batch_size = chain.student.training.batch_size
+    live = live_views.stream(
+        data.train,
+        augmentation=chain.student.augmentation,
+        seed=chain.seed,
+        batch_size=batch_size,
+    )
+
+    def with_logits(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        shape = [tf.shape(batch["image"])[0], data.num_classes]
+        label = {"label": batch["label"]} if data.labelled else {}
+        return {"image": batch["image"], "teacher_logits": tf.zeros(shape), **label}
+
+    def batches(first_epoch: int) -> tf.data.Dataset:
+        made = live.batches(first_epoch)
+        if chain.store == "images":
+            made = made.take(4).cache().repeat()
+        return made.map(with_logits)
+
+    return dataclasses.replace(live, batches=batches)

@@ -1,5 +1,6 @@
-"""What a chain will cost, from a few real training steps on this machine."""
+"""What a training costs here: a few real steps are timed, the rest is arithmetic."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,93 +9,222 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasdistill import devices
-from kerasdistill.experiments import training
+from kerasdistill.experiments.plans import Plan, Step, announce
+from kerasdistill.experiments.shells import built
 from kerasdistill.recipes import base
+from kerasdistill.runs import RunDirectory
+from kerasdistill.training import checkpoint
+from kerasdistill.training.epochs import EpochStream
+from pipelines import live_views
 from pipelines.datasets import ImageData
 
 # The paper's schedule stops by itself; this many epochs are assumed for it. (It
 # cannot stop before epoch 31.)
 ASSUMED_EPOCHS = 100
-_TIMED_STEPS = 2
-_SCORED = 256
+# Weights and momentum in the last checkpoint, twice while it is replaced, the best
+# weights, the model and its SavedModel: seven float32 numbers.
+BYTES_PER_PARAM = 28
+
+# Steps that pass before the clock starts: the first compiles, and while it does
+# the pipeline fills its buffers, so the next ones come too fast.
+_WARM_STEPS, _WARM_SECONDS = 8, 1.0
+_TIMED_STEPS, _TRAINED_SECONDS, _SCORED_SECONDS = 2, 1.5, 0.5
+# What a training does once, exports included, against the start of what is measured.
+_ONCE = 2.5
+_ENDLESS = 1 << 30
+_SCORED = 500  # images of a batch in inference
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Images per second of one model here: trained, and scored in inference."""
+    """How fast one model trains and is scored here.
 
-    training: float
-    scoring: float
+    `step_seconds` is for one training batch with the making of its views where that
+    is not hidden, `scoring_rate` in images per second; `startup_seconds` is what
+    tracing, compiling and the first steps of both take once.
+    """
+
+    step_seconds: float
+    scoring_rate: float
+    startup_seconds: float
     num_params: int
 
 
 def measure(
-    build: Callable[..., keras.Model], recipe: base.Recipe, data: ImageData
+    build: Callable[..., keras.Model],
+    recipe: base.Recipe,
+    *,
+    stream: EpochStream,
+    data: ImageData,
 ) -> Speed:
-    """Times a copy of the model on random images; a few seconds, nothing is kept."""
-    size = recipe.training.batch_size
-    with devices.strategy().scope():
-        model = build(
-            recipe.architecture,
-            image_shape=data.image_shape,
-            num_classes=data.num_classes,
-            seed=0,
-            precision=recipe.training.precision,
-        )
-        wrapped = training.shell(model, recipe.training)
-        wrapped.compile(optimizer=keras.optimizers.SGD(1e-4, momentum=0.9))
+    """Times a copy of the model on the data it will see; a few seconds, none kept."""
+    began = time.monotonic()
+    wrapped = built(build, recipe, data)
+    with wrapped.distribute_strategy.scope():
+        # So slow that the weights stay as they are: nothing can diverge.
+        wrapped.compile(optimizer=keras.optimizers.SGD(1e-9, momentum=0.9))
+    building = time.monotonic() - began
+    train, score = Stopwatch(_TRAINED_SECONDS), Stopwatch(_SCORED_SECONDS)
+    train.time(wrapped.fit, stream.batches(0), steps_per_epoch=_ENDLESS)
+    logits = None
+    if recipe.training.loss != "hard-label":
+        logits = np.zeros((len(data.validation), data.num_classes), np.float32)
+    held_out = live_views.for_scoring(
+        data.validation, teacher_logits=logits, batch_size=_SCORED
+    )
+    score.time(wrapped.evaluate, held_out.repeat(), steps=_ENDLESS)
     return Speed(
-        training=_rate(wrapped.fit, _random_batches(data, size), size),
-        scoring=scoring_rate(model, data),
-        num_params=model.count_params(),
+        step_seconds=train.seconds_per_step,
+        scoring_rate=min(_SCORED, len(data.validation)) / score.seconds_per_step,
+        startup_seconds=building + train.startup_seconds + score.startup_seconds,
+        num_params=wrapped.student.count_params(),
     )
 
 
-def scoring_rate(model: keras.Model, data: ImageData) -> float:
-    """Images per second in inference, on random images of the data's shape."""
-    batches = _random_batches(data, _SCORED).map(lambda batch: batch["image"])
-    return _rate(model.predict, batches, _SCORED)
+class _Enough(Exception):
+    """Ends what a `Stopwatch` is put on."""
 
 
-def _random_batches(data: ImageData, size: int) -> tf.data.Dataset:
-    generator = np.random.default_rng(0)
-    count = size * _TIMED_STEPS
-    columns = {
-        "image": generator.integers(0, 256, (count, *data.image_shape), np.uint8),
-        "label": generator.integers(0, data.num_classes, count),
-        "teacher_logits": generator.normal(size=(count, data.num_classes)),
-    }
-    return tf.data.Dataset.from_tensor_slices(columns).batch(size)
+class Stopwatch(keras.callbacks.Callback):
+    """Times steps, after the first ones, for so many seconds, then stops the work."""
+
+    def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic):
+        super().__init__()
+        self._seconds = seconds
+        self._clock = clock
+        self._began = clock()
+        self._marks: list[float] = []  # when each step had ended
+        self._warm: int | None = None  # steps before those that count
+
+    def time(
+        self, run: Callable[..., object], batches: tf.data.Dataset, **steps: int
+    ) -> None:
+        """Lets `run`, Keras' fit or evaluate, have batches until it has seen enough.
+
+        Args:
+            run: called with the batches and this object among its callbacks.
+            batches: more than enough of them.
+            steps: by what name and number Keras wants to know how many.
+        """
+        self._began = self._clock()
+        with contextlib.suppress(_Enough):
+            run(batches, callbacks=[self], verbose=0, **steps)
+
+    @property
+    def startup_seconds(self) -> float:
+        """To the end of the first step, which compiles."""
+        return self._marks[0] - self._began
+
+    @property
+    def seconds_per_step(self) -> float:
+        """Mean over the steps that were timed."""
+        steps = len(self._marks) - self._warm
+        return (self._marks[-1] - self._marks[self._warm - 1]) / steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Waits for the device, notes the time, and stops when enough is known."""
+        float(next(iter(logs.values())))
+        self._marks.append(self._clock())
+        steps, now = len(self._marks), self._marks[-1]
+        if self._warm is None:
+            if steps >= _WARM_STEPS or now - self._marks[0] >= _WARM_SECONDS:
+                self._warm = steps
+            return
+        counted = now - self._marks[self._warm - 1]
+        if steps - self._warm >= _TIMED_STEPS and counted >= self._seconds:
+            raise _Enough
+
+    on_test_batch_end = on_train_batch_end
 
 
-def _rate(run: Callable[..., object], batches: tf.data.Dataset, size: int) -> float:
-    run(batches.take(1), verbose=0)  # compiles
-    began = time.monotonic()
-    run(batches, verbose=0)
-    return size * _TIMED_STEPS / (time.monotonic() - began)
+def training_step(
+    name: str,
+    recipe: base.Recipe,
+    *,
+    speed: Speed,
+    data: ImageData,
+    epochs: int,
+    stored_bytes: int = 0,
+) -> Step:
+    """The step of a training with `epochs` left.
+
+    Args:
+        name: what people call the step.
+        recipe: its batch size and precision count.
+        speed: see `measure`.
+        data: its splits' lengths count.
+        epochs: how many are left, see `epochs_left`.
+        stored_bytes: what an earlier call has written already.
+    """
+    batches = -(-len(data.train) // recipe.training.batch_size)
+    an_epoch = batches * speed.step_seconds + len(data.validation) / speed.scoring_rate
+    scored = len(data.validation) + len(data.test)
+    # Tracing, compiling, exporting and comparing what was exported.
+    once = _ONCE * speed.startup_seconds + scored / speed.scoring_rate
+    rate = len(data.train) / (batches * speed.step_seconds)
+    left = f"{epochs} epoch{'s' * (epochs != 1)}"
+    if not recipe.training.epochs:
+        left = f"paper's stop, say {left} more"
+    widths = "-".join(map(str, getattr(recipe.architecture, "filters", ()))) or "MLP"
+    return Step(
+        name=name,
+        seconds=epochs * an_epoch + once,
+        num_bytes=max(0, BYTES_PER_PARAM * speed.num_params - stored_bytes),
+        how=f"{widths}, {left}, {rate:.0f} images/s, {recipe.training.precision}",
+    )
 
 
-def training_seconds(recipe: base.Recipe, speed: Speed, data: ImageData) -> float:
-    """Expected duration of the whole training, validation included."""
-    epochs = recipe.training.epochs or ASSUMED_EPOCHS
-    an_epoch = len(data.train) / speed.training + len(data.validation) / speed.scoring
-    return epochs * an_epoch
+def epochs_left(recipe: base.Recipe, run: RunDirectory | None) -> int:
+    """Epochs that an interrupted training still has to do, all if it never began."""
+    training = recipe.training
+    path = run and run.path / "checkpoints" / "last.npz"
+    done, stopped = 0, False
+    if path and path.exists():
+        state = checkpoint.read_state(path)
+        done, stopped = len(state["history"]), state["schedule"]["stop"]
+    if training.epochs is not None:
+        left = training.epochs - done
+    else:
+        left = max(1, ASSUMED_EPOCHS - done)
+    return 0 if stopped and training.schedule == "paper" else max(0, left)
 
 
-def duration(seconds: float) -> str:
-    """Seconds for people: "40 s", "25 min", "3.5 h"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+def stored_bytes(run: RunDirectory | None) -> int:
+    """What the run's checkpoints take on disk."""
+    paths = (run.path / "checkpoints").glob("*.npz") if run else ()
+    return sum(path.stat().st_size for path in paths)
 
 
-def size(count: float) -> str:
-    """Bytes for people, decimal units."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
+def plan_training(
+    name: str,
+    build: Callable[..., keras.Model],
+    recipe: base.Recipe,
+    *,
+    stream: EpochStream,
+    data: ImageData,
+    run: RunDirectory | None,
+) -> Step:
+    """Measures, and counts what is left of the run (None: it has not begun)."""
+    return training_step(
+        name,
+        recipe,
+        speed=measure(build, recipe, stream=stream, data=data),
+        data=data,
+        epochs=epochs_left(recipe, run),
+        stored_bytes=stored_bytes(run),
+    )
+
+
+def announced(
+    planned: Step | None, *what: object, run: RunDirectory, **known: object
+) -> Step:
+    """`planned`, or what `plan_training` makes of the rest, said on stderr.
+
+    Raises:
+        UserError: the disk is too small for it.
+    """
+    if planned is not None:
+        return planned
+    step = plan_training(*what, run=run, **known)
+    announce(Plan((step,)), workdir=run.path)
+    return step

@@ -1,21 +1,24 @@
 """The stored signal: teachers label augmented passes once, for every student."""
 
-import contextlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kerasdistill.errors import UserError
+from kerasdistill.experiments import plans
 from kerasdistill.files import sha256_file
 from kerasdistill.recipes import base
 from kerasdistill.runs import RunDirectory, read_json
 from pipelines import integrity, precompute
+from pipelines.beam import probe
 from pipelines.beam.progress import print_progress
 from pipelines.datasets import ImageData
 from pipelines.manifest import Manifest
 
 FOLDER = "distillation_set"  # inside the run's
+STEP = "distillation set"  # its name in a plan
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ def run(
     beam_options: Sequence[str] = (),
     force: bool = False,
     command: str | None = None,
+    planned: plans.Step | None = None,
 ) -> dict[str, Any]:
     """Makes, finishes or extends the distillation set of these teachers.
 
@@ -88,9 +92,11 @@ def run(
         beam_options: Beam's own.
         force: accept a card-less teacher that disagrees with the labels.
         command: what finishes the set, for errors.
+        planned: what somebody has announced already (None: it is done here).
 
     Returns:
-        The fields of the Beam job's result, as `results.json` keeps them.
+        The fields of the Beam job's result, as `results.json` keeps them, with what
+        the last process that scored anything had planned for that, and took.
     """
     signal = signal or Signal()
     folder = run_directory(teacher_paths, data=data, workdir=workdir, signal=signal)
@@ -106,6 +112,7 @@ def run(
             beam_options=beam_options,
             force=force,
             command=command,
+            planned=planned,
         )
 
 
@@ -167,6 +174,46 @@ def _signal_of(manifest: Manifest) -> Signal:
     )
 
 
+def plan(
+    teacher_paths: Sequence[str | Path],
+    shard_views: Sequence[int],
+    *,
+    data: ImageData,
+    signal: Signal,
+    num_bytes: int,
+    workers: int | None = None,
+    beam_options: Sequence[str] = (),
+) -> plans.Step:
+    """What scoring these shards costs; measured by worker processes, in seconds.
+
+    Args:
+        teacher_paths: `.keras` files.
+        shard_views: views of every shard that is missing.
+        data: its images' shape counts.
+        signal: its augmentation counts.
+        num_bytes: what the shards will take.
+        workers: processes of the in-process runner.
+        beam_options: Beam's own; a job that runs elsewhere has no known time.
+    """
+    count = probe.count_workers(beam_options, workers)
+    views = f"{sum(shard_views):,} views in {len(shard_views)} shards"
+    speed = None
+    if count is not None:
+        speed = probe.measure(
+            [str(path) for path in teacher_paths],
+            image_shape=data.image_shape,
+            augmentation=signal.augmentation,
+            workers=count,
+        )
+    if speed is None:
+        return plans.Step(STEP, None, num_bytes, how=views)
+    seconds = probe.expected_seconds(shard_views, workers=count, speed=speed)
+    rate = max(1, count) * speed.views_per_second
+    of = f"{count} worker{'s' * (count != 1)}" if count else "this process"
+    how = f"{views}, {rate:.0f} views/s in {of}"
+    return plans.Step(STEP, seconds, num_bytes, how=how)
+
+
 def _run_in(
     folder: RunDirectory,
     teacher_paths: Sequence[str | Path],
@@ -175,25 +222,40 @@ def _run_in(
     passes: int,
     signal: Signal,
     output: str,
+    planned: plans.Step | None = None,
     **options: Any,
 ) -> dict[str, Any]:
+    begun: list[tuple[plans.Step, float]] = []
+
+    def before(shard_views: list[int], num_bytes: int) -> None:
+        step = planned
+        if step is None:
+            how = {key: options[key] for key in ("workers", "beam_options")}
+            sizes = {"num_bytes": num_bytes, "data": data, "signal": signal}
+            step = plan(teacher_paths, shard_views, **sizes, **how)
+            plans.announce(plans.Plan((step,)), workdir=folder.path)
+        begun.append((step, time.monotonic()))
+
     made = precompute.run(
         teacher_paths=[str(path) for path in teacher_paths],
         data=data,
         passes=passes,
         output=output,
         progress=print_progress,
+        before=before,
         **vars(signal),
         **options,
     )
-    found = folder.results()
-    known = [] if found is None else found.get("teachers", [])
+    found = folder.results() or {}
     results = {"kind": "precompute", **base.fields(made)}
     results["distillation_set"] = output
     # Where verify finds them again.
+    known = found.get("teachers", [])
     results["teachers"] = [*dict.fromkeys([*known, *map(str, teacher_paths)])]
-    if found is not None and not made.shards_done:
-        # Nothing was scored this time: the rate that was measured stays.
-        with contextlib.suppress(KeyError):
-            results["views_per_second"] = found["views_per_second"]
+    for step, since in begun:
+        results |= plans.tell(step, since=since)
+    if not made.shards_done:
+        # Nothing was scored this time: what was measured when it was stays.
+        kept = ("views_per_second", "planned_seconds", "process_seconds")
+        results |= {name: found[name] for name in kept if name in found}
     return folder.finish(results)

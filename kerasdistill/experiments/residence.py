@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from kerasdistill import devices
 from kerasdistill.errors import UserError
 from kerasdistill.experiments import costs
+from kerasdistill.experiments.plans import size
 from pipelines import resident
 from pipelines.distillation_set import DistillationSet
 
@@ -44,7 +45,7 @@ def choose(
     every = resident.bytes_needed(stored, kept=passes)
     keep = again and every <= most
     needed = every if keep else resident.bytes_needed(stored, kept=0)
-    room = f"{costs.size(needed)} of memory, {costs.size(free)} free"
+    room = f"{size(needed)} of memory, {size(free)} free"
     obstacle = None
     if stored.manifest.store != "replay":
         obstacle = f"the set's store is {stored.manifest.store}, not replay"
@@ -57,7 +58,7 @@ def choose(
     elif asked == "auto" and obstacle is None and not again:
         obstacle = "no pass comes twice"
     elif asked == "auto" and obstacle is None and not keep:
-        obstacle = f"{passes} passes would take {costs.size(every)} of memory"
+        obstacle = f"{passes} passes would take {size(every)} of memory"
     if obstacle:
         return Residence(False, False, f"views come through the reader: {obstacle}")
     how = "made once" if keep else "made as it begins"

@@ -1,13 +1,14 @@
 """A student on a distillation set (fact sheet A5)."""
 
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from kerasdistill import devices
-from kerasdistill.experiments import residence, training
+from kerasdistill.experiments import costs, plans, residence, training
 from kerasdistill.experiments.opening import opened
 from kerasdistill.models import student
 from kerasdistill.recipes import base
@@ -17,6 +18,8 @@ from pipelines import distillation_set
 from pipelines import resident as resident_passes
 from pipelines.datasets import ImageData
 from pipelines.layout import AVERAGING
+
+KIND = "student"  # of the run, and the step's name in a plan
 
 
 def run(
@@ -29,6 +32,8 @@ def run(
     members: Sequence[int] | None = None,
     averaging: str = AVERAGING,
     resident: str = "auto",
+    planned: plans.Step | None = None,
+    steps_before: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     """Trains the student, or finishes or finds the run that did.
 
@@ -47,9 +52,12 @@ def run(
         resident: whether a replay set's views are held in memory ("always", "never",
             or "auto": where that is faster). The results are the same, so it is no
             part of the request.
+        planned: what somebody has announced already (None: it is done here).
+        steps_before: planned and real seconds of what led here (`plans.kept`).
 
     Returns:
-        The content of `results.json`.
+        The content of `results.json`; `planned_seconds` and `process_seconds` are of
+        the process that finished the run, "plan" is the list of its steps.
     """
     stored = opened(
         distillation_set_path,
@@ -63,18 +71,19 @@ def run(
     held = residence.choose(
         stored, asked=resident, passes=passes, epochs=recipe.training.epochs
     )
-    request = {
-        "recipe": base.to_json(recipe),
-        "dataset": data.identity(),
-        "distillation_set": {
-            "passes": passes,
-            "shards_digest": stored.shards_digest(passes),
-        },
-    }
-    with RunDirectory.open(workdir, "student", request) as folder:
+    asked = passes_asked(stored, passes)
+    folder = run_directory(recipe, data=data, workdir=workdir, asked=asked)
+    with folder:
         if (found := folder.results()) is not None:
             return found
         print(f"{folder.path}: {held.because}", file=sys.stderr)
+        piped = stored_stream(
+            stored, batch_size=recipe.training.batch_size, passes=passes
+        )
+        # Where passes are held in memory this is a little too much: they are made once.
+        about = {"stream": piped, "data": data, "run": folder}
+        with stored.reading():
+            step = costs.announced(planned, KIND, student.build, recipe, **about)
         stream = stored_stream(
             stored,
             batch_size=recipe.training.batch_size,
@@ -87,9 +96,13 @@ def run(
             "content_digest": stored.manifest.content_digest,
             "averaging": averaging,
             "members": members,
-            **request["distillation_set"],
+            **asked,
         }
-        return _trained(recipe, stored, stream, data=data, folder=folder, origin=origin)
+        results = _trained(
+            recipe, stored, stream, data=data, folder=folder, origin=origin, step=step
+        )
+        steps = [*steps_before, plans.kept(KIND, results)]
+        return folder.finish({**results, "plan": steps})
 
 
 def _trained(
@@ -100,7 +113,9 @@ def _trained(
     data: ImageData,
     folder: RunDirectory,
     origin: dict[str, Any],
+    step: plans.Step,
 ) -> dict[str, Any]:
+    began = time.monotonic()
     shared = {
         "data": data,
         "run": folder,
@@ -109,9 +124,32 @@ def _trained(
     with stored.reading():
         model, fitted = training.train(student.build, recipe, stream=stream, **shared)
     results = training.publish(
-        model, fitted, recipe, kind="student", distillation_set=origin, **shared
+        model, fitted, recipe, kind=KIND, distillation_set=origin, **shared
     )
-    return folder.finish(results)
+    return {**results, **plans.tell(step, since=began)}
+
+
+def run_directory(
+    recipe: base.StudentRecipe,
+    *,
+    data: ImageData,
+    workdir: str | Path,
+    asked: dict[str, Any],
+) -> RunDirectory:
+    """Where the student of these passes (see `passes_asked`) goes, or went."""
+    request = {
+        "recipe": base.to_json(recipe),
+        "dataset": data.identity(),
+        "distillation_set": asked,
+    }
+    return RunDirectory.open(workdir, KIND, request)
+
+
+def passes_asked(
+    stored: distillation_set.DistillationSet, passes: int
+) -> dict[str, Any]:
+    """What of the set is part of a student's identity."""
+    return {"passes": passes, "shards_digest": stored.shards_digest(passes)}
 
 
 def stored_stream(

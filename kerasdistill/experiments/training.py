@@ -1,6 +1,7 @@
 """What every training of an image model has in common: fit, score, save."""
 
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,34 +9,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasdistill import cards, devices, evaluation, export
+from kerasdistill import cards, evaluation, export
+from kerasdistill.experiments import costs, plans
+from kerasdistill.experiments.shells import built
 from kerasdistill.recipes import base
 from kerasdistill.runs import RunDirectory
 from kerasdistill.seeds import derive_seed
-from kerasdistill.training.distillation_models import (
-    HardLabelModel,
-    KnowledgeDistillationModel,
-    LogitRegressionModel,
-    StudentModel,
-)
 from kerasdistill.training.epochs import EpochStream, FitResult
 from kerasdistill.training.fit import fit
 from pipelines import live_views
 from pipelines.datasets import ImageData
-
-
-def shell(model: keras.Model, training: base.Training) -> StudentModel:
-    """The model that trains `model` with the recipe's loss."""
-    clip = training.clip_norm
-    if training.loss == "kd":
-        return KnowledgeDistillationModel(
-            model,
-            temperature=training.temperature,
-            alpha=training.alpha,
-            clip_norm=clip,
-        )
-    shells = {"hard-label": HardLabelModel, "logit-regression": LogitRegressionModel}
-    return shells[training.loss](model, clip_norm=clip)
 
 
 def run_directory(
@@ -53,24 +36,35 @@ def on_hard_labels(
     kind: str,
     data: ImageData,
     workdir: str | Path,
+    planned: plans.Step | None = None,
 ) -> dict[str, Any]:
     """Trains a model on labels and views made on the fly, or finds the run that did.
 
     Returns:
-        The content of `results.json`.
+        The content of `results.json`. Its `planned_seconds` and `process_seconds`
+        are of the process that finished the run: what it planned (here, or by
+        `planned`) for what was left, and what it took.
     """
     with run_directory(recipe, kind=kind, data=data, workdir=workdir) as folder:
         if (found := folder.results()) is not None:
             return found
-        stream = live_views.stream(
-            data.train,
-            augmentation=recipe.augmentation,
-            seed=derive_seed(recipe.training.seed, f"{kind} views"),
-            batch_size=recipe.training.batch_size,
-        )
-        model, fitted = train(build, recipe, stream=stream, data=data, run=folder)
+        stream = labelled_stream(recipe, kind=kind, data=data)
+        made_of = {"stream": stream, "data": data, "run": folder}
+        step = costs.announced(planned, kind, build, recipe, **made_of)
+        began = time.monotonic()
+        model, fitted = train(build, recipe, **made_of)
         results = publish(model, fitted, recipe, kind=kind, data=data, run=folder)
-        return folder.finish(results)
+        return folder.finish({**results, **plans.tell(step, since=began)})
+
+
+def labelled_stream(recipe: base.Recipe, *, kind: str, data: ImageData) -> EpochStream:
+    """The training images' views, made on the fly, with labels."""
+    return live_views.stream(
+        data.train,
+        augmentation=recipe.augmentation,
+        seed=derive_seed(recipe.training.seed, f"{kind} views"),
+        batch_size=recipe.training.batch_size,
+    )
 
 
 def train(
@@ -87,16 +81,8 @@ def train(
     With `teacher_logits`, the teacher's on the validation images, every epoch also
     tells the loss and the agreement there; the best epoch is chosen as without.
     """
-    training = recipe.training
-    with devices.strategy().scope():
-        model = build(
-            recipe.architecture,
-            image_shape=data.image_shape,
-            num_classes=data.num_classes,
-            seed=training.seed,
-            precision=training.precision,
-        )
-        wrapped = shell(model, training)
+    wrapped = built(build, recipe, data)
+    model = wrapped.student
     weights = f"{model.count_params():,} weights"
     print(f"{run.path}: {model.name}, {weights}", file=sys.stderr)
     fitted = fit(
@@ -105,7 +91,7 @@ def train(
         validation=live_views.for_scoring(
             data.validation, teacher_logits=teacher_logits
         ),
-        training=training,
+        training=recipe.training,
         directory=run.path,
         class_names=data.class_names,
     )

@@ -38,15 +38,7 @@ def load(path: str | Path, variables: list) -> dict[str, Any]:
     Raises:
         StaleArtifactError: damaged file, or variables of another model.
     """
-    try:
-        # Opened here, because np.load leaves a file open that it can't make out.
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            values = {key: arrays[key] for key in arrays.files}
-        state = json.loads(values.pop(_STATE).tobytes())
-    except _DAMAGE as error:
-        raise StaleArtifactError(
-            f"checkpoint {path} is damaged ({error}); remove its folder and run again"
-        ) from error
+    values, state = _read(path)
     named = dict(_named(variables))
     expected = {key: (tuple(v.shape), v.dtype) for key, v in named.items()}
     if expected != {key: (v.shape, v.dtype.name) for key, v in values.items()}:
@@ -57,6 +49,24 @@ def load(path: str | Path, variables: list) -> dict[str, Any]:
     for key, variable in named.items():
         variable.assign(values[key])
     return state
+
+
+def read_state(path: str | Path) -> dict[str, Any]:
+    """The state alone; StaleArtifactError if the file is damaged."""
+    return _read(path)[1]
+
+
+def _read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    try:
+        # Opened here, because np.load leaves a file open that it can't make out.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            values = {key: arrays[key] for key in arrays.files}
+        state = json.loads(values.pop(_STATE).tobytes())
+    except _DAMAGE as error:
+        raise StaleArtifactError(
+            f"checkpoint {path} is damaged ({error}); remove its folder and run again"
+        ) from error
+    return values, state
 
 
 def _named(variables: list) -> list[tuple[str, Any]]:

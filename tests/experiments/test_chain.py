@@ -8,7 +8,7 @@ import pytest
 
 from kerasdistill import export, runs
 from kerasdistill.budget import Budget
-from kerasdistill.experiments import baseline, chain, precompute
+from kerasdistill.experiments import baseline, chain, costs, precompute
 from kerasdistill.recipes import urban2017
 from pipelines import distillation_set
 
@@ -42,7 +42,13 @@ def small_chain(image_data):
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    """Worker processes take seconds to start; the job is the same in this one."""
+    """Worker processes take seconds to start; the job is the same in this one.
+
+    So do those that measure a worker: they are said to score 100 views a second.
+    """
+    speed = precompute.probe.WorkerSpeed(views_per_second=100.0, startup_seconds=3.0)
+    monkeypatch.setattr(precompute.probe, "measure", lambda *_, **__: speed)
+    monkeypatch.setattr(precompute.probe, "count_workers", lambda *_: 2)
     run = precompute.precompute.run
     monkeypatch.setattr(
         precompute.precompute,
@@ -51,7 +57,7 @@ def in_this_process(monkeypatch):
     )
 
 
-def test_chain(small_chain, image_data, tmp_path, in_this_process, monkeypatch):
+def test_chain(small_chain, image_data, tmp_path, in_this_process, monkeypatch, capsys):
     results = chain.run(small_chain, data=image_data, workdir=tmp_path)
 
     assert abs(results["num_params"] - 5_000) <= 50
@@ -84,19 +90,43 @@ def test_chain(small_chain, image_data, tmp_path, in_this_process, monkeypatch):
     expected = both.predict(image_data.validation.images, verbose=0)
     np.testing.assert_allclose(stored.validation_logits(), expected, atol=1e-4)
 
-    # The same request again: found, not trained.
+    # What was planned for each step stands beside what it took.
+    told = capsys.readouterr().err
+    for step in (*steps["teachers"], steps["distillation_set"], results):
+        assert step["planned_seconds"] > 0 and step["process_seconds"] > 0
+    assert [step["name"] for step in kept["plan"]] == [
+        "teacher 1",
+        "teacher 2",
+        "distillation set",
+        "student",
+    ]
+    assert kept["plan"][3]["process_seconds"] == kept["process_seconds"]
+    assert "student: planned" in told and "in all: planned" in told
+
+    # The same request again: found, neither trained nor measured.
     monkeypatch.setattr(keras.Model, "fit", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(costs, "measure", lambda *_, **__: pytest.fail("measured"))
     again = chain.run(small_chain, data=image_data, workdir=tmp_path)
     assert again["weights_digest"] == results["weights_digest"]
     assert again["chain"]["distillation_set"]["shards_done"] == 0
+    for name in ("planned_seconds", "process_seconds", "plan"):
+        assert again[name] == results[name]
+    assert "planned" not in capsys.readouterr().err
 
 
-def test_announcement_says_steps_and_sizes(small_chain, image_data, tmp_path, capsys):
-    chain.announce(small_chain, data=image_data, workdir=tmp_path)
+def test_announcement_says_steps_and_sizes(
+    small_chain, image_data, tmp_path, capsys, in_this_process
+):
+    plan = chain.announce(small_chain, data=image_data, workdir=tmp_path)
     told = capsys.readouterr().err
-    assert told.count("train teacher") == 2
-    assert "2 passes x 41 images = 82 views" in told
-    assert "train student" in told and "in all about" in told
+    names = ["teacher 1", "teacher 2", "distillation set", "student"]
+    assert [step.name for step in plan.steps] == names
+    # Two passes and the validation images: the first worker takes 41 and 15.
+    assert "97 views in 3 shards, 200 views/s in 2 workers" in told
+    assert plan.steps[2].seconds == pytest.approx(3.0 + 56 / 100 + 2.0)
+    assert all(step.seconds > 0 and step.num_bytes > 0 for step in plan.steps)
+    assert "step 4: student (" in told and "in all about" in told
+    assert not any(tmp_path.iterdir())
 
 
 def test_baseline_has_no_teacher(image_data, tmp_path):

@@ -1,0 +1,174 @@
+"""How fast the job's workers will be: some of them score a few random views."""
+
+import heapq
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
+
+from kerasdistill.models import loading
+from kerasdistill.recipes.base import Augmentation
+from pipelines import scoring
+from pipelines.beam import runners
+
+MOST_PROBES = 4  # processes at once: enough to see them share cores and memory
+_BLOCK_VIEWS = 128
+_SECONDS = 1.5
+_JOB_SECONDS = 2.0  # Beam's own start and end around the workers'
+_PATIENCE = 180  # seconds after which the probes are given up
+
+
+@dataclass(frozen=True)
+class WorkerSpeed:
+    """One worker's pace beside the others: views per second, seconds to start."""
+
+    views_per_second: float
+    startup_seconds: float
+
+
+def count_workers(beam_options: Sequence[str], workers: int | None) -> int | None:
+    """Worker processes on this machine; 0: the job runs in this process; None: it
+    runs somewhere else."""
+    options = runners.pipeline_options(beam_options)
+    name = options.view_as(StandardOptions).runner or "FnApiRunner"
+    if name.rsplit(".", 1)[-1].lower() not in runners._RUNNERS_IN_PROCESS:
+        return None
+    given = " ".join(beam_options)
+    direct = options.view_as(DirectOptions)
+    if (
+        "--direct_running_mode" in given
+        and direct.direct_running_mode != "multi_processing"
+    ):
+        return 0
+    if workers is None and "--direct_num_workers" in given:
+        workers = direct.direct_num_workers
+    return workers or runners._default_workers()
+
+
+def measure(
+    teacher_paths: Sequence[str],
+    *,
+    image_shape: tuple[int, int, int],
+    augmentation: Augmentation,
+    workers: int,
+) -> WorkerSpeed | None:
+    """Lets up to `MOST_PROBES` processes do what a worker does, all at once.
+
+    Each starts in a worker's environment (one TensorFlow thread), loads the teachers
+    and makes and scores views of random pixels: a block to warm up, then for about
+    two seconds. Cores and memory are shared as they will be in the job.
+
+    Args:
+        teacher_paths: `.keras` files.
+        image_shape: height, width, channels.
+        augmentation: how views are made.
+        workers: how many there will be; 0: this very process.
+
+    Returns:
+        The mean of their rates and the slowest start, loading and compiling
+        included; None if a probe failed: the job itself will say why.
+    """
+    request = {
+        "teachers": [os.path.abspath(path) for path in teacher_paths],
+        "image_shape": list(image_shape),
+        "augmentation": asdict(augmentation),
+        "began": time.time(),
+    }
+    if not workers:
+        return timed(request)
+    text = json.dumps(request)
+    probes = [_start(text) for _ in range(min(workers, MOST_PROBES))]
+    until = time.monotonic() + _PATIENCE
+    try:
+        found = [
+            WorkerSpeed(**json.loads(probe.communicate(timeout=until - now)[0]))
+            for probe in probes
+            if (now := time.monotonic())
+        ]
+    except (subprocess.TimeoutExpired, ValueError, TypeError):
+        return None
+    finally:
+        for probe in probes:
+            probe.kill()
+            probe.wait()
+            probe.stdout.close()
+    return WorkerSpeed(
+        views_per_second=sum(each.views_per_second for each in found) / len(found),
+        startup_seconds=max(each.startup_seconds for each in found),
+    )
+
+
+def expected_seconds(
+    shard_views: Sequence[int], *, workers: int, speed: WorkerSpeed
+) -> float:
+    """What scoring the shards will take.
+
+    Args:
+        shard_views: views in every shard that is to be scored.
+        workers: that share them; a shard is one worker's from end to end.
+        speed: of one worker.
+    """
+    if not shard_views:
+        return 0.0
+    busy = [0] * max(1, workers)  # views of each worker: the least busy takes the next
+    for views in shard_views:
+        heapq.heapreplace(busy, busy[0] + views)
+    around = _JOB_SECONDS if workers else 0.0
+    return speed.startup_seconds + max(busy) / speed.views_per_second + around
+
+
+def timed(
+    request: dict[str, Any], clock: Callable[[], float] = time.time
+) -> WorkerSpeed:
+    """Does in this process what one worker would; see `measure`."""
+    teachers = [loading.load(path) for path in request["teachers"]]
+    score = scoring.Scorer(
+        teachers,
+        augmentation=Augmentation(**request["augmentation"]),
+        block_views=_BLOCK_VIEWS,
+    )
+    shape = (_BLOCK_VIEWS, *request["image_shape"])
+    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+    def a_block(number: int) -> None:
+        seeds = np.arange(_BLOCK_VIEWS) + number * _BLOCK_VIEWS
+        score.logits(score.views(images, seeds))
+
+    a_block(0)  # compiles
+    began, blocks = clock(), 0
+    startup = began - request["began"]
+    while blocks < 1 or clock() - began < _SECONDS:
+        blocks += 1
+        a_block(blocks)
+    rate = blocks * _BLOCK_VIEWS / (clock() - began)
+    return WorkerSpeed(views_per_second=rate, startup_seconds=startup)
+
+
+def main(request: str) -> None:
+    """A probe process: prints its speed as JSON."""
+    scoring.pin_to_one_thread()
+    scoring.allow_gpu_growth()
+    print(json.dumps(asdict(timed(json.loads(request)))))
+
+
+def _start(request: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [*_worker_words(), request],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def _worker_words() -> list[str]:
+    # `exec env NAME=VALUE ... python -c ...`: the workers' variables, our program.
+    words = shlex.split(runners._worker_command(None))
+    code = "import sys; from pipelines.beam import probe; probe.main(sys.argv[1])"
+    return [*words[1 : words.index(sys.executable)], sys.executable, "-c", code]
