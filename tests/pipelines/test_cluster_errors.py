@@ -159,7 +159,14 @@ def staged(image_data, teacher_path, tmp_path):
     layout = Layout(*counts, passes=1, seed=5, block_views=8, views_per_shard=16)
     output = str(tmp_path / "set")
     views = Augmentation(min_crop=6)
-    return job.stage(output, [teacher_path], image_data, views, "replay", layout)
+    request = {
+        "teachers": [{"weights_digest": "0"}],
+        "keep_members": False,
+        "store": "replay",
+        "logits_dtype": "float32",
+        "stored_mean_of": 1,
+    }
+    return job.stage(output, {0: teacher_path}, image_data, views, request, layout)
 
 
 def test_copies_in_one_process_share_what_it_loaded(staged, monkeypatch):
@@ -180,9 +187,9 @@ def test_copies_in_one_process_share_what_it_loaded(staged, monkeypatch):
 def test_a_shard_that_is_there_is_not_made_again(staged):
     worker = job.ScoreShards(staged)
     worker.setup()
-    (name,) = worker.process((0, 1))
+    (name,) = worker.process((0, 1, True, ()))
     before = Path(staged.output, name).stat().st_mtime_ns
-    assert worker.process((0, 1)) == [name]
+    assert worker.process((0, 1, True, ())) == [name]
     assert Path(staged.output, name).stat().st_mtime_ns == before
 
 
@@ -206,6 +213,6 @@ def test_a_worker_of_other_versions_or_threads_says_so(staged, monkeypatch):
     worker = job.ScoreShards(staged)
     worker._asked_by = older
     worker.setup()
-    assert worker.process((0, 0)) == []
+    assert worker.process((0, 0, True, ())) == []
     told = Path(staged.failure).read_text()
     assert told.startswith(f"worker {this} has kerasdistill")
