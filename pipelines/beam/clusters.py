@@ -197,8 +197,8 @@ def following(result: PipelineResult) -> Iterator[None]:
         ) from error
     finally:
         stop.set()
-        watch.join()
         client.close()  # what still waits on the scheduler is then dropped
+        watch.join()
 
 
 def _watch_workers(client: Any, stop: threading.Event) -> None:
