@@ -49,6 +49,7 @@ def fit(
         model.optimizer.build(model.trainable_variables)
     model.complete = train.complete
     # Metrics and seed generators create their state when first used.
+    train.prepare(0)
     first = model.completed(next(iter(train.batches(0))))
     model(first, training=False)
     epochs = Epochs(model, training, directory, train)

@@ -148,8 +148,9 @@ def _cluster_runner(name: str, options: PipelineOptions, log: str) -> PipelineRu
         raise UserError(f"runner {name} cannot be used: {error}") from error
 
 
-def _worker_command(log: str) -> str:
-    """Starts a worker on this machine; what it prints goes to the file `log`."""
+def _worker_command(log: str | None) -> str:
+    """Starts a worker on this machine; what it prints goes to the file `log`, or to
+    stderr."""
     roots = [str(Path(module.__file__).parents[1]) for module in (augment, errors)]
     paths = [*dict.fromkeys(roots), os.environ.get("PYTHONPATH", "")]
     environment = {
@@ -167,7 +168,7 @@ def _worker_command(log: str) -> str:
         "from apache_beam.runners.worker.sdk_worker_main import main; main([])"
     )
     # stdout may be read as JSON by whoever called us, and stderr shows progress.
-    local = FileSystems.get_scheme(log) is None
+    local = log is not None and FileSystems.get_scheme(log) is None
     aside = f"1>>{shlex.quote(log)} 2>&1" if local else "1>&2"
     return f"exec env {shlex.join([*words, sys.executable, '-c', start])} {aside}"
 

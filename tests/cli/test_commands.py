@@ -110,7 +110,7 @@ def test_the_quick_student_learns_the_digits(capsys, tmp_path):
 
 @pytest.mark.slow
 def test_where_views_come_from_is_said_and_changes_nothing(capsys, tmp_path):
-    line = "student --budget 30k --convs 2 --epochs 3 --schedule cosine --json".split()
+    line = "student --budget 30k --convs 2 --epochs 4 --schedule cosine --json".split()
     own = "--quick --teachers 1 --passes 2 --store replay --resident always".split()
     assert main([*line, *own, *DIGITS, "--workdir", str(tmp_path / "held")]) == 0
     printed = capsys.readouterr()

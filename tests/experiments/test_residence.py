@@ -85,8 +85,8 @@ def memory(path_of, image_data, monkeypatch):
     ("store", "asked", "epochs", "expected", "because"),
     [
         ("replay", "auto", None, (True, True), "made once"),
-        ("replay", "auto", PASSES + 1, (True, True), "made once"),
-        ("replay", "auto", PASSES, (False, False), "no pass comes twice"),
+        ("replay", "auto", 2 * PASSES, (True, True), "made once"),
+        ("replay", "auto", 2 * PASSES - 1, (False, False), "fewer epochs than"),
         ("replay", "always", PASSES, (True, False), "made as it begins"),
         ("replay", "never", None, (False, False), "--resident never"),
         ("images", "auto", None, (False, False), "store is images, not replay"),
@@ -141,7 +141,7 @@ def test_results_do_not_depend_on_it(
         image_shape=image_data.image_shape,
         num_classes=image_data.num_classes,
     )
-    training = replace(recipe.training, schedule="cosine", epochs=3, batch_size=16)
+    training = replace(recipe.training, schedule="cosine", epochs=4, batch_size=16)
     recipe = replace(recipe, training=training, augmentation=AUGMENTATION)
 
     def run(workdir, **changes):
