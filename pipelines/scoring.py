@@ -52,9 +52,7 @@ class Scorer:
         self._augmentation = augmentation
         self._block_views = block_views
         self._dtype = logits_dtype
-        self._mean = tf.function(
-            lambda pixels: AVERAGINGS[AVERAGING](outputs(teachers, pixels))
-        )
+        self._all = tuple(range(len(teachers)))
         self._each = tf.function(
             lambda pixels, members: outputs([teachers[i] for i in members], pixels)
         )
@@ -71,7 +69,10 @@ class Scorer:
     def logits(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 [N, H, W, C] -> mean logits float32 [N, K]; UserError if one is not
         finite."""
-        return self._stored(self._mean(self._batch(pixels)), len(pixels))
+        # The mean is taken outside the graph: inside it TensorFlow may fuse it with
+        # the last layers, and then it is not the mean of what the members give alone.
+        each = self._each(self._batch(pixels), self._all)
+        return self._stored(AVERAGINGS[AVERAGING](each), len(pixels))
 
     def member_logits(
         self, pixels: np.ndarray, members: tuple[int, ...]

@@ -234,12 +234,13 @@ def _dask_options() -> type[PipelineOptions]:
 
 def _host_and_port(address: str) -> tuple[str, int] | None:
     """Of tcp://host:port, http://host:port or host:port; None for anything else."""
-    parts = urlsplit(address if "://" in address else f"//{address}")
-    default = _DASK_PORT if parts.scheme in ("tcp", "tls") else None
-    if parts.scheme not in ("", "tcp", "tls", "http", "https"):
-        return None
-    try:
-        port = parts.port or default
+    try:  # some Pythons refuse [auto], Flink's word for its own cluster, here already
+        parts = urlsplit(address if "://" in address else f"//{address}")
+        port = parts.port
     except ValueError:
         return None
+    if parts.scheme not in ("", "tcp", "tls", "http", "https"):
+        return None
+    if port is None and parts.scheme in ("tcp", "tls"):
+        port = _DASK_PORT
     return (parts.hostname, port) if parts.hostname and port else None

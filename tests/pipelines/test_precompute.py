@@ -244,7 +244,7 @@ def test_a_full_disk_is_noticed_beforehand(make_set, tmp_path, monkeypatch):
 
 def test_an_output_that_cannot_be_written_is_a_bad_request(make_set, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UserError, match="cannot write to"):
+    with pytest.raises(UserError, match="file cannot be written to; choose another"):
         make_set("file")
 
 
