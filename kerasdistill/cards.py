@@ -7,6 +7,7 @@ import keras
 
 from kerasdistill.errors import UserError
 from kerasdistill.files import replacing, write_json_atomic
+from kerasdistill.models import batch_norm
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.models.summary import num_trainable
 from kerasdistill.runs import read_json
@@ -40,7 +41,7 @@ def save_model(
     """
     path = Path(directory) / "model.keras"
     with replacing(path) as beside:
-        model.save(beside)
+        batch_norm.stock(model).save(beside)
     card = {
         "kind": kind,
         "class_names": list(class_names),
