@@ -7,6 +7,7 @@ import tensorflow as tf
 from scipy import ndimage
 
 from kerasdistill.recipes.base import Augmentation
+from pipelines.draws import uniform
 
 # Part of every distillation set's identity: raise it when any view changes.
 CODE_VERSION = 1
@@ -38,7 +39,7 @@ def real_views(
 ) -> tf.Tensor:
     """`views` before clipping and rounding: float32, nominally in [0, 1]."""
     draws = dict(
-        zip(_DRAWS, tf.unstack(_uniform(seeds, len(_DRAWS)), axis=1), strict=True)
+        zip(_DRAWS, tf.unstack(uniform(seeds, len(_DRAWS)), axis=1), strict=True)
     )
     pixels = tf.cast(images, tf.float32) / 255.0
     pixels = change_hsv(pixels, *_hsv_changes(draws, augmentation), augmentation)
@@ -162,18 +163,6 @@ def _hsv_changes(
         high = 1.0 + getattr(augmentation, name)
         scales.append(low + (high - low) * draws[name])
     return tf.stack(shifts, axis=1), tf.stack(scales, axis=1)
-
-
-def _uniform(seeds: tf.Tensor, count: int) -> tf.Tensor:
-    """float32 [N, count] in [0, 1): splitmix64 streams started at the seeds."""
-    golden = (np.arange(1, count + 1, dtype=np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
-    bits = tf.bitcast(seeds, tf.uint64)[:, None] + tf.constant(golden)[None]
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        shifted = tf.bitwise.right_shift(bits, tf.constant(shift, tf.uint64))
-        bits = tf.bitwise.bitwise_xor(bits, shifted) * tf.constant(factor, tf.uint64)
-    # The top 24 bits: exactly representable, so 1.0 is never reached.
-    top = tf.bitwise.right_shift(bits, tf.constant(40, tf.uint64))
-    return tf.cast(top, tf.float32) * 2.0**-24
 
 
 @functools.cache

@@ -3,17 +3,21 @@
 import numpy as np
 import tensorflow as tf
 
-from kerasdistill.recipes.base import Augmentation
+from kerasdistill.recipes.base import Augmentation, Shifts
 from kerasdistill.seeds import permutation, view_seeds
 from kerasdistill.training.epochs import EpochStream
-from pipelines import augment
+from pipelines import augment, shifts
 from pipelines.datasets import Examples
 
 _FOREVER = np.iinfo(np.int64).max
 
 
 def stream(
-    examples: Examples, *, augmentation: Augmentation, seed: int, batch_size: int
+    examples: Examples,
+    *,
+    augmentation: Augmentation | Shifts,
+    seed: int,
+    batch_size: int,
 ) -> EpochStream:
     """Endless labelled views; an epoch is one pass over the examples.
 
@@ -24,11 +28,17 @@ def stream(
         epoch may be short.
     """
     images, labels = tf.constant(examples.images), tf.constant(examples.labels)
+    alternates = isinstance(augmentation, Shifts)
+    views = shifts.views if alternates else augment.views
 
     def plan(epoch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         order = permutation(len(examples), seed, "order", int(epoch))
         ids = examples.sample_ids[order]
-        return order, view_seeds(ids, pass_index=int(epoch), seed=seed)
+        which = {"pass_index": int(epoch), "seed": seed}
+        seeds = view_seeds(ids, **which)
+        if alternates:
+            seeds = shifts.alternating(seeds, ids, **which)
+        return order, seeds
 
     def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
         rows = tf.numpy_function(plan, [epoch], [tf.int64, tf.int64])
@@ -38,7 +48,7 @@ def stream(
 
     def make(order: tf.Tensor, seeds: tf.Tensor) -> dict[str, tf.Tensor]:
         chosen = tf.gather(images, order)
-        made = augment.views(chosen, seeds, augmentation=augmentation)
+        made = views(chosen, seeds, augmentation=augmentation)
         return {"image": made, "label": tf.gather(labels, order)}
 
     def batches(first_epoch: int) -> tf.data.Dataset:

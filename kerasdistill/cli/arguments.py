@@ -8,7 +8,7 @@ from kerasdistill import __version__
 from kerasdistill.errors import UserError
 
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
-SCHEDULES = ("paper", "cosine")
+SCHEDULES = ("paper", "cosine", "linear")
 SOFT_LOSSES = ("logit-regression", "kd")
 STORES = ("images", "replay")
 LOGITS_DTYPES = ("float32", "float16")
@@ -123,6 +123,9 @@ def _summary(verb: argparse.ArgumentParser) -> None:
 
 def _teacher(verb: argparse.ArgumentParser) -> None:
     _teacher_widths(verb)
+    verb.add_argument(
+        "--fast", action="store_true", help="not the paper's: good within minutes"
+    )
     _training(verb)
 
 
@@ -182,6 +185,7 @@ def _student(verb: argparse.ArgumentParser) -> None:
     signal.add_argument("--distillation-set", metavar="PATH", help="a finished set")
     signal.add_argument("--teacher", nargs="+", metavar="PATH", help="teachers to ask")
     signal.add_argument("--teachers", type=int, metavar="N", help="to train, 1 to 3")
+    signal.add_argument("--fast", action="store_true", help="train one fast teacher")
     add("--members", type=_widths, metavar="I,J", help="of the set, from 1 (all)")
     add("--averaging", choices=AVERAGINGS, help="of members (default: mean-logits)")
     add("--passes", type=int, help="sweeps to label (default: 160)")

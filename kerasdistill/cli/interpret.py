@@ -11,7 +11,7 @@ from typing import Any
 from kerasdistill import cards, devices
 from kerasdistill.budget import Budget
 from kerasdistill.errors import UserError
-from kerasdistill.recipes import base, urban2017
+from kerasdistill.recipes import base, fast, urban2017
 from kerasdistill.runs import read_json
 from pipelines import datasets, integrity
 
@@ -89,7 +89,11 @@ def budget_of(asked: argparse.Namespace) -> Budget:
     return Budget.parse(asked.budget)
 
 
-def teacher_recipe(asked: argparse.Namespace) -> base.TeacherRecipe:
+def teacher_recipe(asked: argparse.Namespace) -> base.AnyTeacherRecipe:
+    if getattr(asked, "fast", False):
+        if (asked.published, asked.filters, asked.dense) != (None, None, None):
+            raise UserError("--fast has widths of its own; leave out the others")
+        return fast.teacher()
     if asked.filters is None and asked.dense is None:
         return urban2017.teacher(asked.published or 1)
     if asked.published is not None or asked.filters is None or asked.dense is None:
@@ -97,8 +101,12 @@ def teacher_recipe(asked: argparse.Namespace) -> base.TeacherRecipe:
     return urban2017.teacher_of(filters=asked.filters, dense=asked.dense)
 
 
-def chain_teachers(asked: argparse.Namespace) -> tuple[base.TeacherRecipe, ...]:
-    if asked.quick:
+def chain_teachers(
+    asked: argparse.Namespace,
+) -> tuple[base.AnyTeacherRecipe, ...]:
+    if asked.fast:
+        recipes = [fast.teacher()]
+    elif asked.quick:
         recipes = [urban2017.quick_teacher()] * (asked.teachers or 1)
     else:
         published = range(1, (asked.teachers or 3) + 1)
@@ -163,7 +171,8 @@ def trained_as_asked(
 ) -> Any:
     """The recipe with the command line's training options in it."""
     if asked.quick:
-        recipe = urban2017.quick(recipe)
+        own = isinstance(recipe, base.FastTeacherRecipe)
+        recipe = fast.quick(recipe) if own else urban2017.quick(recipe)
     given = {
         "epochs": asked.epochs,
         "schedule": asked.schedule,
@@ -179,6 +188,6 @@ def trained_as_asked(
         seed=asked.seed if seed is None else seed,
         **changes,
     )
-    if training.schedule == "cosine" and training.epochs is None:
-        raise UserError("--schedule cosine needs --epochs N")
+    if training.schedule != "paper" and training.epochs is None:
+        raise UserError(f"--schedule {training.schedule} needs --epochs N")
     return replace(recipe, training=training)

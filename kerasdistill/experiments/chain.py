@@ -19,7 +19,7 @@ from kerasdistill.experiments import (
 )
 from kerasdistill.experiments.shells import built
 from kerasdistill.files import require_space
-from kerasdistill.models import cnn_teacher, loading
+from kerasdistill.models import batch_norm, loading
 from kerasdistill.models import student as student_model
 from kerasdistill.recipes import base
 from kerasdistill.training.epochs import EpochStream
@@ -35,7 +35,7 @@ from pipelines.remaining import missing_shards
 class Chain:
     """What leads to a student; `teachers` are trained unless `teacher_paths` is set."""
 
-    teachers: tuple[base.TeacherRecipe, ...]
+    teachers: tuple[base.AnyTeacherRecipe, ...]
     teacher_paths: tuple[str, ...]
     student: base.StudentRecipe
     passes: int
@@ -130,14 +130,15 @@ def announce(
             if results is not None:
                 paths.append(results["model"])
                 continue
-            recipe, build = chain.teachers[number - 1], cnn_teacher.build
+            recipe = chain.teachers[number - 1]
+            build = teacher.builder(recipe, data)
             stream = training.labelled_stream(recipe, kind="teacher", data=data)
             made_of = {"stream": stream, "data": data, "run": run}
             steps.append(
                 costs.plan_training(f"teacher {number}", build, recipe, **made_of)
             )
             paths.append(str(Path(scratch, f"{number}.keras")))
-            built(build, recipe, data).student.save(paths[-1])
+            batch_norm.stock(built(build, recipe, data).student).save(paths[-1])
         if missing:
             known = {"data": data, "signal": _signal(chain), "num_bytes": num_bytes}
             steps.append(precompute.plan(paths, missing, **known))

@@ -25,8 +25,11 @@ def shell(model: keras.Model, training: base.Training) -> StudentModel:
             alpha=training.alpha,
             clip_norm=clip,
         )
-    shells = {"hard-label": HardLabelModel, "logit-regression": LogitRegressionModel}
-    return shells[training.loss](model, clip_norm=clip)
+    if training.loss == "logit-regression":
+        return LogitRegressionModel(model, clip_norm=clip)
+    return HardLabelModel(
+        model, label_smoothing=training.label_smoothing, clip_norm=clip
+    )
 
 
 def built(

@@ -37,8 +37,13 @@ def on_hard_labels(
     data: ImageData,
     workdir: str | Path,
     planned: plans.Step | None = None,
+    published: Callable[[keras.Model], keras.Model] | None = None,
+    mirrored: bool = False,
 ) -> dict[str, Any]:
     """Trains a model on labels and views made on the fly, or finds the run that did.
+
+    `published` makes the model to keep from the trained one (None: it is the same);
+    `mirrored` scores it on images with their mirror images too.
 
     Returns:
         The content of `results.json`. Its `planned_seconds` and `process_seconds`
@@ -53,7 +58,16 @@ def on_hard_labels(
         step = costs.announced(planned, kind, build, recipe, **made_of)
         began = time.monotonic()
         model, fitted = train(build, recipe, **made_of)
-        results = publish(model, fitted, recipe, kind=kind, data=data, run=folder)
+        model = published(model) if published else model
+        results = publish(
+            model,
+            fitted,
+            recipe,
+            kind=kind,
+            data=data,
+            run=folder,
+            mirrored=mirrored,
+        )
         return folder.finish({**results, **plans.tell(step, since=began)})
 
 
@@ -107,6 +121,7 @@ def publish(
     data: ImageData,
     run: RunDirectory,
     teacher_logits: np.ndarray | None = None,
+    mirrored: bool = False,
     **facts: Any,
 ) -> dict[str, Any]:
     """Scores validation and, for the only time, test; saves the model in two forms.
@@ -119,6 +134,7 @@ def publish(
         data: its validation and test splits are scored.
         run: where model.keras, saved_model/ and their cards go.
         teacher_logits: the teacher's on the validation images, [N, classes].
+        mirrored: whether accuracies with mirror images are told as well.
         facts: further fields of the results.
 
     Returns:
@@ -133,6 +149,14 @@ def publish(
         val_accuracy = evaluation.accuracy(val_logits, data.validation.labels)
         test_logits = evaluation.predict(model, data.test.images)
         test_accuracy = evaluation.accuracy(test_logits, data.test.labels)
+        if mirrored:
+            scored = {"val": (data.validation, val_logits)}
+            scored["test"] = (data.test, test_logits)
+            for split, (examples, logits) in scored.items():
+                facts[f"{split}_accuracy_mirrored"] = evaluation.accuracy(
+                    logits + evaluation.predict(model, examples.images[:, :, ::-1]),
+                    examples.labels,
+                )
     path = cards.save_model(
         model,
         run.path,

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from kerasdistill.errors import UserError
 
-ScheduleName = Literal["paper", "cosine"]
+ScheduleName = Literal["paper", "cosine", "linear"]
+OptimizerName = Literal["sgd", "muon"]
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 LossName = Literal["hard-label", "logit-regression", "kd"]
 
@@ -34,6 +35,21 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
+class Shifts:
+    """Shifted, mirrored and partly covered views (Jordan 2024, arXiv:2404.00498).
+
+    Images are padded by reflection and cut out again up to `pixels` to each side.
+    Mirroring alternates: an image mirrored in one pass is not in the next, and which
+    of them begin mirrored is a coin's toss. A square of `cutout` pixels a side (0:
+    none) takes the image's mean colour (DeVries and Taylor 2017).
+    """
+
+    pixels: int = 4
+    mirror: bool = True
+    cutout: int = 0
+
+
+@dataclass(frozen=True)
 class CnnTeacher:
     """c^2-mp-c^2-mp-c^4-mp-fc^2 with 3x3 filters (fact sheet A4)."""
 
@@ -42,6 +58,17 @@ class CnnTeacher:
     dropout_rates: tuple[float, float, float, float, float]
     weight_decay: float
     init_scale: float
+
+
+@dataclass(frozen=True)
+class FastTeacher:
+    """A small residual-free network of three blocks, made to be trained fast.
+
+    Not from the papers: the network of airbench94 (Jordan 2024, arXiv:2404.00498)
+    with `filters` in its blocks.
+    """
+
+    filters: tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -66,9 +93,10 @@ class Student:
 
 @dataclass(frozen=True)
 class Training:
-    """How the weights are found: Nesterov SGD under a schedule.
+    """How the weights are found: Nesterov SGD, or Muon, under a schedule.
 
     `epochs` is None when the paper's own stopping rule (A6) ends the training.
+    `label_smoothing` is spread evenly over all classes of a hard label.
     `alpha` weighs the soft-target term of the kd loss. Gradients whose norm over all
     weights exceeds `clip_norm` are shortened to it (None: never).
     """
@@ -84,6 +112,8 @@ class Training:
     precision: str = "float32"
     seed: int = 0
     clip_norm: float | None = None
+    optimizer: OptimizerName = "sgd"
+    label_smoothing: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -96,6 +126,15 @@ class TeacherRecipe:
 
 
 @dataclass(frozen=True)
+class FastTeacherRecipe:
+    """A teacher that takes minutes where the paper's takes hours."""
+
+    architecture: FastTeacher
+    training: Training
+    augmentation: Shifts = Shifts()
+
+
+@dataclass(frozen=True)
 class StudentRecipe:
     """A student, or with loss "hard-label" its baseline twin."""
 
@@ -104,8 +143,11 @@ class StudentRecipe:
     augmentation: Augmentation = Augmentation()
 
 
-Recipe = TeacherRecipe | StudentRecipe
-_KINDS = {kind.__name__: kind for kind in (TeacherRecipe, StudentRecipe)}
+AnyTeacherRecipe = TeacherRecipe | FastTeacherRecipe
+Recipe = AnyTeacherRecipe | StudentRecipe
+_KINDS = {
+    kind.__name__: kind for kind in (TeacherRecipe, FastTeacherRecipe, StudentRecipe)
+}
 
 
 def fields(value: Any) -> dict[str, Any]:
@@ -136,7 +178,7 @@ def _check(recipe: Recipe) -> None:
     if isinstance(architecture, Student):
         widths += [*architecture.hidden, architecture.kernel, architecture.pool]
         widths += [] if architecture.bottleneck is None else [architecture.bottleneck]
-    else:
+    elif isinstance(architecture, CnnTeacher):
         widths += [architecture.dense]
     positive = [training.learning_rate, training.batch_size, training.temperature]
     positive += [value for value in (training.epochs, training.clip_norm) if value]
@@ -145,8 +187,12 @@ def _check(recipe: Recipe) -> None:
         "a learning rate, batch size or temperature that is not above 0": (
             min(positive) <= 0 or training.epochs == 0 or training.clip_norm == 0
         ),
-        "a dropout rate outside 0 to 1": not all(
-            0 <= rate < 1 for rate in architecture.dropout_rates
+        "a dropout rate or label smoothing outside 0 to 1": not all(
+            0 <= rate < 1
+            for rate in (
+                *getattr(architecture, "dropout_rates", ()),
+                training.label_smoothing,
+            )
         ),
         f"precision {training.precision!r}": training.precision not in PRECISIONS,
     }

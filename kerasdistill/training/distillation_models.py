@@ -159,9 +159,13 @@ class StudentModel(keras.Model):
 class HardLabelModel(StudentModel):
     """Softmax cross-entropy with class ids: teachers and baselines."""
 
+    def __init__(self, student, *, label_smoothing=0.0, **kwargs):
+        super().__init__(student, **kwargs)
+        self.label_smoothing = label_smoothing
+
     def per_example_loss(self, batch, logits):
         """See `losses.hard_label`."""
-        return losses.hard_label(batch["label"], logits)
+        return losses.hard_label(batch["label"], logits, smoothing=self.label_smoothing)
 
 
 class LogitRegressionModel(StudentModel):

@@ -13,6 +13,7 @@ from kerasdistill.errors import UserError
 from kerasdistill.recipes.base import Training
 from kerasdistill.training.board import Board, write_views
 from kerasdistill.training.epochs import Epochs, EpochStream, FitResult
+from kerasdistill.training.muon import Muon
 
 
 def fit(
@@ -74,12 +75,15 @@ def fit(
 
 def _optimizer(training: Training, steps_per_epoch: int) -> keras.optimizers.Optimizer:
     rate: Any = training.learning_rate
+    if training.schedule != "paper" and training.epochs is None:
+        raise UserError(
+            f"a {training.schedule} schedule needs a number of epochs; add --epochs N "
+            "or use --schedule paper"
+        )
+    if training.schedule == "linear":
+        steps = training.epochs * steps_per_epoch
+        rate = keras.optimizers.schedules.PolynomialDecay(rate, steps, 0.0)
     if training.schedule == "cosine":
-        if training.epochs is None:
-            raise UserError(
-                "a cosine schedule needs a number of epochs; add --epochs N or use "
-                "--schedule paper"
-            )
         steps = training.epochs * steps_per_epoch
         warmup = min(steps_per_epoch, steps // 10)
         rate = keras.optimizers.schedules.CosineDecay(
@@ -88,4 +92,6 @@ def _optimizer(training: Training, steps_per_epoch: int) -> keras.optimizers.Opt
             warmup_target=training.learning_rate,
             warmup_steps=warmup,
         )
+    if training.optimizer == "muon":
+        return Muon(rate, training.momentum)
     return keras.optimizers.SGD(rate, momentum=training.momentum, nesterov=True)

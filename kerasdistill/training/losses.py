@@ -7,16 +7,22 @@ float32 [batch]; the mean over the global batch is taken by the model shells.
 from keras import ops
 
 
-def hard_label(labels, student_logits):
+def hard_label(labels, student_logits, *, smoothing=0.0):
     """Cross-entropy with class ids: -log softmax(z)[y].
 
     Args:
         labels: integers [batch].
         student_logits: [batch, classes].
+        smoothing: this much of the target is spread evenly over all classes
+            (Szegedy et al. 2016, section 7).
     """
     log_probabilities = ops.log_softmax(ops.cast(student_logits, "float32"), axis=-1)
     one_hot = ops.one_hot(labels, log_probabilities.shape[-1], dtype="float32")
-    return -ops.sum(one_hot * log_probabilities, axis=-1)
+    loss = -ops.sum(one_hot * log_probabilities, axis=-1)
+    if smoothing:
+        evenly = -ops.mean(log_probabilities, axis=-1)
+        loss = (1.0 - smoothing) * loss + smoothing * evenly
+    return loss
 
 
 def logit_regression(teacher_logits, student_logits):

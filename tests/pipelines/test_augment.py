@@ -11,6 +11,7 @@ from scipy import ndimage
 from kerasdistill.recipes.base import Augmentation
 from kerasdistill.seeds import view_seeds
 from pipelines import augment
+from pipelines.draws import uniform
 
 URBAN = Augmentation()
 STILL = Augmentation(
@@ -46,7 +47,7 @@ def draw(monkeypatch):
         row = [chosen.get(name, 0.5) for name in augment._DRAWS]
         monkeypatch.setattr(
             augment,
-            "_uniform",
+            "uniform",
             lambda seeds, count: tf.tile([row], [len(seeds), 1])[:, :count],
         )
 
@@ -172,7 +173,7 @@ def test_hsv_changes_agree_with_colorsys(shifts, scales, shift_then_scale):
 
 
 def test_hsv_draws_fill_their_ranges():
-    drawn = augment._uniform(tf.constant(seeds(20_000)), len(augment._DRAWS))
+    drawn = uniform(tf.constant(seeds(20_000)), len(augment._DRAWS))
     draws = dict(zip(augment._DRAWS, tf.unstack(drawn, axis=1), strict=True))
     shifts, scales = augment._hsv_changes(draws, URBAN)
     edges = [(-0.06, 0.06), (-0.26, 0.26), (-0.2, 0.2), (1 / 1.21, 1.21)]
@@ -186,7 +187,7 @@ def test_hsv_draws_fill_their_ranges():
 
 
 def test_draws_are_independent_of_each_other():
-    drawn = augment._uniform(tf.constant(seeds(20_000)), len(augment._DRAWS)).numpy()
+    drawn = uniform(tf.constant(seeds(20_000)), len(augment._DRAWS)).numpy()
     correlation = np.corrcoef(drawn.T) - np.eye(len(augment._DRAWS))
     assert np.abs(correlation).max() < 0.03  # four standard deviations
 

@@ -1,0 +1,229 @@
+"""The fast teacher's network (airbench94: Jordan 2024, arXiv:2404.00498)."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from kerasdistill.models.batch_norm import BatchNormalization
+from kerasdistill.recipes.base import FastTeacher
+from kerasdistill.seeds import derive_seed
+
+PATCH = 2  # side of the whitened patches
+_SAMPLE = 5000  # images that the whitening is computed from
+_EPSILON = 5e-4  # added to the patches' variances
+_BEND = 1.702  # x sigmoid(1.702 x) is nearly GELU, and cheaper
+
+
+def build(
+    architecture: FastTeacher,
+    *,
+    images: np.ndarray,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    seed: int,
+    precision: str = "float32",
+) -> keras.Model:
+    """Builds the network that trains; `published` makes the one to keep.
+
+    Pixels are normalised by channel; 2x2 patches are whitened by a fixed convolution
+    (both signs of every component). Three blocks follow, each conv-pool-norm-gelu-
+    conv-norm-gelu with 3x3 filters, then the maximum over all places and a dense
+    layer. Kernels pass their inputs on at first, as far as there are outputs for
+    them. Differs from airbench94 in that the whitening has no bias.
+
+    Args:
+        architecture: filters of the blocks.
+        images: uint8 [N, *image_shape], N >= 1, of the training split: what the
+            normalisation and the whitening are computed from.
+        image_shape: height, width, channels; sides of 17 pixels or more.
+        num_classes: number of logits.
+        seed: every layer derives its own from it.
+        precision: a Keras dtype policy; preprocessing and logits stay float32.
+
+    Returns:
+        A model [batch, *image_shape] -> float32 logits [batch, num_classes].
+    """
+    normalise = _normalisation(images)
+    inputs = keras.Input(image_shape, name="image")
+    x = normalise(inputs)
+    stem = _convolution(
+        2 * PATCH**2 * image_shape[-1],
+        "whiten",
+        precision,
+        size=PATCH,
+        padding="valid",
+        use_bias=False,
+        trainable=False,
+    )
+    x = _gelu(stem(x), "whiten", precision)
+    for name, filters, pooled in _layers(architecture):
+        x = _convolution(
+            filters,
+            name,
+            precision,
+            use_bias=False,
+            kernel_initializer=_passing(derive_seed(seed, name, "weights")),
+        )(x)
+        if pooled:
+            x = _pool(name, precision)(x)
+        x = BatchNormalization(
+            scale=False, momentum=0.6, epsilon=1e-6, dtype=precision, name=f"{name}_bn"
+        )(x)
+        x = _gelu(x, name, precision)
+    last = architecture.filters[-1]
+    model = keras.Model(inputs, _head(x, num_classes, last, seed), name="fast_teacher")
+    sample = ops.convert_to_numpy(normalise(images[:_SAMPLE].astype(np.float32)))
+    stem.set_weights([whitening(sample)])
+    return model
+
+
+def published(model: keras.Model) -> keras.Model:
+    """The same function from stock layers alone, normalisation folded into kernels.
+
+    Pooling comes before batch normalisation, which without a scale of its own never
+    turns the order of values, so folding passes through it.
+
+    Args:
+        model: by `build`, trained.
+
+    Returns:
+        A model that loads without our code and is faster; equal up to rounding.
+    """
+    inputs = keras.Input(model.input_shape[1:], name="image")
+    precision = model.get_layer("whiten").dtype_policy.name
+    x = model.get_layer("normalise").from_config(
+        model.get_layer("normalise").get_config()
+    )(inputs)
+    # silu(1.702 x) / 1.702 is the activation; the factors go into the kernels.
+    kernels = {"whiten": [_BEND * _kernel(model, "whiten")]}
+    convolution = _convolution(
+        kernels["whiten"][0].shape[-1],
+        "whiten",
+        precision,
+        size=PATCH,
+        padding="valid",
+        use_bias=False,
+    )
+    x = _silu(convolution(x), "whiten", precision)
+    for layer in model.layers:
+        if not isinstance(layer, keras.layers.BatchNormalization):
+            continue
+        name = layer.name.removesuffix("_bn")
+        kernels[name] = _folded(_kernel(model, name), layer)
+        x = _convolution(layer.input.shape[-1], name, precision)(x)
+        if f"{name}_pool" in {each.name for each in model.layers}:
+            x = _pool(name, precision)(x)
+        x = _silu(x, name, precision)
+    head = model.get_layer("logits")
+    kernels["logits"] = [_kernel(model, "logits") / _BEND]
+    x = _head(x, head.units, head.kernel.shape[0], 0)
+    folded = keras.Model(inputs, x, name=model.name)
+    for name, values in kernels.items():
+        folded.get_layer(name).set_weights(values)
+    return folded
+
+
+def whitening(images: np.ndarray) -> np.ndarray:
+    """Filters whose answers to the images' patches are uncorrelated, unit variance.
+
+    Args:
+        images: float32 [N, height, width, channels], normalised.
+
+    Returns:
+        float32 [2, 2, channels, 8 * channels]: the patches' principal components
+        over the roots of their variances, then the same with the other sign.
+    """
+    windows = np.lib.stride_tricks.sliding_window_view(images, (PATCH, PATCH), (1, 2))
+    patches = windows.transpose(0, 1, 2, 4, 5, 3)
+    shape = (*patches.shape[3:], -1)
+    patches = patches.reshape(-1, PATCH**2 * images.shape[-1])
+    variances, components = np.linalg.eigh(
+        (patches.T @ patches / len(patches)).astype(np.float64)
+    )
+    filters = components / np.sqrt(variances + _EPSILON)
+    return np.concatenate([filters, -filters], 1).reshape(shape).astype(np.float32)
+
+
+def _layers(architecture: FastTeacher) -> list[tuple[str, int, bool]]:
+    return [
+        (f"conv_{block}_{index}", filters, index == 1)
+        for block, filters in enumerate(architecture.filters, start=1)
+        for index in (1, 2)
+    ]
+
+
+def _normalisation(images: np.ndarray) -> keras.layers.Normalization:
+    pixels = images[:_SAMPLE].reshape(-1, images.shape[-1]).astype(np.float64)
+    return keras.layers.Normalization(
+        mean=pixels.mean(0).tolist(),
+        variance=np.maximum(pixels.var(0), 1.0).tolist(),
+        dtype="float32",
+        name="normalise",
+    )
+
+
+def _convolution(filters, name, precision, *, size=3, padding="same", **options):
+    return keras.layers.Conv2D(
+        filters, size, padding=padding, dtype=precision, name=name, **options
+    )
+
+
+def _pool(name: str, precision: str) -> keras.Layer:
+    return keras.layers.MaxPooling2D(2, dtype=precision, name=f"{name}_pool")
+
+
+def _gelu(x, name: str, precision: str):
+    bend = keras.layers.Activation(_bent, dtype=precision, name=f"{name}_gelu")
+    return bend(x)
+
+
+def _bent(x):
+    return x * ops.sigmoid(_BEND * x)
+
+
+def _silu(x, name: str, precision: str):
+    return keras.layers.Activation("silu", dtype=precision, name=f"{name}_silu")(x)
+
+
+def _head(x, num_classes: int, features: int, seed: int):
+    x = keras.layers.GlobalMaxPooling2D(dtype="float32", name="pool")(x)
+    widest = 3**0.5 / features
+    return keras.layers.Dense(
+        num_classes,
+        use_bias=False,
+        dtype="float32",
+        kernel_initializer=keras.initializers.RandomUniform(
+            -widest, widest, seed=derive_seed(seed, "logits", "weights")
+        ),
+        name="logits",
+    )(x)
+
+
+def _passing(seed: int):
+    """Uniform weights, but the first outputs are the inputs themselves."""
+
+    def kernel(shape, dtype=None):
+        height, width, inputs, outputs = shape
+        widest = (height * width * inputs) ** -0.5
+        values = np.random.default_rng(seed).uniform(-widest, widest, shape)
+        same = np.arange(min(inputs, outputs))
+        values[..., same] = 0.0
+        values[height // 2, width // 2, same, same] = 1.0
+        return ops.convert_to_tensor(values.astype(np.float32), dtype=dtype)
+
+    return kernel
+
+
+def _kernel(model: keras.Model, name: str) -> np.ndarray:
+    return ops.convert_to_numpy(model.get_layer(name).kernel)
+
+
+def _folded(kernel: np.ndarray, norm: keras.Layer) -> list[np.ndarray]:
+    """Kernel and bias that do what the convolution and its normalisation do."""
+    mean, variance, beta = (
+        ops.convert_to_numpy(value)
+        for value in (norm.moving_mean, norm.moving_variance, norm.beta)
+    )
+    scale = 1.0 / np.sqrt(variance + norm.epsilon)
+    # What comes in is 1.702 times what it was, and so is to be what goes out.
+    return [kernel * scale, _BEND * (beta - mean * scale)]

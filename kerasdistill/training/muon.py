@@ -1,0 +1,105 @@
+"""Muon for convolutions: orthogonalised momentum (Jordan et al. 2024)."""
+
+import keras
+from keras import ops
+
+# Newton-Schulz coefficients that carry singular values near 1 in few steps.
+_A, _B, _C = 3.4445, -4.7750, 2.0315
+_STEPS = 3
+
+
+@keras.saving.register_keras_serializable("kerasdistill")
+class Muon(keras.optimizers.Optimizer):
+    """Muon on kernels of convolutions, Nesterov SGD on everything else.
+
+    A convolution's gradient, with Nesterov momentum, is seen as a matrix [height *
+    width * inputs, outputs] and replaced by one with singular values near 1; the
+    kernel's norm is set to sqrt(outputs) before each step, which changes nothing
+    where batch normalisation follows. `keras.optimizers.Muon` does this to matrices
+    alone and leaves convolutions to AdamW.
+
+    Args:
+        learning_rate: step of a kernel in units of its singular values, or a
+            schedule; everything else uses it times a factor.
+        momentum: of kernels.
+        vector_factor: for biases and offsets.
+        matrix_factor: for kernels of dense layers.
+        other_momentum: of vectors and matrices.
+        decay: of vectors and matrices, decoupled, per unit of the learning rate.
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.24,
+        momentum=0.6,
+        *,
+        vector_factor=442.0,
+        matrix_factor=0.085,
+        other_momentum=0.85,
+        decay=1 / 60,
+        name="muon",
+        **kwargs,
+    ):
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        self.momentum = momentum
+        self.vector_factor = vector_factor
+        self.matrix_factor = matrix_factor
+        self.other_momentum = other_momentum
+        self.decay = decay
+
+    def build(self, variables):
+        """Creates one momentum a variable."""
+        if self.built:
+            return
+        super().build(variables)
+        self._momenta = [
+            self.add_variable_from_reference(variable, name="momentum")
+            for variable in variables
+        ]
+
+    def update_step(self, gradient, variable, learning_rate):
+        """One variable's step; `gradient` is of the mean loss of the batch."""
+        rate = ops.cast(learning_rate, variable.dtype)
+        gradient = ops.cast(gradient, variable.dtype)
+        kept = self._momenta[self._get_variable_index(variable)]
+        kernel = len(variable.shape) == 4
+        momentum = self.momentum if kernel else self.other_momentum
+        self.assign(kept, momentum * kept + gradient)
+        step = gradient + momentum * kept
+        if kernel:
+            norm = ops.sqrt(ops.sum(ops.square(variable))) + 1e-7
+            length = float(variable.shape[-1]) ** 0.5
+            self.assign(variable, variable * (length / norm) - rate * _whitened(step))
+            return
+        vector = len(variable.shape) == 1
+        factor = self.vector_factor if vector else self.matrix_factor
+        self.assign_sub(variable, rate * (factor * step + self.decay * variable))
+
+    def get_config(self):
+        """The arguments."""
+        return {
+            **super().get_config(),
+            "momentum": self.momentum,
+            "vector_factor": self.vector_factor,
+            "matrix_factor": self.matrix_factor,
+            "other_momentum": self.other_momentum,
+            "decay": self.decay,
+        }
+
+
+def _whitened(step):
+    """The step with singular values near 1 (0.7 to 1.2 where they were not tiny)."""
+    outputs = step.shape[-1]
+    matrix = ops.reshape(step, (-1, outputs))
+    wide = matrix.shape[0] <= outputs
+    if not wide:
+        matrix = ops.transpose(matrix)
+    # No singular value exceeds the norm of all entries.
+    matrix = matrix / (ops.sqrt(ops.sum(ops.square(matrix))) + 1e-7)
+    for _ in range(_STEPS):
+        square = ops.matmul(matrix, ops.transpose(matrix))
+        mixed = _B * square + _C * ops.matmul(square, square)
+        matrix = _A * matrix + ops.matmul(mixed, matrix)
+    if not wide:
+        matrix = ops.transpose(matrix)
+    return ops.reshape(matrix, step.shape)

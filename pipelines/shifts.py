@@ -1,0 +1,69 @@
+"""Shifted, mirrored, partly covered views: the fast teacher's, batched, stateless."""
+
+import numpy as np
+import tensorflow as tf
+
+from kerasdistill.recipes.base import Shifts
+from kerasdistill.seeds import view_seeds
+from pipelines.draws import uniform
+
+
+def alternating(
+    seeds: np.ndarray, sample_ids: np.ndarray, *, pass_index: int, seed: int
+) -> np.ndarray:
+    """The views' seeds with a lowest bit, which mirrors, that alternates by pass.
+
+    Args:
+        seeds: int64 [N], of this pass (`kerasdistill.seeds.view_seeds`).
+        sample_ids: integers [N].
+        pass_index: augmented sweep the views belong to.
+        seed: run seed.
+
+    Returns:
+        int64 [N].
+    """
+    coins = view_seeds(sample_ids, pass_index=0, seed=seed)
+    return (seeds & ~np.int64(1)) | ((coins ^ np.int64(pass_index)) & np.int64(1))
+
+
+def views(images: tf.Tensor, seeds: tf.Tensor, *, augmentation: Shifts) -> tf.Tensor:
+    """One view per image: mirrored if its seed is odd, shifted, partly covered.
+
+    Args:
+        images: uint8 [N, height, width, channels].
+        seeds: int64 [N].
+        augmentation: how far, and how large a square is covered.
+
+    Returns:
+        uint8 of the same shape. Each view depends on its own image and seed only.
+    """
+    _, height, width, _ = images.shape
+    top, left, cover_top, cover_left = tf.unstack(uniform(seeds, 4), axis=1)
+    if augmentation.mirror:
+        odd = tf.equal(tf.bitwise.bitwise_and(seeds, tf.constant(1, tf.int64)), 1)
+        images = tf.where(odd[:, None, None, None], images[:, :, ::-1], images)
+    shifted = images
+    if (margin := augmentation.pixels) > 0:
+        edges = [[0, 0], [margin, margin], [margin, margin], [0, 0]]
+        padded = tf.pad(images, edges, "REFLECT")
+        rows = _first(top, 2 * margin + 1)[:, None] + tf.range(height)
+        columns = _first(left, 2 * margin + 1)[:, None] + tf.range(width)
+        shifted = tf.gather(padded, rows, axis=1, batch_dims=1)
+        shifted = tf.gather(shifted, columns, axis=2, batch_dims=1)
+    if (side := augmentation.cutout) == 0:
+        return shifted
+    rows = _within(_first(cover_top, height - side + 1), side, height)
+    columns = _within(_first(cover_left, width - side + 1), side, width)
+    covered = (rows[:, :, None] & columns[:, None, :])[..., None]
+    mean = tf.reduce_mean(tf.cast(shifted, tf.float32), axis=(1, 2), keepdims=True)
+    return tf.where(covered, tf.cast(tf.round(mean), tf.uint8), shifted)
+
+
+def _first(draw: tf.Tensor, count: int) -> tf.Tensor:
+    """A whole number from 0 to count - 1."""
+    return tf.cast(draw * float(count), tf.int32)
+
+
+def _within(first: tf.Tensor, side: int, length: int) -> tf.Tensor:
+    places = tf.range(length)[None]
+    return (places >= first[:, None]) & (places < first[:, None] + side)
