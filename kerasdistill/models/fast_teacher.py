@@ -46,15 +46,7 @@ def build(
     normalise = _normalisation(images)
     inputs = keras.Input(image_shape, name="image")
     x = normalise(inputs)
-    stem = _convolution(
-        2 * PATCH**2 * image_shape[-1],
-        "whiten",
-        precision,
-        size=PATCH,
-        padding="valid",
-        use_bias=False,
-        trainable=False,
-    )
+    stem = _stem(2 * PATCH**2 * image_shape[-1], trainable=False)
     x = _gelu(stem(x), "whiten", precision)
     for name, filters, pooled in _layers(architecture):
         x = _convolution(
@@ -90,21 +82,13 @@ def published(model: keras.Model) -> keras.Model:
         A model that loads without our code and is faster; equal up to rounding.
     """
     inputs = keras.Input(model.input_shape[1:], name="image")
-    precision = model.get_layer("whiten").dtype_policy.name
+    precision = model.get_layer("conv_1_1").dtype_policy.name
     x = model.get_layer("normalise").from_config(
         model.get_layer("normalise").get_config()
     )(inputs)
     # silu(1.702 x) / 1.702 is the activation; the factors go into the kernels.
     kernels = {"whiten": [_BEND * _kernel(model, "whiten")]}
-    convolution = _convolution(
-        kernels["whiten"][0].shape[-1],
-        "whiten",
-        precision,
-        size=PATCH,
-        padding="valid",
-        use_bias=False,
-    )
-    x = _silu(convolution(x), "whiten", precision)
+    x = _silu(_stem(kernels["whiten"][0].shape[-1])(x), "whiten", precision)
     for layer in model.layers:
         if not isinstance(layer, keras.layers.BatchNormalization):
             continue
@@ -162,9 +146,17 @@ def _normalisation(images: np.ndarray) -> keras.layers.Normalization:
     )
 
 
-def _convolution(filters, name, precision, *, size=3, padding="same", **options):
+def _stem(filters: int, **options) -> keras.Layer:
+    # Exact, so that what should cancel does: half-precision residues of colours in
+    # grey images, divided by their tiny variances, would be taken for a signal.
     return keras.layers.Conv2D(
-        filters, size, padding=padding, dtype=precision, name=name, **options
+        filters, PATCH, use_bias=False, dtype="float32", name="whiten", **options
+    )
+
+
+def _convolution(filters: int, name: str, precision: str, **options) -> keras.Layer:
+    return keras.layers.Conv2D(
+        filters, 3, padding="same", dtype=precision, name=name, **options
     )
 
 

@@ -93,5 +93,5 @@ def _optimizer(training: Training, steps_per_epoch: int) -> keras.optimizers.Opt
             warmup_steps=warmup,
         )
     if training.optimizer == "muon":
-        return Muon(rate, training.momentum)
+        return Muon(rate, training.momentum, batch_size=training.batch_size)
     return keras.optimizers.SGD(rate, momentum=training.momentum, nesterov=True)

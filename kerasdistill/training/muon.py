@@ -22,6 +22,8 @@ class Muon(keras.optimizers.Optimizer):
         learning_rate: step of a kernel in units of its singular values, or a
             schedule; everything else uses it times a factor.
         momentum: of kernels.
+        batch_size: what the factors and the decay are multiplied by: the steps of
+            everything but kernels grow with it, so an epoch moves them as far.
         vector_factor: for biases and offsets.
         matrix_factor: for kernels of dense layers.
         other_momentum: of vectors and matrices.
@@ -33,15 +35,17 @@ class Muon(keras.optimizers.Optimizer):
         learning_rate=0.24,
         momentum=0.6,
         *,
-        vector_factor=442.0,
-        matrix_factor=0.085,
+        batch_size=2000,
+        vector_factor=0.22,
+        matrix_factor=4.26e-5,
         other_momentum=0.85,
-        decay=1 / 60,
+        decay=8.3e-6,
         name="muon",
         **kwargs,
     ):
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         self.momentum = momentum
+        self.batch_size = batch_size
         self.vector_factor = vector_factor
         self.matrix_factor = matrix_factor
         self.other_momentum = other_momentum
@@ -73,6 +77,7 @@ class Muon(keras.optimizers.Optimizer):
             return
         vector = len(variable.shape) == 1
         factor = self.vector_factor if vector else self.matrix_factor
+        rate = rate * self.batch_size
         self.assign_sub(variable, rate * (factor * step + self.decay * variable))
 
     def get_config(self):
@@ -80,6 +85,7 @@ class Muon(keras.optimizers.Optimizer):
         return {
             **super().get_config(),
             "momentum": self.momentum,
+            "batch_size": self.batch_size,
             "vector_factor": self.vector_factor,
             "matrix_factor": self.matrix_factor,
             "other_momentum": self.other_momentum,

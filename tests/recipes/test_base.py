@@ -66,7 +66,7 @@ def changed(recipe, path, value):
         ("training.batch_size", 12.5, "12.5, expected int"),
         ("training.batch_size", True, "True, expected int"),
         ("training.epochs", "ten", "'ten', expected int"),
-        ("training.schedule", "linear", "'linear', expected .*'paper', 'cosine'"),
+        ("training.schedule", "steps", "'steps', expected .*'paper', 'cosine'"),
         ("training.loss", "mse", "'mse', expected .*'logit-regression'"),
         ("training.loss", ["kd"], r"\['kd'\], expected .*'logit-regression'"),
         ("training", 3, "3, expected an object"),
@@ -97,7 +97,9 @@ def test_a_missing_field_is_named():
 
 @pytest.mark.parametrize("value", [{}, {"kind": "Recipe"}, [], None, "TeacherRecipe"])
 def test_something_else_altogether(value):
-    with pytest.raises(UserError, match="'kind' among TeacherRecipe, StudentRecipe"):
+    with pytest.raises(
+        UserError, match="'kind' among TeacherRecipe, FastTeacherRecipe, StudentRecipe"
+    ):
         base.from_json(value)
 
 

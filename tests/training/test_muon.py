@@ -36,7 +36,12 @@ def test_vectors_and_matrices_take_nesterov_steps():
         gradients = generator.normal(size=(2, *shape)).astype(np.float32)
         variable = keras.Variable(start)
         optimizer = Muon(
-            0.1, vector_factor=3.0, matrix_factor=5.0, other_momentum=0.8, decay=0.2
+            0.1,
+            batch_size=10,
+            vector_factor=0.3,
+            matrix_factor=0.5,
+            other_momentum=0.8,
+            decay=0.02,
         )
         expected, kept = start, 0.0
         for gradient in gradients:
@@ -63,6 +68,6 @@ def test_kernels_have_momentum():
 
 
 def test_the_configuration_makes_it_again():
-    made = Muon(0.3, momentum=0.5, vector_factor=2.0, decay=0.0)
+    made = Muon(0.3, momentum=0.5, batch_size=7, vector_factor=2.0)
     again = Muon.from_config(made.get_config())
     assert again.get_config() == made.get_config()
