@@ -94,6 +94,7 @@ def _teacher_widths(verb: argparse.ArgumentParser) -> None:
     add("--published", type=int, choices=(1, 2, 3), help="the paper's (default: 1)")
     add("--filters", type=_widths, metavar="A,B,C", help="filters of the three blocks")
     add("--dense", type=_positive, metavar="H", help="width of both dense layers")
+    add("--fast", action="store_true", help="not the paper's: good within minutes")
 
 
 def _student_widths(verb: argparse.ArgumentParser) -> None:
@@ -123,9 +124,6 @@ def _summary(verb: argparse.ArgumentParser) -> None:
 
 def _teacher(verb: argparse.ArgumentParser) -> None:
     _teacher_widths(verb)
-    verb.add_argument(
-        "--fast", action="store_true", help="not the paper's: good within minutes"
-    )
     _training(verb)
 
 

@@ -5,6 +5,7 @@ seconds.
 """
 
 import argparse
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from kerasdistill import cards, evaluation, export
 from kerasdistill.cli import interpret
 from kerasdistill.cli.arguments import SOFT_LOSSES
 from kerasdistill.errors import UserError
-from kerasdistill.models import cnn_teacher, loading, summary
+from kerasdistill.models import cnn_teacher, fast_teacher, loading, summary
 from kerasdistill.models import student as student_model
 from kerasdistill.recipes import base, urban2017
 from pipelines import datasets
@@ -217,6 +218,9 @@ def run_summary(asked: argparse.Namespace) -> dict[str, Any]:
     shape = (datasets.IMAGE_SIDE, datasets.IMAGE_SIDE, 3)
     if asked.what == "teacher":
         recipe, build = interpret.teacher_recipe(asked), cnn_teacher.build
+        if asked.fast:
+            blank = np.zeros((1, *shape), np.uint8)
+            build = functools.partial(fast_teacher.build, images=blank)
     else:
         budget, build = interpret.budget_of(asked), student_model.build
         recipe = urban2017.student(

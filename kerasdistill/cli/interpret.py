@@ -90,7 +90,7 @@ def budget_of(asked: argparse.Namespace) -> Budget:
 
 
 def teacher_recipe(asked: argparse.Namespace) -> base.AnyTeacherRecipe:
-    if getattr(asked, "fast", False):
+    if asked.fast:
         if (asked.published, asked.filters, asked.dense) != (None, None, None):
             raise UserError("--fast has widths of its own; leave out the others")
         return fast.teacher()

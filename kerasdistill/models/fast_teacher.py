@@ -46,7 +46,7 @@ def build(
     normalise = _normalisation(images)
     inputs = keras.Input(image_shape, name="image")
     x = normalise(inputs)
-    stem = _stem(2 * PATCH**2 * image_shape[-1], trainable=False)
+    stem = _stem(2 * PATCH**2 * image_shape[-1])
     x = _gelu(stem(x), "whiten", precision)
     for name, filters, pooled in _layers(architecture):
         x = _convolution(
@@ -146,11 +146,16 @@ def _normalisation(images: np.ndarray) -> keras.layers.Normalization:
     )
 
 
-def _stem(filters: int, **options) -> keras.Layer:
+def _stem(filters: int) -> keras.Layer:
     # Exact, so that what should cancel does: half-precision residues of colours in
     # grey images, divided by their tiny variances, would be taken for a signal.
     return keras.layers.Conv2D(
-        filters, PATCH, use_bias=False, dtype="float32", name="whiten", **options
+        filters,
+        PATCH,
+        use_bias=False,
+        trainable=False,
+        dtype="float32",
+        name="whiten",
     )
 
 

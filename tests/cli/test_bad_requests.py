@@ -49,6 +49,8 @@ def refused(capsys, arguments: list[str], *fragments: str) -> None:
         ("student --budget 1M --convs 3 --dataset digitz", ["'digits'"]),
         ("student --budget 1M --convs 3 --dataset folder:/nowhere", ["train/"]),
         ("teacher --published 1 --dense 8", ["--filters"]),
+        ("teacher --fast --published 1", ["--fast has widths of its own"]),
+        ("student --budget 1M --convs 3 --fast --teachers 1", ["--fast"]),
         ("teacher --filters 8,8 --dense 8 --epochs 1", ["three filter counts"]),
         ("teacher --workdir /dev/null/runs --epochs 1", ["--workdir"]),
         ("ensemble --teacher /nowhere.keras", ["/nowhere.keras"]),

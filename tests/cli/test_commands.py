@@ -23,6 +23,8 @@ def test_summary_of_every_family(capsys):
     assert teacher["num_params"] == 2_453_729
     rows = sum(row["num_params"] for row in teacher["layers"])
     assert rows == teacher["num_params"]
+    fast = answer(capsys, "summary", "teacher", "--fast")
+    assert fast["num_params"] == 1_971_328
     for shape in ("--convs 1", "--convs 4 --kernel 3", "--hidden 1", "--hidden 3"):
         line = f"summary student --budget 250k {shape} --classes 100".split()
         assert answer(capsys, *line)["num_params"] == pytest.approx(250_000, rel=0.01)
@@ -96,6 +98,19 @@ def test_a_set_with_members_is_made_extended_verified_and_learned(capsys, tmp_pa
     of_two = answer(capsys, *student, path, *chosen, *SHORT, *here)
     assert of_two["model"] != of_all["model"]
     assert of_two["distillation_set"]["members"] == [1, 3]
+
+
+@pytest.mark.slow
+def test_the_fast_teacher_s_student_on_digits(capsys, tmp_path):
+    here = ["--dataset", "digits", "--quick", "--workdir", tmp_path]
+    line = "student --budget 100k --convs 2 --fast --passes 6 --epochs 6".split()
+    made = answer(capsys, *line, "--store", "replay", *here)
+    teacher = made["chain"]["teachers"][0]
+    assert teacher["recipe"]["kind"] == "FastTeacherRecipe"
+    assert teacher["val_accuracy"] > 0.95 and teacher["val_accuracy_mirrored"] > 0.9
+    assert made["val_accuracy"] > 0.8
+    again = answer(capsys, "teacher", "--fast", *here)
+    assert again["model"] == teacher["model"]
 
 
 @pytest.mark.slow

@@ -86,6 +86,7 @@ def test_what_is_published_is_the_same_function(tmp_path, precision, tolerance):
     scale = np.abs(expected).max()
     np.testing.assert_allclose(found / scale, expected / scale, atol=tolerance)
     assert np.ptp(expected, axis=0).max() > 0.01 * scale
+    assert summary.num_trainable(folded) == summary.num_trainable(model)
     stock = {type(layer).__module__.split(".")[0] for layer in folded.layers}
     assert stock == {"keras"}
     folded.save(tmp_path / "model.keras")
