@@ -108,6 +108,25 @@ class GaussianProcessOracle(keras_tuner.Oracle):
             found[name] = min(length, found.get(name, np.inf))
         return found
 
+    def reload(self) -> None:
+        """As KerasTuner does, but trials that have ended do not run again, and those
+        that a kill left unrecorded do.
+
+        KerasTuner saves the oracle while the trial that ends still counts as running,
+        and a new trial's file before the oracle that knows of it.
+        """
+        super().reload()
+        self._retry_queue = []
+        over = (trials.TrialStatus.COMPLETED, trials.TrialStatus.FAILED)
+        for trial_id, trial in sorted(self.trials.items(), reverse=True):
+            self._record_values(trial)
+            if trial_id not in self.start_order:
+                self.start_order.append(trial_id)
+            if trial.status not in over:
+                self._retry_queue.append(trial_id)  # the last is the next
+            elif trial_id not in self.end_order:
+                self.end_order.append(trial_id)
+
     def get_state(self) -> dict[str, Any]:
         return {**super().get_state(), "num_initial_points": self.num_initial_points}
 
@@ -163,14 +182,13 @@ class GaussianProcessOracle(keras_tuner.Oracle):
             return cube.snap(np.full((1, len(cube.axes)), 0.5))
         model = self._model(cube, positions, scores)
         order = np.argsort(model.values, kind="stable")
-        best = float(model.values.min())
         if len(pending):
             model = model.believing(cube.columns(pending))
         rows = acquisition.proposals(
             model,
             cube,
             positions[order[: acquisition.INCUMBENTS]],
-            best=best,
+            best=float(model.values.min()),  # believed ones too: workers move on
             seed=derive_seed(self.seed, "proposal", len(self.trials)),
         )
         return np.concatenate([rows, self._start(cube)])
