@@ -44,8 +44,8 @@ def arguments() -> argparse.Namespace:
 
 
 def proposal_seconds(peers: Iterable[str], *, proposals: int) -> list[dict]:
-    """Median seconds of the clock a proposal; the peers take turns, each seeing the
-    same trials: uniform points of `Hartmann-6 in 18`."""
+    """Median seconds a proposal, of the clock and of the cores' work; the peers take
+    turns, each seeing the same trials: uniform points of `Hartmann-6 in 18`."""
     problem = searchers.PROBLEMS["Hartmann-6 in 18"]
     rows = []
     for trials, timed in TIMED:
@@ -55,17 +55,19 @@ def proposal_seconds(peers: Iterable[str], *, proposals: int) -> list[dict]:
         for name in [name for name in timed if name in peers]:
             ways[name] = searchers.SEARCHERS[name](dimensions=DIMENSIONS, seed=1)
             ways[name].seen(points, values)
-        clocks = {name: [] for name in ways}
+        spent = {name: [] for name in ways}
         for _ in range(proposals):
             for name, way in ways.items():
-                begin = time.perf_counter()
+                clock, work = time.perf_counter(), time.process_time()
                 point = way.ask()
-                clocks[name].append(time.perf_counter() - begin)
+                spent[name].append(
+                    (time.perf_counter() - clock, time.process_time() - work)
+                )
                 way.tell(problem.function(point))
-        rows += [
-            {"peer": name, "trials": trials, "seconds": statistics.median(clock)}
-            for name, clock in clocks.items()
-        ]
+        for name, pairs in spent.items():
+            clock, work = (statistics.median(each) for each in zip(*pairs, strict=True))
+            row = {"peer": name, "trials": trials, "seconds": clock}
+            rows.append({**row, "core_seconds": work, "proposals": len(pairs)})
     return rows
 
 
@@ -123,10 +125,13 @@ def summary(rows: list[dict]) -> list[dict]:
 def show(times: list[dict], medians: list[dict]) -> None:
     """Both tables as Markdown."""
     if times:
-        print(f"\n| {DIMENSIONS} dimensions, trials | searcher | s a proposal |")
-        print("|---|---|---|")
+        print(f"\n| trials ({DIMENSIONS} dimensions) | searcher | s | core-seconds |")
+        print("|---|---|---|---|")
         for row in times:
-            print(f"| {row['trials']} | {row['peer']} | {row['seconds']:.3f} |")
+            print(
+                f"| {row['trials']} | {row['peer']} | {row['seconds']:.3f} "
+                f"| {row['core_seconds']:.3f} |"
+            )
     if medians:
         print("\n| function | trials | searcher | median regret | seeds |")
         print("|---|---|---|---|---|")
