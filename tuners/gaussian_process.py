@@ -52,6 +52,8 @@ def matern52(distances: np.ndarray) -> np.ndarray:
 
 def cholesky(matrix: np.ndarray) -> np.ndarray:
     """Lower factor; the diagonal grows, from 1e-10 of its mean, until there is one."""
+    if not np.isfinite(matrix).all():
+        raise ValueError("a covariance is not finite, so no jitter would help")
     jitter = 0.0
     while True:
         try:
@@ -132,6 +134,7 @@ def standardised(values: np.ndarray) -> np.ndarray:
     Bad outliers are cut at three times the better three quarters' range; then comes
     the likeliest Yeo-Johnson transform. Equal values become zeros.
     """
+    values = np.clip(values, -1e100, 1e100)  # whose squares are finite
     bound = np.quantile(values, 0.75)
     cut = np.minimum(values, bound + 3 * (bound - values.min()))
     if np.ptp(cut) <= 1e-12 * max(1.0, np.abs(cut).max()):

@@ -47,14 +47,15 @@ class GaussianProcessOracle(keras_tuner.Oracle):
     def __init__(
         self,
         objective: Any = None,
-        max_trials: int | None = 10,
-        num_initial_points: int = 4,
-        seed: int | None = None,
+        max_trials: int | None = None,
         hyperparameters: keras_tuner.HyperParameters | None = None,
         allow_new_entries: bool = True,
         tune_new_entries: bool = True,
+        seed: int | None = None,
         max_retries_per_trial: int = 0,
         max_consecutive_failed_trials: int = 3,
+        *,
+        num_initial_points: int = 4,
     ) -> None:
         super().__init__(
             objective=objective,

@@ -148,6 +148,11 @@ def test_repeated_points_without_noise_are_no_obstacle() -> None:
     assert (variance > 0).all()
 
 
+def test_what_is_not_finite_is_refused_rather_than_tried_for_ever() -> None:
+    with pytest.raises(ValueError, match="not finite"):
+        gaussian_process.cholesky(np.array([[1.0, np.nan], [np.nan, 1.0]]))
+
+
 @pytest.mark.parametrize(
     "values",
     [
@@ -156,6 +161,7 @@ def test_repeated_points_without_noise_are_no_obstacle() -> None:
         np.array([0.1, 0.2, 0.3, 0.25, 1e30]),
         np.array([0.9] * 9 + [0.1]),
         np.array([5.0, 7.0]),
+        np.array([-1e300, 1e308, 0.0, 1e307]),
     ],
 )
 def test_standardised_values_keep_their_order(values: np.ndarray) -> None:
