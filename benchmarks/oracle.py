@@ -100,7 +100,7 @@ def regrets(asked: argparse.Namespace) -> list[dict]:
 
 
 def summary(rows: list[dict]) -> list[dict]:
-    """Median regret, and of how many seeds, per function and peer."""
+    """Median regret, and of which and how many, per function and peer."""
     found = []
     for function, problem in searchers.PROBLEMS.items():
         for peer in searchers.SEARCHERS:
@@ -117,6 +117,7 @@ def summary(rows: list[dict]) -> list[dict]:
                         "peer": peer,
                         "median_regret": statistics.median(values),
                         "seeds": len(values),
+                        "regrets": [float(f"{value:.3g}") for value in values],
                     }
                 )
     return found
