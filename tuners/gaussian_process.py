@@ -1,8 +1,8 @@
 """A Gaussian process on the unit cube: ARD Matern 5/2, constant mean, learned noise.
 
 The kernel is that of Snoek, Larochelle & Adams (2012). Its hyperparameters are fitted
-with priors rather than integrated: of ten to twenty searches each on four functions,
-slice sampling found nothing better and took five times as long. Points are rows of
+with priors rather than integrated: over eight searches each, eight slice samples were
+better on Hartmann-6, worse on Branin and Levy-10, and took five times as long. Points are rows of
 [0, 1]^d; values are to be minimised, and standardised before.
 """
 
@@ -18,7 +18,7 @@ SQRT5 = np.sqrt(5.0)
 LOG_LENGTH_RANGE = np.log([1e-2, 1e2])
 LOG_AMPLITUDE_RANGE = np.log([1e-3, 1e3])
 LOG_NOISE_RANGE = np.log([1e-6, 1e1])
-# One start is enough: three found no better points.
+# One start: over eight searches a function, two more changed no regret for sure.
 FIRST_LENGTH, FIRST_AMPLITUDE, FIRST_NOISE = 0.5, 1.0, 1e-3
 
 
