@@ -2,8 +2,8 @@
 
 The kernel is that of Snoek, Larochelle & Adams (2012). Its hyperparameters are fitted
 with priors rather than integrated: over eight searches each, eight slice samples were
-better on Hartmann-6, worse on Branin and Levy-10, and took five times as long. Points are rows of
-[0, 1]^d; values are to be minimised, and standardised before.
+better on Hartmann-6, worse on Branin and Levy-10, and took five times as long.
+Points are rows of [0, 1]^d; values are to be minimised, and standardised before.
 """
 
 import dataclasses
