@@ -11,7 +11,7 @@ PACKAGING := setup.py pyproject.toml
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint bench clean
+.PHONY: help demo test test-slow lint bench bench-oracle clean
 
 help:
 	@echo "make demo       distil a digits student, quick (runs/demo)"
@@ -19,6 +19,7 @@ help:
 	@echo "make test-slow  every test"
 	@echo "make lint       ruff and import rules"
 	@echo "make bench      augmentation, reader and training speed"
+	@echo "make bench-oracle  the search's oracle against others, an hour (.venv-peers)"
 	@echo "make clean      remove $(VENV) and caches; runs/ stays"
 
 demo: $(VENV)/.installed
@@ -41,8 +42,16 @@ bench: $(VENV)/.installed
 	$(RUN) benchmarks/reader.py
 	$(RUN) benchmarks/resident.py
 
+# Optuna's GPSampler needs PyTorch, and greenlet to run its searches side by side;
+# nothing here does, so they have an environment of their own.
+bench-oracle:
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --editable . \
+	    optuna==5.0.0 greenlet torch==2.13.0
+	.venv-peers/bin/python benchmarks/oracle.py --log .venv-peers/searches.jsonl
+
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .venv-peers build *.egg-info .pytest_cache .ruff_cache .import_linter_cache
 	rm -rf .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -31,6 +31,7 @@ REQUIRED = [
     "tensorboard>=2.20,<2.22",  # TensorFlow 2.21 no longer brings it
     "scikit-learn>=1.5,<2",
     "scipy>=1.14,<2",
+    "threadpoolctl>=3.5,<4",
     "numpy>=2.0,<3",
     "pillow>=11.0,<13",
     "requests>=2.31,<3",
