@@ -1,9 +1,11 @@
 """The oracles a search can ask, by the names of `--oracle`."""
 
+import warnings
 from collections.abc import Callable
 
 import keras_tuner
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
 from kerasdistill.errors import UserError
 from kerasdistill.seeds import derive_seed
@@ -28,7 +30,10 @@ class _Stock(Durable, keras_tuner.oracles.BayesianOptimizationOracle):
         """As the stock class, from a random state that depends on the trial alone."""
         seed = derive_seed(self.seed, len(self.trials))
         self._random_state = np.random.RandomState(seed)
-        return super().populate_space(trial_id)
+        with warnings.catch_warnings():
+            # Of its one length scale, which runs into its bound on flat data.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return super().populate_space(trial_id)
 
 
 ORACLES: dict[str, Callable[..., keras_tuner.Oracle]] = {

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import keras_tuner
 
 from kerasdistill.errors import DivergedError, UserError
@@ -62,9 +61,6 @@ class Tuner(keras_tuner.engine.base_tuner.BaseTuner):
             raise keras_tuner.errors.FailedTrialError(str(error)) from error
         except Exception as error:
             raise _Stopped from error
-        finally:
-            # What Keras keeps of its models would add up over a hundred trials.
-            keras.utils.clear_session()
         return {OBJECTIVE: score}
 
     def search(self) -> None:

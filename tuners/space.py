@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import keras_tuner
+import numpy as np
 
 from kerasdistill.errors import UserError
 from kerasdistill.recipes import base
@@ -13,7 +14,7 @@ from kerasdistill.recipes import base
 Value = float | int
 Values = Mapping[str, Value]
 
-# What KerasTuner's messages between machines keep of a number (single precision).
+# KerasTuner's messages between machines hold single precision, a little more.
 _DIGITS = 6
 
 
@@ -43,7 +44,10 @@ class Dimension:
 
     def kept(self, value: Value) -> Value:
         """The value as recipes and tables have it: six digits, inside the range."""
-        value = round(value) if self.whole else float(f"{value:.{_DIGITS}g}")
+        # Rounded to single precision first, so that a value which has been through
+        # a message gives the same digits as one that has not.
+        single = np.float32(value)
+        value = round(value) if self.whole else float(f"{single:.{_DIGITS}g}")
         return min(max(value, self.low), self.high)
 
     def to_json(self) -> dict[str, Any]:

@@ -60,6 +60,8 @@ def run(trainer: Trainer, point: Values, folder: Path) -> float:
     Raises:
         DivergedError: the loss was not finite, or memory ran out.
     """
+    # What Keras keeps of its models would add up over a hundred trials.
+    keras.utils.clear_session()
     recipe = trainer.recipe(point)
     with RunDirectory(folder, {"recipe": base.to_json(recipe)}) as place:
         results = place.results() or place.finish(
