@@ -1,0 +1,215 @@
+"""A KerasTuner search space as a unit cube, and back.
+
+A point has one *position* in [0, 1] for each hyperparameter, Fixed ones included. What
+the Gaussian process sees are *columns*: positions of ordered hyperparameters, a
+one-hot group for each unordered choice, nothing for those with a single value.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras_tuner
+import numpy as np
+from keras_tuner.engine import hyperparameters as kinds
+
+INACTIVE = 0.5  # where an inactive hyperparameter stands, so that it counts for nothing
+MAX_TABLE = 512  # values; with more of them, a hyperparameter passes for continuous
+MAX_HELD = 16  # values; with more of them, positions are moved along a gradient
+ONE_HOT = np.sqrt(0.5)  # two different choices are 1 apart
+
+
+@dataclasses.dataclass(frozen=True)
+class Axis:
+    """One hyperparameter; centres [V] are the positions of its values, all of them,
+    or None if it is continuous."""
+
+    hyperparameter: kinds.HyperParameter
+    centres: np.ndarray | None
+
+    @classmethod
+    def of(cls, hyperparameter: kinds.HyperParameter) -> "Axis":
+        return cls(hyperparameter, _centres(hyperparameter))
+
+    @functools.cached_property
+    def values(self) -> list:
+        """At the centres, in their order."""
+        return [self.hyperparameter.prob_to_value(at) for at in self.centres.tolist()]
+
+    @property
+    def count(self) -> float:
+        return np.inf if self.centres is None else len(self.centres)
+
+    @property
+    def one_hot(self) -> bool:
+        unordered = isinstance(self.hyperparameter, kinds.Choice)
+        return unordered and not self.hyperparameter.ordered and self.count > 2
+
+    @property
+    def width(self) -> int:
+        """How many columns it has."""
+        return 0 if self.count == 1 else self.count if self.one_hot else 1
+
+    @property
+    def moves(self) -> bool:
+        """Whether its column may be moved along a gradient."""
+        return not self.one_hot and self.count > MAX_HELD
+
+    def index(self, positions: np.ndarray) -> np.ndarray:
+        """Of the value at each position [M], int [M]."""
+        if self.one_hot:  # categories have no neighbours to be rounded to
+            cells = np.floor(positions * self.count).astype(int)
+            return np.minimum(cells, self.count - 1)
+        return np.searchsorted((self.centres[1:] + self.centres[:-1]) / 2, positions)
+
+    def snapped(self, positions: np.ndarray) -> np.ndarray:
+        """Positions [M] that stand for values."""
+        if self.centres is None:
+            return positions
+        return self.centres[self.index(positions)]
+
+    def value(self, position: float) -> Any:
+        """The hyperparameter's value at a position, within its range."""
+        if self.centres is not None:
+            return self.values[int(self.index(np.array([position]))[0])]
+        kind = self.hyperparameter
+        value = kind.prob_to_value(float(position))
+        return min(max(value, kind.min_value), kind.max_value)
+
+    def position(self, value: Any) -> float:
+        """Where a value stands; one that is no longer in the space: its default."""
+        if self.centres is None:
+            return float(np.clip(self.hyperparameter.value_to_prob(value), 0, 1))
+        if value in self.values:
+            return float(self.centres[self.values.index(value)])
+        if isinstance(value, int | float) and not isinstance(self.values[0], str):
+            away = np.abs(np.array(self.values, float) - value)
+            return float(self.centres[np.argmin(away)])
+        return self.position(self.hyperparameter.default)
+
+
+def _centres(kind: kinds.HyperParameter) -> np.ndarray | None:
+    if isinstance(kind, kinds.Fixed):
+        return np.array([0.5])
+    if isinstance(kind, kinds.Boolean):
+        return np.array([0.25, 0.75])
+    if isinstance(kind, kinds.Choice):
+        count = len(kind.values)
+    elif kind.min_value == kind.max_value:
+        count = 1
+    elif kind.step is not None:
+        # Its own count, since prob_to_value divides by it; `values` would list them.
+        count = kind._get_n_values()
+    elif isinstance(kind, kinds.Float):
+        return None
+    else:
+        # Whole numbers on a log scale; the cells differ in size.
+        low, high = kind.min_value, kind.max_value
+        if high - low >= MAX_TABLE:
+            return None
+        return np.array([kind.value_to_prob(value) for value in range(low, high + 1)])
+    return None if count > MAX_TABLE else (np.arange(count) + 0.5) / count
+
+
+@dataclasses.dataclass(frozen=True)
+class Cube:
+    """The whole space; parents stand before the axes that depend on them."""
+
+    axes: tuple[Axis, ...]
+
+    @classmethod
+    def of(cls, hyperparameters: keras_tuner.HyperParameters) -> "Cube":
+        return cls(tuple(Axis.of(kind) for kind in hyperparameters.space))
+
+    @functools.cached_property
+    def groups(self) -> np.ndarray:
+        """Which axis with columns each column belongs to, counted from 0; int [C]."""
+        widths = [axis.width for axis in self.axes if axis.width]
+        return np.repeat(np.arange(len(widths)), widths)
+
+    @functools.cached_property
+    def moving(self) -> list[tuple[int, int]]:
+        """(axis, its column) for each axis that may be moved along a gradient."""
+        first = np.cumsum([0, *(axis.width for axis in self.axes)])
+        pairs = zip(range(len(self.axes)), first.tolist(), strict=False)
+        return [(axis, column) for axis, column in pairs if self.axes[axis].moves]
+
+    def snap(self, positions: np.ndarray) -> np.ndarray:
+        """Positions [M, A] that stand for values, inactive ones at one place."""
+        return self._snap(positions)[0]
+
+    def active(self, positions: np.ndarray) -> np.ndarray:
+        """Which axes count at positions [M, A]; bool [M, A]."""
+        return self._snap(positions)[1]
+
+    def _snap(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        snapped = np.empty(positions.shape)
+        active = np.ones(positions.shape, bool)
+        for number, axis in enumerate(self.axes):
+            for condition in axis.hyperparameter.conditions:
+                active[:, number] &= self._met(condition, snapped, active, number)
+            own = axis.snapped(positions[:, number])
+            snapped[:, number] = np.where(active[:, number], own, INACTIVE)
+        return snapped, active
+
+    def _met(
+        self, condition: Any, snapped: np.ndarray, active: np.ndarray, before: int
+    ) -> np.ndarray:
+        """Whether rows meet a condition on an axis before number `before`; bool [M]."""
+        met = np.zeros(len(snapped), bool)
+        for number, parent in enumerate(self.axes[:before]):
+            if parent.hyperparameter.name != condition.name:
+                continue
+            places, inverse = np.unique(snapped[:, number], return_inverse=True)
+            allowed = [
+                condition.is_active({condition.name: parent.value(place)})
+                for place in places
+            ]
+            met |= active[:, number] & np.array(allowed, bool)[inverse]
+        return met
+
+    def columns(self, positions: np.ndarray) -> np.ndarray:
+        """What the Gaussian process sees of snapped positions: [M, A] -> [M, C]."""
+        parts = [np.empty((len(positions), 0))]
+        for number, axis in enumerate(self.axes):
+            if axis.one_hot:
+                chosen = axis.index(positions[:, number])
+                parts.append(ONE_HOT * np.eye(axis.count)[chosen])
+            elif axis.width:
+                parts.append(positions[:, [number]])
+        return np.concatenate(parts, axis=1)
+
+    def neighbours(self, positions: np.ndarray) -> np.ndarray:
+        """Rows that differ from positions [A] in the value of one axis that does not
+        move along gradients; [K, A], snapped."""
+        rows = [positions]
+        for number, axis in enumerate(self.axes):
+            if axis.moves or not axis.width:
+                continue
+            for centre in axis.centres:
+                rows.append(positions.copy())
+                rows[-1][number] = centre
+        return self.snap(np.array(rows))
+
+    def values(self, positions: np.ndarray) -> dict[str, Any]:
+        """The active hyperparameters' values at snapped positions [A]."""
+        space = keras_tuner.HyperParameters()
+        for axis, position in zip(self.axes, positions, strict=True):
+            space.merge([axis.hyperparameter])
+            if space.is_active(axis.hyperparameter):
+                space.values[axis.hyperparameter.name] = axis.value(position)
+        return space.values
+
+    def positions(self, trials: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """Of the values that trials had; a hyperparameter that came later had its
+        default. [len(trials), A]"""
+        rows = np.full((len(trials), len(self.axes)), INACTIVE)
+        for row, given in zip(rows, trials, strict=True):
+            known = dict(given)
+            for number, axis in enumerate(self.axes):
+                kind = axis.hyperparameter
+                if all(condition.is_active(known) for condition in kind.conditions):
+                    known.setdefault(kind.name, kind.default)
+                    row[number] = axis.position(known[kind.name])
+        return rows

@@ -1,0 +1,176 @@
+"""Bayesian search for KerasTuner: a Gaussian process and expected improvement.
+
+What Spearmint had (Snoek, Larochelle & Adams 2012) and KerasTuner's own oracle lacks:
+a length scale for each hyperparameter, learned noise, expected improvement. A proposal
+is a function of the seed and the trials so far, so that a search that was interrupted
+goes on as if it had not been.
+"""
+
+from typing import Any
+
+import keras_tuner
+import numpy as np
+import scipy.stats
+from keras_tuner.engine import trial as trials
+
+from kerasdistill.seeds import derive_seed
+from tuners import acquisition, gaussian_process
+from tuners.cube import Cube
+
+SOBOL_BITS = 10  # points of the start's sequence that are tried before it is given up
+
+
+class GaussianProcessOracle(keras_tuner.Oracle):
+    """Proposes where the expected improvement is largest.
+
+    Args:
+        objective, max_trials, hyperparameters, allow_new_entries, tune_new_entries,
+            max_retries_per_trial, max_consecutive_failed_trials: as KerasTuner's
+            `Oracle` has them.
+        seed: int; 0 is a seed like any other, None draws one.
+        num_initial_points: how many trials of a scrambled Sobol sequence come first;
+            four are enough for the model to be of more use than further ones. Until
+            two trials have ended, the sequence goes on.
+
+    Trials that still run are taken to end as the model expects, so that workers get
+    different points. Failed trials, and those whose score is not finite, count as
+    being as bad as the worst.
+    """
+
+    def __init__(
+        self,
+        objective: Any = None,
+        max_trials: int | None = 10,
+        num_initial_points: int = 4,
+        seed: int | None = None,
+        hyperparameters: keras_tuner.HyperParameters | None = None,
+        allow_new_entries: bool = True,
+        tune_new_entries: bool = True,
+        max_retries_per_trial: int = 0,
+        max_consecutive_failed_trials: int = 3,
+    ) -> None:
+        super().__init__(
+            objective=objective,
+            max_trials=max_trials,
+            hyperparameters=hyperparameters,
+            allow_new_entries=allow_new_entries,
+            tune_new_entries=tune_new_entries,
+            seed=seed,
+            max_retries_per_trial=max_retries_per_trial,
+            max_consecutive_failed_trials=max_consecutive_failed_trials,
+        )
+        if seed is not None:  # KerasTuner reads 0 as None
+            self.seed = self._seed_state = seed
+        self.num_initial_points = num_initial_points
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """The next trial's status and values, as KerasTuner asks for them."""
+        cube = Cube.of(self.hyperparameters)
+        positions, scores, pending = self._history(cube)
+        started = len(self.trials)
+        if not cube.axes:
+            rows = np.empty((1, 0))
+        elif started < self.num_initial_points or np.isfinite(scores).sum() < 2:
+            rows = self._start(cube)
+        else:
+            rows = self._informed(cube, positions, scores, pending)
+        for row in rows:
+            values = cube.values(row)
+            if not self._duplicate(values):
+                return {"status": trials.TrialStatus.RUNNING, "values": values}
+        return {"status": trials.TrialStatus.STOPPED, "values": None}
+
+    def score_trial(self, trial: trials.Trial) -> None:
+        """As KerasTuner does; a score that is missing or infinite becomes NaN, which
+        makes the trial a failed one."""
+        if trial.metrics.exists(self.objective.name):
+            super().score_trial(trial)
+        if trial.score is None or not np.isfinite(trial.score):
+            trial.score = float("nan")
+
+    def length_scales(self) -> dict[str, float]:
+        """The fitted length scale of each hyperparameter with more than one value, in
+        units of its range (on its own scale); small ones matter most.
+
+        Empty before two trials have ended well. Where conditions let several
+        hyperparameters share a name, the smallest of theirs.
+        """
+        cube = Cube.of(self.hyperparameters)
+        positions, scores, _ = self._history(cube)
+        if np.isfinite(scores).sum() < 2 or not cube.groups.size:
+            return {}
+        model = self._model(cube, positions, scores)
+        lengths = model.hyperparameters.length_scales
+        found: dict[str, float] = {}
+        names = [axis.hyperparameter.name for axis in cube.axes if axis.width]
+        for group, name in enumerate(names):
+            length = float(lengths[np.argmax(cube.groups == group)])
+            found[name] = min(length, found.get(name, np.inf))
+        return found
+
+    def get_state(self) -> dict[str, Any]:
+        return {**super().get_state(), "num_initial_points": self.num_initial_points}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        super().set_state(state)
+        self.num_initial_points = state["num_initial_points"]
+
+    def _history(self, cube: Cube) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Positions [N, A] and scores [N] of ended trials, positions [P, A] of others.
+
+        Scores are to be minimised; NaN where a trial failed.
+        """
+        ended, scores, pending = [], [], []
+        sign = -1.0 if self.objective.direction == "max" else 1.0
+        # By id: a reload finds the files in any order.
+        for trial_id, trial in sorted(self.trials.items()):
+            values = trial.hyperparameters.values
+            if trial_id not in self.end_order:
+                pending.append(values)
+                continue
+            good = trial.status == trials.TrialStatus.COMPLETED
+            good = good and trial.score is not None and np.isfinite(trial.score)
+            ended.append(values)
+            scores.append(sign * trial.score if good else np.nan)
+        return cube.positions(ended), np.array(scores), cube.positions(pending)
+
+    def _start(self, cube: Cube) -> np.ndarray:
+        """A scrambled Sobol sequence, from the point whose turn it is; [K, A]."""
+        seed = derive_seed(self.seed, "start")
+        sequence = scipy.stats.qmc.Sobol(len(cube.axes), rng=seed)
+        rows = cube.snap(sequence.random_base2(SOBOL_BITS))
+        return np.roll(rows, -len(self.trials), axis=0)
+
+    def _model(
+        self, cube: Cube, positions: np.ndarray, scores: np.ndarray
+    ) -> gaussian_process.GaussianProcess:
+        known = np.where(np.isfinite(scores), scores, np.nanmax(scores))
+        return gaussian_process.fit(
+            cube.columns(positions),
+            gaussian_process.standardised(known),
+            groups=cube.groups,
+        )
+
+    def _informed(
+        self,
+        cube: Cube,
+        positions: np.ndarray,
+        scores: np.ndarray,
+        pending: np.ndarray,
+    ) -> np.ndarray:
+        """Positions [K, A] by expected improvement, then a grid should all be known."""
+        if not cube.groups.size:
+            return cube.snap(np.full((1, len(cube.axes)), 0.5))
+        model = self._model(cube, positions, scores)
+        order = np.argsort(model.values, kind="stable")
+        best = float(model.values.min())
+        if len(pending):
+            model = model.believing(cube.columns(pending))
+        rows = acquisition.proposals(
+            model,
+            cube,
+            positions[order[: acquisition.INCUMBENTS]],
+            best=best,
+            seed=derive_seed(self.seed, "proposal", len(self.trials)),
+        )
+        return np.concatenate([rows, self._start(cube)])
