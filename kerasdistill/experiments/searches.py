@@ -133,7 +133,8 @@ def teachers_found(path: str | Path) -> list[str]:
         UserError: the folder is no teacher search's, or holds no model yet.
     """
     folder = Path(path)
-    request = read_json(folder / "recipe.json") if folder.is_dir() else {}
+    told = folder / "recipe.json"
+    request = read_json(told) if told.exists() else {}
     kind = request.get("recipe", {}).get("kind")
     if "space" not in request or kind != base.TeacherRecipe.__name__:
         raise UserError(

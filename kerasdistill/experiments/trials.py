@@ -113,6 +113,7 @@ def _outcome(trainer: Trainer, recipe: Any, place: RunDirectory) -> dict[str, An
         )
     except (DivergedError, MemoryError, tf.errors.ResourceExhaustedError) as error:
         return {"status": "FAILED", "error": " ".join(str(error).split())[:500]}
+    accuracy = _exact(fitted.val_score, len(trainer.data.validation))
     path = cards.save_model(
         model,
         place.path,
@@ -120,11 +121,11 @@ def _outcome(trainer: Trainer, recipe: Any, place: RunDirectory) -> dict[str, An
         class_names=trainer.data.class_names,
         dataset=trainer.data.identity(),
         recipe=base.to_json(recipe),
-        val_accuracy=fitted.val_score,
+        val_accuracy=accuracy,
     )
     return {
         "status": "COMPLETED",
-        OBJECTIVE: fitted.val_score,
+        OBJECTIVE: accuracy,
         "epochs": fitted.epochs,
         "best_epoch": fitted.best_epoch,
         "curve": _curve(fitted.history),
@@ -138,6 +139,11 @@ def _outcome(trainer: Trainer, recipe: Any, place: RunDirectory) -> dict[str, An
 
 def _curve(history: Sequence[Mapping[str, float]]) -> list[float]:
     return [row[OBJECTIVE] for row in history]
+
+
+def _exact(accuracy: float, count: int) -> float:
+    """The fraction that single precision has rounded, as scoring again gives it."""
+    return round(accuracy * count) / count
 
 
 def _curves_before(trial_folder: Path) -> list[list[float]]:

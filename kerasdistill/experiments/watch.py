@@ -61,7 +61,7 @@ class Watch:
         require_hope(self._write(tuner), left=0)
 
     def _write(self, tuner: Tuner) -> list[dict[str, Any]]:
-        scales = getattr(tuner.oracle, "length_scales", None)
+        scales = getattr(tuner.oracle, "length_scales", dict)()  # only gp has any
         found = record.write(
             self._folder, space=self._space, length_scales=scales, **self._settings
         )
