@@ -1,28 +1,39 @@
 """What this process computes on: replicas and number formats."""
 
 import contextlib
+import contextvars
 import functools
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import tensorflow as tf
 
 from kerasdistill.errors import UserError
 
+# What `using` is within. A strategy's own scope would not do: a SavedModel that is
+# read back in one can't be called.
+_ASKED = contextvars.ContextVar("devices", default="all")
+
 
 def strategy() -> tf.distribute.Strategy:
-    """The strategy whose scope the caller is in, else what `choose("all")` gives."""
-    if tf.distribute.has_strategy():
-        return tf.distribute.get_strategy()
-    return choose("all")
+    """What models train in here: `choose` of what `using` says, by default of "all"."""
+    return choose(_ASKED.get())
 
 
-def scope(asked: str) -> contextlib.AbstractContextManager:
-    """The scope in which a verb's trainings are on the devices of --devices.
+@contextlib.contextmanager
+def using(asked: str) -> Iterator[None]:
+    """Within it, trainings are on the devices of --devices, see `choose`.
 
-    "all" needs none, and TensorFlow is then not started before it is needed.
+    "all" does not start TensorFlow before that is needed.
     """
-    return contextlib.nullcontext() if asked == "all" else choose(asked).scope()
+    if asked != "all":
+        choose(asked)
+    before = _ASKED.set(asked)
+    try:
+        yield
+    finally:
+        _ASKED.reset(before)
 
 
 @functools.cache

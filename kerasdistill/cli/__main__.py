@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Libraries print to stdout too; with --json it must hold one object alone.
         with (
             contextlib.redirect_stdout(sys.stderr),
-            devices.scope(getattr(asked, "devices", "all")),
+            devices.using(getattr(asked, "devices", "all")),
         ):
             answer = commands.COMMANDS[asked.verb](asked)
         if asked.json:

@@ -1,6 +1,8 @@
 """The searches for students, baselines and teachers: what each trains on."""
 
+import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from kerasdistill.recipes import base
 from kerasdistill.runs import read_json
 from kerasdistill.training.epochs import EpochStream
 from pipelines.datasets import ImageData
+from pipelines.distillation_set import DistillationSet
 from pipelines.layout import AVERAGING
 from tuners import record
 
@@ -53,20 +56,7 @@ def on_set(
         members=members,
         averaging=averaging,
     )
-    settings = asked.middle.training
     passes = stored.manifest.passes if passes is None else passes
-    in_all = asked.max_trials * (settings.epochs or costs.ASSUMED_EPOCHS)
-    held = residence.choose(stored, asked=resident, passes=passes, epochs=in_all)
-    stream = _cut(
-        student.stored_stream(
-            stored,
-            batch_size=settings.batch_size,
-            passes=passes,
-            in_memory=held.in_memory,
-            keep=held.keep,
-        ),
-        asked,
-    )
     of_set = student.passes_asked(stored, passes)
     origin = {
         "path": str(distillation_set_path),
@@ -75,19 +65,17 @@ def on_set(
         "members": members,
         **of_set,
     }
-
-    def retrain(recipe: base.StudentRecipe) -> dict[str, Any]:
-        return student.run(
-            recipe,
-            data=data,
-            workdir=workdir,
-            distillation_set_path=distillation_set_path,
-            passes=passes,
-            members=members,
-            averaging=averaging,
-            resident=resident,
-        )
-
+    stream = _stored_stream(asked, stored, passes=passes, resident=resident)
+    retrain = partial(
+        student.run,
+        data=data,
+        workdir=workdir,
+        distillation_set_path=distillation_set_path,
+        passes=passes,
+        members=members,
+        averaging=averaging,
+        resident=resident,
+    )
     with stored.reading():
         results = search.run(
             asked,
@@ -149,6 +137,24 @@ def teachers_found(path: str | Path) -> list[str]:
     if not models:
         raise UserError(f"{path} has no finished trial yet; run its search first")
     return models
+
+
+def _stored_stream(
+    asked: Search, stored: DistillationSet, *, passes: int, resident: str
+) -> EpochStream:
+    """Where passes are kept in memory, all trials but the first find them there."""
+    settings = asked.middle.training
+    in_all = asked.max_trials * (settings.epochs or costs.ASSUMED_EPOCHS)
+    held = residence.choose(stored, asked=resident, passes=passes, epochs=in_all)
+    print(held.because, file=sys.stderr)
+    made = student.stored_stream(
+        stored,
+        batch_size=settings.batch_size,
+        passes=passes,
+        in_memory=held.in_memory,
+        keep=held.keep,
+    )
+    return _cut(made, asked)
 
 
 def _cut(stream: EpochStream, asked: Search) -> EpochStream:

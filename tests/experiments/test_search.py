@@ -47,7 +47,8 @@ def finish(recipe, *, epochs=2, seed=0):
 
 def asked(kind="baseline", **changes) -> Search:
     geometry = {"image_shape": (8, 8, 3), "num_classes": 3}
-    make = getattr(spaces, kind)
+    families = {"baseline": spaces.baseline, "student": spaces.student}
+    make = families.get(kind, spaces.baseline)
     space = make(budget=BUDGET, **SHAPE, **geometry)
     settings = {
         "kind": kind,
@@ -442,7 +443,7 @@ def test_two_devices(image_data, tmp_path, trained):
             return made
 
         patched.setattr(training, "built", watching)
-        with devices.scope("cpu:2"):
+        with devices.using("cpu:2"):
             found = run(image_data, tmp_path / "two")
     assert strategies == [2, 2, 2]
     one = run(image_data, tmp_path / "one")
