@@ -13,7 +13,9 @@ from kerasdistill.errors import StaleArtifactError, UserError
 from kerasdistill.files import digest_of, remove_partial, write_json_atomic
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "apache-beam", "tensorflow-datasets")
-_INSIDE = ("model", "saved_model", "results")  # paths of results, in the run's folder
+_DIFFERENCES = 3  # fields that a refusal names
+# Paths among the results that lie in the run's folder.
+_INSIDE = ("model", "saved_model", "results", "best_recipe", "trials_table")
 
 
 class RunDirectory:
@@ -72,10 +74,10 @@ class RunDirectory:
         recipe = self.path / "recipe.json"
         if not recipe.exists():
             write_json_atomic(recipe, self.request)
-        elif read_json(recipe) != json.loads(json.dumps(self.request)):
+        elif (before := read_json(recipe)) != json.loads(json.dumps(self.request)):
             raise StaleArtifactError(
-                f"{recipe} describes another request; remove {self.path} or choose "
-                "another --workdir"
+                f"{recipe} describes another request ({_difference(before, self)}); "
+                f"remove {self.path} or choose another folder"
             )
         write_json_atomic(self.path / "environment.json", environment())
 
@@ -97,6 +99,26 @@ class RunDirectory:
         """Publishes the results; the run is finished from then on."""
         write_json_atomic(self.path / "results.json", results)
         return self.results()
+
+
+def _difference(before: Any, run: RunDirectory) -> str:
+    """The first fields that differ, such as "dataset.name is 'digits', not 'x'"."""
+    was, now = _leaves(before), _leaves(json.loads(json.dumps(run.request)))
+    told = []
+    for name in dict.fromkeys([*now, *was]):
+        if was.get(name) != now.get(name):
+            told.append(f"{name} is {was.get(name)!r}, not {now.get(name)!r}")
+    more = f" and {len(told) - _DIFFERENCES} more" if told[_DIFFERENCES:] else ""
+    return "; ".join(told[:_DIFFERENCES]) + more
+
+
+def _leaves(value: Any, name: str = "") -> dict[str, Any]:
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    if not isinstance(value, dict):
+        return {name: value}
+    parts = [_leaves(item, f"{name}.{key}".strip(".")) for key, item in value.items()]
+    return {key: leaf for part in parts for key, leaf in part.items()}
 
 
 def read_json(path: str | Path) -> Any:

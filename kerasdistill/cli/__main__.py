@@ -17,10 +17,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         asked = arguments.parse(sys.argv[1:] if argv is None else argv)
         _start_tensorflow()
+        from kerasdistill import devices
         from kerasdistill.cli import commands
 
         # Libraries print to stdout too; with --json it must hold one object alone.
-        with contextlib.redirect_stdout(sys.stderr):
+        with (
+            contextlib.redirect_stdout(sys.stderr),
+            devices.using(getattr(asked, "devices", "all")),
+        ):
             answer = commands.COMMANDS[asked.verb](asked)
         if asked.json:
             print(json.dumps(answer))

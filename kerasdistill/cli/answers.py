@@ -21,6 +21,10 @@ def readable(answer: dict[str, Any], *, same_data: Sequence[str] = ()) -> str:
         lines.append(
             f"{row['name']:<16}{row['kind']:<20}{shape:<12}{row['num_params']:>12,}"
         )
+    for row in answer.get("space", ()):
+        ends = f"{row['low']:g} to {row['high']:g}, {row['scale']}"
+        fixed = "" if row["fixed"] is None else f"fixed at {row['fixed']:g}"
+        lines.append(f"{row['name']:<20}{row['kind']:<8}{ends:<28}{fixed}".rstrip())
     first = {key: answer[key] for key in _FIRST if key in answer}
     for key, value in {**first, **answer}.items():
         if isinstance(value, float):

@@ -5,6 +5,7 @@ import difflib
 from collections.abc import Sequence
 
 from kerasdistill import __version__
+from kerasdistill.cli import search_options
 from kerasdistill.errors import UserError
 
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
@@ -125,10 +126,16 @@ def _summary(verb: argparse.ArgumentParser) -> None:
 def _teacher(verb: argparse.ArgumentParser) -> None:
     _teacher_widths(verb)
     _training(verb)
+    search_options.describe(verb, count=_positive)
+    search_options.tie_dropout(verb)
 
 
 def _ensemble(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--teacher", nargs="+", required=True, metavar="PATH")
+    given = verb.add_mutually_exclusive_group(required=True)
+    given.add_argument("--teacher", nargs="+", metavar="PATH")
+    given.add_argument(
+        "--from-search", metavar="PATH", help="all trials of teacher --trials"
+    )
     verb.add_argument(
         "--select",
         choices=SELECTIONS,
@@ -193,6 +200,7 @@ def _student(verb: argparse.ArgumentParser) -> None:
     add("--loss", choices=SOFT_LOSSES, help="default: logit-regression")
     add("--temperature", type=_positive_real, help="of kd (default: 1)")
     add("--alpha", type=_fraction, help="weight of kd's soft term (default: 1)")
+    search_options.describe(verb, count=_positive)
 
 
 def _verify(verb: argparse.ArgumentParser) -> None:
@@ -206,6 +214,7 @@ def _baseline(verb: argparse.ArgumentParser) -> None:
     _student_widths(verb)
     verb.add_argument("--recipe", metavar="FILE", help="a baseline's recipe.json")
     _training(verb)
+    search_options.describe(verb, count=_positive)
 
 
 def _evaluate(verb: argparse.ArgumentParser) -> None:

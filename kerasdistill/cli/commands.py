@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from kerasdistill import cards, evaluation, export
-from kerasdistill.cli import interpret
+from kerasdistill.cli import interpret, searching
 from kerasdistill.cli.arguments import SOFT_LOSSES
 from kerasdistill.errors import UserError
 from kerasdistill.models import cnn_teacher, fast_teacher, loading, summary
@@ -26,6 +26,8 @@ def run_teacher(asked: argparse.Namespace) -> dict[str, Any]:
     """teacher: train one on hard labels."""
     from kerasdistill.experiments import teacher
 
+    if searching.asked_for(asked):
+        return searching.run_teacher(asked)
     data = interpret.data(asked)
     recipe = interpret.trained_as_asked(interpret.teacher_recipe(asked), asked)
     return teacher.run(recipe, data=data, workdir=asked.workdir)
@@ -37,8 +39,13 @@ def run_ensemble(asked: argparse.Namespace) -> dict[str, Any]:
 
     if asked.select == "all" and asked.size is not None:
         raise UserError("--select all keeps every teacher; leave out --size")
+    teachers = asked.teacher
+    if asked.from_search is not None:
+        from kerasdistill.experiments import searches
+
+        teachers = searches.teachers_found(asked.from_search)
     return ensemble.run(
-        asked.teacher,
+        teachers,
         data=interpret.data(asked),
         workdir=asked.workdir,
         select=asked.select,
@@ -109,44 +116,19 @@ def run_student(asked: argparse.Namespace) -> dict[str, Any]:
     """student: from a set, from teachers, or from nothing."""
     from kerasdistill.experiments import chain, student
 
-    passes = interpret.passes_of(asked)
-    interpret.check_teachers(asked.teachers)
-    interpret.check_resident(asked)
+    if searching.asked_for(asked):
+        return searching.run_student(asked)
+    interpret.check_signal(asked)
     make = interpret.student_maker(asked, urban2017.student, losses=SOFT_LOSSES)
     data = interpret.data(asked, set_path=asked.distillation_set)
     recipe = interpret.trained_as_asked(make(data), asked)
-    if not data.labelled and recipe.training.alpha < 1:
-        raise UserError(
-            f"--alpha {recipe.training.alpha} weighs labels, which {data.name} has "
-            "not; leave it out"
-        )
+    interpret.check_labels(recipe, data)
     if asked.distillation_set:
         return student.run(
-            recipe,
-            data=data,
-            workdir=asked.workdir,
-            distillation_set_path=asked.distillation_set,
-            passes=asked.passes,
-            members=asked.members,
-            averaging=asked.averaging or "mean-logits",
-            resident=asked.resident,
+            recipe, data=data, workdir=asked.workdir, **interpret.set_options(asked)
         )
-    if asked.members or asked.averaging:
-        raise UserError(
-            "--members and --averaging choose from a set that keeps members; give it "
-            "with --distillation-set"
-        )
-    planned = chain.Chain(
-        teachers=() if asked.teacher else interpret.chain_teachers(asked),
-        teacher_paths=tuple(asked.teacher or ()),
-        student=recipe,
-        passes=passes,
-        store=asked.store or "images",
-        seed=asked.seed,
-        resident=asked.resident,
-    )
     return chain.run(
-        planned,
+        interpret.chain_of(asked, recipe),
         data=data,
         workdir=asked.workdir,
         force=asked.force,
@@ -158,6 +140,8 @@ def run_baseline(asked: argparse.Namespace) -> dict[str, Any]:
     """baseline: a student's architecture on hard labels."""
     from kerasdistill.experiments import baseline
 
+    if searching.asked_for(asked):
+        return searching.run_baseline(asked)
     make = interpret.student_maker(asked, urban2017.baseline)
     data = interpret.data(asked)
     recipe = interpret.trained_as_asked(make(data), asked)

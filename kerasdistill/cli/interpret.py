@@ -83,6 +83,37 @@ def check_resident(asked: argparse.Namespace) -> None:
         raise UserError("--resident always needs --store replay; add it")
 
 
+def check_signal(asked: argparse.Namespace) -> None:
+    """Refuses what contradicts itself in a student's teachers, set and passes."""
+    passes_of(asked)
+    check_teachers(asked.teachers)
+    check_resident(asked)
+    if not asked.distillation_set and (asked.members or asked.averaging):
+        raise UserError(
+            "--members and --averaging choose from a set that keeps members; give it "
+            "with --distillation-set"
+        )
+
+
+def check_labels(recipe: base.StudentRecipe, data: datasets.ImageData) -> None:
+    if not data.labelled and recipe.training.alpha < 1:
+        raise UserError(
+            f"--alpha {recipe.training.alpha} weighs labels, which {data.name} has "
+            "not; leave it out"
+        )
+
+
+def set_options(asked: argparse.Namespace) -> dict[str, Any]:
+    """How a student uses the finished set that was given."""
+    return {
+        "distillation_set_path": asked.distillation_set,
+        "passes": asked.passes,
+        "members": asked.members,
+        "averaging": asked.averaging or "mean-logits",
+        "resident": asked.resident,
+    }
+
+
 def budget_of(asked: argparse.Namespace) -> Budget:
     if asked.budget is None:
         raise UserError("--budget is missing; give one such as --budget 10M")
@@ -115,6 +146,24 @@ def chain_teachers(
     return tuple(
         trained_as_asked(recipe, shared, seed=asked.seed + number)
         for number, recipe in enumerate(recipes)
+    )
+
+
+def chain_of(
+    asked: argparse.Namespace, student: base.StudentRecipe, *, search: bool = False
+) -> Any:
+    """The chain that leads to a student without a finished set."""
+    from kerasdistill.experiments import chain
+
+    return chain.Chain(
+        teachers=() if asked.teacher else chain_teachers(asked),
+        teacher_paths=tuple(asked.teacher or ()),
+        student=student,
+        passes=passes_of(asked),
+        store=asked.store or "images",
+        seed=asked.seed,
+        resident=asked.resident,
+        search=search,
     )
 
 

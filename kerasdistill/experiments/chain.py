@@ -33,7 +33,10 @@ from pipelines.remaining import missing_shards
 
 @dataclass(frozen=True)
 class Chain:
-    """What leads to a student; `teachers` are trained unless `teacher_paths` is set."""
+    """What leads to a student; `teachers` are trained unless `teacher_paths` is set.
+
+    With `search` the student is found by one, which plans for itself.
+    """
 
     teachers: tuple[base.AnyTeacherRecipe, ...]
     teacher_paths: tuple[str, ...]
@@ -42,6 +45,20 @@ class Chain:
     store: str = "images"
     seed: int = 0
     resident: str = "auto"
+    search: bool = False
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What lies before the student: results by step, and those told as `plans.kept`.
+
+    `plan` is what was announced; the distillation set is in `path`.
+    """
+
+    path: str
+    steps: dict[str, Any]
+    done: tuple[dict[str, Any], ...]
+    plan: plans.Plan
 
 
 def run(
@@ -59,6 +76,32 @@ def run(
         "plan" lists what the process that finished it had planned for each of the
         steps that were left to it, and took.
     """
+    where = {"data": data, "workdir": workdir}
+    before = prepare(chain, **where, force=force, command=command)
+    planned = before.plan.step(student.KIND)
+    results = student.run(
+        chain.student,
+        **where,
+        distillation_set_path=before.path,
+        passes=chain.passes,
+        resident=chain.resident,
+        planned=planned,
+        steps_before=before.done,
+    )
+    if planned:
+        plans.tell_all(results["plan"])
+    return {**results, "chain": before.steps}
+
+
+def prepare(
+    chain: Chain,
+    *,
+    data: ImageData,
+    workdir: str | Path,
+    force: bool = False,
+    command: str | None = None,
+) -> Prepared:
+    """Everything before the student: teachers, super teacher, distillation set."""
     plan = announce(chain, data=data, workdir=workdir, force=force)
     where = {"data": data, "workdir": workdir}
     teachers = [
@@ -85,18 +128,8 @@ def run(
         for step in plan.steps
         if step.name in named
     ]
-    results = student.run(
-        chain.student,
-        **where,
-        distillation_set_path=steps["distillation_set"]["distillation_set"],
-        passes=chain.passes,
-        resident=chain.resident,
-        planned=plan.step(student.KIND),
-        steps_before=done,
-    )
-    if plan.step(student.KIND):
-        plans.tell_all(results["plan"])
-    return {**results, "chain": steps}
+    path = steps["distillation_set"]["distillation_set"]
+    return Prepared(path=path, steps=steps, done=tuple(done), plan=plan)
 
 
 def announce(
@@ -168,6 +201,8 @@ def _student_step(
     chain: Chain, folder: Path | None, *, data: ImageData, workdir: str | Path
 ) -> list[plans.Step]:
     """What is left of the student: nothing, or a step."""
+    if chain.search:
+        return []
     run = None  # nothing was begun on a set that is not finished
     if folder is not None and (folder / MANIFEST_NAME).exists():
         stored = distillation_set.DistillationSet(folder, read_manifest(folder), data)

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,11 +89,13 @@ def train(
     data: ImageData,
     run: RunDirectory,
     teacher_logits: np.ndarray | None = None,
+    enough: Callable[[Sequence[dict[str, float]]], bool] | None = None,
 ) -> tuple[keras.Model, FitResult]:
     """Builds and fits a model in the process's strategy; best epoch's weights.
 
     With `teacher_logits`, the teacher's on the validation images, every epoch also
     tells the loss and the agreement there; the best epoch is chosen as without.
+    `enough` is `fit`'s.
     """
     wrapped = built(build, recipe, data)
     model = wrapped.student
@@ -108,6 +110,7 @@ def train(
         training=recipe.training,
         directory=run.path,
         class_names=data.class_names,
+        enough=enough,
     )
     return model, fitted
 

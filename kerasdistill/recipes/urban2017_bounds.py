@@ -31,6 +31,10 @@ STUDENT_RANGES = {
     "c2": Range(0.0, 1.0),
 }
 
+# An MLP's hidden layers have one each; only their proportions matter. The paper says
+# (0, 1); a layer twenty times narrower than another is as good as none.
+RATIO_RANGE = Range(0.05, 1.0)
+
 # Fact sheet A5, right column: the 10M networks on hard labels.
 BASELINE_RANGES = {
     "learning_rate": Range(0.0015, 0.025, log=True),

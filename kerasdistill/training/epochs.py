@@ -6,7 +6,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,9 +73,11 @@ class Epochs(keras.callbacks.Callback):
         training: Training,
         directory: Path,
         train: EpochStream,
+        enough: Callable[[Sequence[dict[str, float]]], bool] | None = None,
     ):
         super().__init__()
         self._shell = model
+        self._enough = enough
         self._training = training
         self._train = train
         self._directory = directory
@@ -96,6 +98,8 @@ class Epochs(keras.callbacks.Callback):
         """Whether there is nothing left to train."""
         capped = self._training.epochs is not None
         if capped and self.epoch >= self._training.epochs:
+            return True
+        if self._enough is not None and self._history and self._enough(self._history):
             return True
         return self._training.schedule == "paper" and self._schedule.stop
 

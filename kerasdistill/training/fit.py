@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ def fit(
     training: Training,
     directory: Path,
     class_names: Sequence[str] = (),
+    enough: Callable[[Sequence[dict[str, float]]], bool] | None = None,
 ) -> FitResult:
     """Trains `model` (a compiled-by-us shell), resuming from `directory`.
 
@@ -40,6 +41,8 @@ def fit(
         training: learning rate, momentum, schedule, epochs.
         directory: the run's folder; gets checkpoints/, metrics.csv, tensorboard/.
         class_names: what TensorBoard calls the views of the first batch.
+        enough: ends the training early where it is true of the history, a row of
+            metrics an epoch.
 
     Raises:
         UserError: a cosine schedule without a number of epochs.
@@ -53,7 +56,7 @@ def fit(
     train.prepare(0)
     first = model.completed(next(iter(train.batches(0))))
     model(first, training=False)
-    epochs = Epochs(model, training, directory, train)
+    epochs = Epochs(model, training, directory, train, enough)
     if not epochs.finished:
         shown = directory / "tensorboard"
         write_views(shown / "views", first, class_names=class_names)

@@ -67,6 +67,44 @@ def test_the_answer_for_people_says_what_to_do_next(capsys, tmp_path):
     assert "evaluate" in out and "--dataset digits --split-seed 3" in out
 
 
+@pytest.mark.parametrize(
+    ("line", "count"),
+    [
+        ("student --budget 10M --convs 3", 6),
+        ("student --budget 1M --hidden 5", 9),
+        ("baseline --budget 10M --convs 4", 8),
+        ("teacher", 18),
+        ("teacher --tie-dropout", 17),
+    ],
+)
+def test_spaces_are_printed_without_training(line, count, capsys, tmp_path):
+    options = ["--space", "--fix", "learning_rate=0.012", "--workdir", tmp_path]
+    told = answer(capsys, *line.split(), *options)["space"]
+    assert len(told) == count
+    rate = next(row for row in told if row["name"] == "learning_rate")
+    assert (rate["fixed"], rate["scale"]) == (0.012, "log")
+    assert main([*line.split(), *map(str, options)]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert len(table) == count
+    assert table[0].split()[0] == "learning_rate" and "fixed at 0.012" in table[0]
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_search_and_its_best_recipe(capsys, tmp_path):
+    here = [*DIGITS, "--workdir", tmp_path]
+    line = ["baseline", "--budget", "20k", "--convs", "2", "--trials", "2", *SHORT]
+    found = answer(capsys, *line, "--fix", "dropout_dense=0.1", "--oracle", "gp", *here)
+    expected = {"num_params", "val_accuracy", "test_accuracy", "saved_model", "model"}
+    assert expected | {"results", "seconds", "best_recipe", "search"} <= set(found)
+    assert found["trials"] == 2
+    assert found["recipe"]["architecture"]["dropout_rates"][-1] == 0.1
+    # The best recipe trained alone is the best trial.
+    alone = answer(capsys, "baseline", "--recipe", found["best_recipe"], *here)
+    assert alone["weights_digest"] == found["weights_digest"]
+    assert alone["test_accuracy"] == found["test_accuracy"]
+
+
 @pytest.mark.slow
 def test_a_set_with_members_is_made_extended_verified_and_learned(capsys, tmp_path):
     here = [*DIGITS, "--workdir", tmp_path]

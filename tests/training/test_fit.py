@@ -74,7 +74,7 @@ def dying(healthy: EpochStream, *, after_steps: int) -> EpochStream:
     return dataclasses.replace(healthy, batches=batches)
 
 
-def train(directory, training, *, data=None, precision="float32"):
+def train(directory, training, *, data=None, precision="float32", enough=None):
     """(model, result) of the small CNN with Dropout, in its best epoch."""
     model = student.build(
         CNN, image_shape=(8, 8, 3), num_classes=3, seed=0, precision=precision
@@ -85,6 +85,7 @@ def train(directory, training, *, data=None, precision="float32"):
         validation=live_views.for_scoring(VALIDATION, batch_size=4),
         training=training,
         directory=directory,
+        enough=enough,
     )
     return model, result
 
@@ -184,6 +185,20 @@ def test_finished_training_is_found_again(tmp_path):
     assert found == result
     assert weights_digest(again) == weights_digest(model)
     assert len(table(tmp_path)) == 1
+
+
+def test_enough_ends_a_training_and_one_that_was_killed_before_it_could(tmp_path):
+    def after_two(history):
+        assert history[-1]["epoch"] == len(history)
+        return len(history) == 2
+
+    _, result = train(tmp_path / "whole", COSINE, enough=after_two)
+    assert result.epochs == 2
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        train(tmp_path / "parts", COSINE, data=dying(stream(), after_steps=7))
+    resumed = train(tmp_path / "parts", COSINE, enough=after_two)[1]
+    assert (resumed.epochs, resumed.best_epoch) == (2, result.best_epoch)
+    assert table(tmp_path / "parts") == table(tmp_path / "whole")
 
 
 def test_diverged(tmp_path):

@@ -1,0 +1,47 @@
+"""The options that student, baseline and teacher share to search. No heavy imports."""
+
+import argparse
+from collections.abc import Callable
+
+ORACLES = ("gp", "kerastuner", "random")
+# They mean nothing without --trials.
+ONLY = (
+    "oracle",
+    "fix",
+    "prune",
+    "seeds",
+    "search",
+    "objective_views",
+    "objective_images",
+    "tie_dropout",
+)
+
+
+def describe(verb: argparse.ArgumentParser, *, count: Callable[[str], int]) -> None:
+    """Adds them, and --devices; `count` reads a whole number above 0."""
+    verb.add_argument(
+        "--devices",
+        default="all",
+        metavar="all|N|cpu:N",
+        help="GPUs to train on together, or parts of the processor (default: all)",
+    )
+    group = verb.add_argument_group("search for hyperparameters and widths")
+    add = group.add_argument
+    add("--trials", type=count, metavar="N", help="how many, earlier ones included")
+    add("--oracle", choices=ORACLES, help="what proposes trials (default: gp)")
+    add("--fix", action="append", metavar="NAME=VALUE", help="don't search this one")
+    add("--space", action="store_true", help="print what is searched, and end")
+    add("--prune", action="store_true", help="stop trials that lag behind the median")
+    add("--seeds", type=count, metavar="K", help="train the best K times more")
+    add("--search", metavar="PATH", help="the search's folder (default: in --workdir)")
+    add("--objective-views", type=count, metavar="N", help="of an epoch, in trials")
+    add("--objective-images", type=count, metavar="N", help="of validation, in trials")
+
+
+def tie_dropout(verb: argparse.ArgumentParser) -> None:
+    """The teachers' space with 17 dimensions."""
+    verb.add_argument(
+        "--tie-dropout",
+        action="store_true",
+        help="search one dropout rate for both dense layers",
+    )

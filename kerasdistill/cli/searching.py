@@ -1,0 +1,141 @@
+"""--trials and what goes with it: from a command line to a search."""
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from kerasdistill.cli import interpret, search_options
+from kerasdistill.errors import UserError
+from pipelines import datasets
+
+Make = Callable[..., Any]  # image_shape, num_classes -> Space
+
+
+def asked_for(asked: argparse.Namespace) -> bool:
+    """Whether the verb is to search; options of a search alone are refused."""
+    if asked.trials is not None or asked.space:
+        return True
+    given = [name for name in search_options.ONLY if getattr(asked, name, None)]
+    if given:
+        option = given[0].replace("_", "-")
+        raise UserError(f"--{option} belongs to a search; add --trials N")
+    return False
+
+
+def run_student(asked: argparse.Namespace) -> dict[str, Any]:
+    """student --trials: on a set, which is made first if need be."""
+    make = _family(asked, "student")
+    if asked.space:
+        return {"space": make().to_json()}
+    from kerasdistill.experiments import chain, searches
+
+    interpret.check_signal(asked)
+    data = interpret.data(asked, set_path=asked.distillation_set)
+    search = _search(asked, make, data)
+    where = {"data": data, "workdir": asked.workdir}
+    if asked.distillation_set:
+        return searches.on_set(search, **where, **interpret.set_options(asked))
+    before = chain.prepare(
+        interpret.chain_of(asked, search.middle, search=True),
+        **where,
+        force=asked.force,
+        command=interpret.command(),
+    )
+    results = searches.on_set(
+        search,
+        **where,
+        distillation_set_path=before.path,
+        passes=interpret.passes_of(asked),
+        resident=asked.resident,
+        steps_before=before.done,
+    )
+    return {**results, "chain": before.steps}
+
+
+def run_baseline(asked: argparse.Namespace) -> dict[str, Any]:
+    """baseline --trials: a student's architectures on hard labels."""
+    return _on_labels(asked, _family(asked, "baseline"))
+
+
+def run_teacher(asked: argparse.Namespace) -> dict[str, Any]:
+    """teacher --trials: all of the paper's 18 dimensions."""
+    from tuners import spaces
+
+    if (asked.published, asked.filters, asked.dense) != (None, None, None):
+        raise UserError(
+            "--trials searches the widths too; pin them with --fix, such as --fix "
+            "filters_1=76, instead of --published, --filters and --dense"
+        )
+
+    def make(**geometry: Any) -> Any:
+        return _pinned(spaces.teacher(tie_dropout=asked.tie_dropout), asked)
+
+    return _on_labels(asked, make)
+
+
+def _on_labels(asked: argparse.Namespace, make: Make) -> dict[str, Any]:
+    if asked.space:
+        return {"space": make().to_json()}
+    from kerasdistill.experiments import searches
+
+    make()  # refuses a bad request before any data is read
+    data = interpret.data(asked)
+    search = _search(asked, make, data)
+    return searches.on_labels(search, data=data, workdir=asked.workdir)
+
+
+def _family(asked: argparse.Namespace, kind: str) -> Make:
+    """The space of the family asked for; refuses a bad request."""
+    from tuners import spaces
+
+    if asked.recipe is not None:
+        raise UserError("--recipe fixes what --trials searches; leave one of them out")
+    families = {"student": spaces.student, "baseline": spaces.baseline}
+    shape = {"convs": asked.convs, "hidden": asked.hidden, "kernel": asked.kernel}
+    family = partial(families[kind], budget=interpret.budget_of(asked), **shape)
+
+    def make(**geometry: Any) -> Any:
+        return _pinned(family(**geometry), asked)
+
+    make()
+    return make
+
+
+def _pinned(space: Any, asked: argparse.Namespace) -> Any:
+    from tuners.space import parse_pins
+
+    for name in ("learning_rate", "momentum"):
+        if getattr(asked, name) is not None:
+            option = name.replace("_", "-")
+            raise UserError(
+                f"--{option} is searched; pin it with --fix "
+                f"{name}={getattr(asked, name):g}"
+            )
+    return space.fix(parse_pins(asked.fix or ()))
+
+
+def _search(asked: argparse.Namespace, make: Make, data: datasets.ImageData) -> Any:
+    from kerasdistill.experiments.search import Search
+
+    space = make(image_shape=data.image_shape, num_classes=data.num_classes)
+    family = {
+        name: getattr(asked, name, None)
+        for name in ("budget", "convs", "hidden", "kernel", "tie_dropout")
+    }
+    if family["budget"] is not None:
+        family["budget"] = interpret.budget_of(asked).num_params
+    return Search(
+        kind=asked.verb,
+        space=space,
+        finish=partial(interpret.trained_as_asked, asked=asked),
+        family=family,
+        max_trials=asked.trials,
+        oracle=asked.oracle or "gp",
+        seed=asked.seed,
+        prune=asked.prune,
+        seeds=asked.seeds or 0,
+        objective_views=asked.objective_views,
+        objective_images=asked.objective_images,
+        folder=asked.search,
+    )

@@ -1,0 +1,103 @@
+"""KerasTuner's oracles, made to survive being killed at any moment.
+
+The stock classes write their files in place, read a trial that was never handed out
+as one that ran (its place is lost), and run a finished trial again where the kill came
+between two of their writes.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import keras_tuner
+
+from kerasdistill.errors import StaleArtifactError
+from kerasdistill.files import remove_partial, write_json_atomic
+from kerasdistill.runs import read_json
+
+STATE_NAME = "oracle.json"
+_ENDED = ("COMPLETED", "FAILED")
+# What a file raises that is JSON but not KerasTuner's.
+_STRANGE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+
+
+class Durable(keras_tuner.Oracle):
+    """Mix it in, in front of an oracle's class.
+
+    A trial counts from the moment `oracle.json` names it; before that nothing has
+    been trained for it, and the oracle proposes the same again. One that has ended
+    in its own file has ended.
+    """
+
+    def save(self) -> None:
+        """Writes the oracle's state; complete or not at all."""
+        write_json_atomic(self._state_path, self.get_state())
+
+    def _save_trial(self, trial: Any) -> None:
+        write_json_atomic(self._trial_path(trial.trial_id), trial.get_state())
+
+    def reload(self) -> None:
+        """Goes back to what the files say, with the trial that was under way queued.
+
+        Raises:
+            StaleArtifactError: a file is damaged or missing.
+        """
+        folder = Path(self._project_dir)
+        remove_partial(folder)
+        state = self._read(self._state_path)
+        try:
+            started = [str(trial_id) for trial_id in state["start_order"]]
+            self.trials = {name: self._trial(name) for name in started}
+            for path in folder.glob("trial_*/trial.json"):
+                if path.parent.name.removeprefix("trial_") not in self.trials:
+                    path.unlink()  # never handed out
+            self.set_state(state)
+        except _STRANGE as error:
+            raise self._damaged(self._state_path, repr(error)) from error
+        self._settle()
+
+    def _settle(self) -> None:
+        """Queues what was under way and takes note of what had ended."""
+        # The latest is taken first.
+        waiting = {*self._retry_queue}
+        waiting |= {trial.trial_id for trial in self.ongoing_trials.values()}
+        self.ongoing_trials = {}
+        for name in self.start_order:
+            trial = self.trials[name]
+            if trial.status in _ENDED:
+                waiting.discard(name)
+                if name not in self.end_order:
+                    self.end_order.append(name)
+                    self._run_times[name] += 1
+                continue
+            # Its score may have been told just before the end; it is told again.
+            trial.metrics = type(trial.metrics)()
+            waiting.add(name)
+        self._retry_queue = [n for n in reversed(self.start_order) if n in waiting]
+
+    def _trial(self, trial_id: str) -> Any:
+        path = self._trial_path(trial_id)
+        try:
+            return keras_tuner.engine.trial.Trial.from_state(self._read(path))
+        except _STRANGE as error:
+            raise self._damaged(path, repr(error)) from error
+
+    def _read(self, path: Path) -> Any:
+        if not path.exists():
+            raise self._damaged(path, "it is missing")
+        try:
+            return read_json(path)
+        except StaleArtifactError as error:
+            raise self._damaged(path, str(error.__cause__)) from error
+
+    def _damaged(self, path: Path, why: str) -> StaleArtifactError:
+        return StaleArtifactError(
+            f"{path} is damaged ({why}) and the search can't go on without it; put it "
+            f"back from a copy, or remove {Path(self._directory)} to begin anew"
+        )
+
+    @property
+    def _state_path(self) -> Path:
+        return Path(self._project_dir, STATE_NAME)
+
+    def _trial_path(self, trial_id: str) -> Path:
+        return Path(self._project_dir, f"trial_{trial_id}", "trial.json")

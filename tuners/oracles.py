@@ -1,0 +1,77 @@
+"""The oracles a search can ask, by the names of `--oracle`."""
+
+import warnings
+from collections.abc import Callable
+
+import keras_tuner
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from kerasdistill.errors import UserError
+from kerasdistill.seeds import derive_seed
+from tuners.durable import Durable
+from tuners.oracle import GaussianProcessOracle
+
+OBJECTIVE = "val_accuracy"
+
+
+class _Gaussian(Durable, GaussianProcessOracle):
+    pass
+
+
+class _Random(Durable, keras_tuner.oracles.RandomSearchOracle):
+    pass
+
+
+class _Stock(Durable, keras_tuner.oracles.BayesianOptimizationOracle):
+    """KerasTuner's own, whose random state is not among what it saves."""
+
+    def populate_space(self, trial_id):
+        """As the stock class, from a random state that depends on the trial alone."""
+        seed = derive_seed(self.seed, len(self.trials))
+        self._random_state = np.random.RandomState(seed)
+        with warnings.catch_warnings():
+            # Of its one length scale, which runs into its bound on flat data.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return super().populate_space(trial_id)
+
+
+ORACLES: dict[str, Callable[..., keras_tuner.Oracle]] = {
+    "gp": _Gaussian,
+    "kerastuner": _Stock,
+    "random": _Random,
+}
+
+
+def make(
+    name: str,
+    *,
+    hyperparameters: keras_tuner.HyperParameters,
+    max_trials: int,
+    seed: int,
+) -> keras_tuner.Oracle:
+    """An oracle that maximises the validation accuracy.
+
+    Args:
+        name: a key of `ORACLES`.
+        hyperparameters: the space.
+        max_trials: trials in all, those of earlier calls included.
+        seed: of its proposals.
+
+    Raises:
+        UserError: no oracle of that name.
+    """
+    if name not in ORACLES:
+        raise UserError(f"oracle {name!r} is unknown; expected {', '.join(ORACLES)}")
+    made = ORACLES[name](
+        objective=keras_tuner.Objective(OBJECTIVE, "max"),
+        max_trials=max_trials,
+        hyperparameters=hyperparameters,
+        # Not the bare seed: KerasTuner takes 0 for "none given".
+        seed=1 + derive_seed(seed, "oracle") % (2**31 - 2),
+        # It would raise while it holds its lock, before it has saved anything; a
+        # search that finds nothing at all is stopped by `search.Tuner`.
+        max_consecutive_failed_trials=None,
+    )
+    made.verbose = 0
+    return made

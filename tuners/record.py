@@ -1,0 +1,136 @@
+"""What a search has found so far, read from its trials' folders and written for others.
+
+Any process that ends a trial may write these files: they are a function of the folders.
+"""
+
+import contextlib
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from tensorboard.plugins.hparams import api as hparams
+
+from kerasdistill.errors import StaleArtifactError
+from kerasdistill.files import write_atomic, write_json_atomic
+from kerasdistill.runs import read_json
+from tuners.oracles import OBJECTIVE
+from tuners.search import TRIALS
+from tuners.space import Space
+
+RESULTS = "results.json"  # of a trial; written last, so it is finished with it
+TABLE, JSON = "trials.csv", "trials.json"
+_COLUMNS = (
+    "number",
+    "trial_id",
+    "status",
+    "val_accuracy",
+    "best_epoch",
+    "epochs",
+    "num_params",
+    "seconds",
+    "pruned",
+)
+
+
+def trials(folder: str | Path) -> list[dict[str, Any]]:
+    """The finished trials of a search's folder, in the order they began.
+
+    Each has `trial_id`, `number` (from 1), `folder` and what its results hold.
+
+    Raises:
+        StaleArtifactError: a trial's results are damaged.
+    """
+    found = []
+    for path in Path(folder, TRIALS).glob(f"trial_*/{RESULTS}"):
+        trial_id = path.parent.name.removeprefix("trial_")
+        results = read_json(path)
+        if not isinstance(results, dict) or "status" not in results:
+            raise StaleArtifactError(
+                f"{path} is no trial's results; remove {path.parent / RESULTS} and "
+                "run again"
+            )
+        place = {"trial_id": trial_id, "number": int(trial_id) + 1}
+        found.append({**results, **place, "folder": path.parent})
+    return sorted(found, key=lambda trial: trial["number"])
+
+
+def ranked(found: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those that came to a score, best first; ties go to the earlier one."""
+    scored = [trial for trial in found if trial["status"] == "COMPLETED"]
+    return sorted(scored, key=lambda trial: (-trial[OBJECTIVE], trial["number"]))
+
+
+def write(
+    folder: str | Path,
+    *,
+    space: Space,
+    oracle: str,
+    seed: int,
+    max_trials: int,
+    length_scales: Mapping[str, float] | None = None,
+) -> list[dict[str, Any]]:
+    """Writes `trials.json` and `trials.csv` anew and gives the trials back.
+
+    Args:
+        folder: the search's.
+        space: names the dimensions.
+        oracle: its name.
+        seed: of the search.
+        max_trials: how many there are to be.
+        length_scales: of each free dimension, as the oracle has estimated them.
+    """
+    found = trials(folder)
+    names = [d.name for d in space.dimensions]
+    rows = [{name: trial.get(name) for name in _COLUMNS} for trial in found]
+    settings = {
+        "objective": OBJECTIVE,
+        "max_trials": max_trials,
+        "oracle": oracle,
+        "seed": seed,
+        "space": space.to_json(),
+        "length_scales": dict(length_scales) if length_scales else None,
+    }
+    listed = [
+        {**row, "values": trial["values"]}
+        for row, trial in zip(rows, found, strict=True)
+    ]
+    write_json_atomic(Path(folder, JSON), {**settings, "trials": listed})
+    table = io.StringIO()
+    writer = csv.DictWriter(table, fieldnames=[*_COLUMNS, *names])
+    writer.writeheader()
+    for row, trial in zip(rows, found, strict=True):
+        writer.writerow({**row, **trial["values"]})
+    write_atomic(Path(folder, TABLE), table.getvalue())
+    return found
+
+
+def declare_on_board(folder: str | Path, space: Space) -> None:
+    """Tells TensorBoard's HParams page what is searched; once."""
+    directory = Path(folder, "tensorboard")
+    if any(directory.glob("*.tfevents.*")):
+        return
+    intervals = [
+        (d, (hparams.IntInterval if d.whole else hparams.RealInterval)(d.low, d.high))
+        for d in space.dimensions
+    ]
+    writer = tf.summary.create_file_writer(str(directory))
+    with contextlib.closing(writer), writer.as_default():
+        hparams.hparams_config(
+            hparams=[hparams.HParam(d.name, interval) for d, interval in intervals],
+            metrics=[hparams.Metric(OBJECTIVE, display_name="validation accuracy")],
+        )
+
+
+def show_on_board(trial_folder: Path, results: Mapping[str, Any]) -> None:
+    """One row of that page: the trial's values and its validation accuracy."""
+    directory = trial_folder / "tensorboard" / "hparams"
+    if any(directory.glob("*.tfevents.*")):
+        return
+    writer = tf.summary.create_file_writer(str(directory))
+    with contextlib.closing(writer), writer.as_default():
+        hparams.hparams(dict(results["values"]), trial_id=trial_folder.name)
+        if results["status"] == "COMPLETED":
+            tf.summary.scalar(OBJECTIVE, results[OBJECTIVE], step=results["epochs"])

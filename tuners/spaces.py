@@ -1,0 +1,194 @@
+"""Search spaces of Urban et al. 2017 (fact sheets A4, A5, A9), each with its recipes.
+
+A space is a box and a pure function from its points to recipes. Widths are solved from
+the budget, so every point of a student's or baseline's box is within 1 % of it and no
+trial is ever rejected for its size. The bounds are Table 3's at the published budgets;
+what they are between and beyond them says `urban2017_bounds.student_widths`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+from kerasdistill.budget import POOLED_AFTER, Budget, ImageShape
+from kerasdistill.recipes import base, urban2017, urban2017_bounds
+from tuners.space import Dimension, Space, Values
+
+_TEACHER_WIDTHS = ("filters_1", "filters_2", "filters_3", "dense")
+_TEACHER_DROPOUTS = (
+    "dropout_conv_1",
+    "dropout_conv_2",
+    "dropout_conv_3",
+    "dropout_dense_1",
+    "dropout_dense_2",
+)
+_TIED = "dropout_dense_2"
+_COLOURS = ("hue", "saturation", "value", "saturation_scale", "value_scale")
+
+
+def student(
+    *,
+    budget: Budget,
+    convs: int | None = None,
+    hidden: int | None = None,
+    kernel: int = 5,
+    image_shape: ImageShape = urban2017.CIFAR_SHAPE,
+    num_classes: int = 10,
+) -> Space:
+    """Students on logits: nine families (convs 1 to 4, hidden 1 to 5), any budget.
+
+    Learning rate, momentum, input scale, initial scale (fact sheet A5) and the widths:
+    constants c1 and c2, c1 alone for the MLP with one hidden layer and its bottleneck,
+    a ratio for each layer of a deeper MLP. Arguments as for `urban2017.student`.
+
+    Raises:
+        UserError: as `urban2017.student`.
+    """
+    family = _family(
+        urban2017.student, budget, convs, hidden, kernel, image_shape, num_classes
+    )
+    family()  # a request without widths is refused here, not in a trial
+    names = ["learning_rate", "momentum", "input_scale", "init_scale"]
+    ranges = urban2017_bounds.STUDENT_RANGES
+    return Space(
+        (*_dimensions(ranges, names), *_widths(convs, hidden)),
+        partial(_student, family),
+    )
+
+
+def baseline(
+    *,
+    budget: Budget,
+    convs: int | None = None,
+    hidden: int | None = None,
+    kernel: int = 5,
+    image_shape: ImageShape = urban2017.CIFAR_SHAPE,
+    num_classes: int = 10,
+) -> Space:
+    """The hard-label baselines: learning rate, momentum, dropout rates and widths.
+
+    Four families are published, at 10M; widths at other budgets and MLPs as
+    `urban2017.baseline` says. Weight decay is the paper's constant.
+
+    Raises:
+        UserError: as `urban2017.baseline`.
+    """
+    family = _family(
+        urban2017.baseline, budget, convs, hidden, kernel, image_shape, num_classes
+    )
+    family()
+    pools = range(1, 1 + len(POOLED_AFTER[convs or 0]))
+    dropouts = [*(f"dropout_conv_{pool}" for pool in pools), "dropout_dense"]
+    ranges = urban2017_bounds.BASELINE_RANGES
+    names = ["learning_rate", "momentum", *dropouts]
+    return Space(
+        (*_dimensions(ranges, names), *_widths(convs, hidden)),
+        partial(_baseline, family, dropouts),
+    )
+
+
+def teacher(*, tie_dropout: bool = False) -> Space:
+    """The teachers' 18 dimensions (fact sheet A4); widths stand for C1, C2, C3, H1.
+
+    With `tie_dropout` both dense layers drop out at one rate: 17 dimensions. The paper
+    has one such rate in one place and two in another.
+    """
+    ranges = urban2017_bounds.TEACHER_RANGES
+    names = [name for name in ranges if not (tie_dropout and name == _TIED)]
+    return Space(_dimensions(ranges, names), _teacher)
+
+
+def _dimensions(
+    ranges: Mapping[str, urban2017_bounds.Range], names: Sequence[str]
+) -> tuple[Dimension, ...]:
+    return tuple(
+        Dimension(
+            name,
+            ranges[name].low,
+            ranges[name].high,
+            log=ranges[name].log,
+            whole=name in _TEACHER_WIDTHS,
+        )
+        for name in names
+    )
+
+
+def _widths(convs: int | None, hidden: int | None) -> tuple[Dimension, ...]:
+    if hidden is not None and hidden > 1:
+        ratio = urban2017_bounds.RATIO_RANGE
+        layers = range(1, hidden + 1)
+        return tuple(Dimension(f"ratio_{n}", ratio.low, ratio.high) for n in layers)
+    names = ["c1"] if hidden == 1 else ["c1", "c2"]
+    return _dimensions(urban2017_bounds.STUDENT_RANGES, names)
+
+
+def _family(
+    make: Callable[..., base.StudentRecipe],
+    budget: Budget,
+    convs: int | None,
+    hidden: int | None,
+    kernel: int,
+    image_shape: ImageShape,
+    num_classes: int,
+) -> Callable[..., base.StudentRecipe]:
+    return partial(
+        make,
+        budget=budget,
+        convs=convs,
+        hidden=hidden,
+        kernel=kernel,
+        image_shape=image_shape,
+        num_classes=num_classes,
+    )
+
+
+def _sized(
+    family: Callable[..., base.StudentRecipe], values: Values
+) -> base.StudentRecipe:
+    ratios = [values[name] for name in values if name.startswith("ratio_")]
+    constants = {name: values[name] for name in ("c1", "c2") if name in values}
+    recipe = family(**constants, ratios=ratios or None)
+    return replace(recipe, training=_moving(recipe.training, values))
+
+
+def _moving(training: base.Training, values: Values) -> base.Training:
+    return replace(
+        training, learning_rate=values["learning_rate"], momentum=values["momentum"]
+    )
+
+
+def _student(
+    family: Callable[..., base.StudentRecipe], values: Values
+) -> base.StudentRecipe:
+    recipe = _sized(family, values)
+    scales = {name: values[name] for name in ("input_scale", "init_scale")}
+    return replace(recipe, architecture=replace(recipe.architecture, **scales))
+
+
+def _baseline(
+    family: Callable[..., base.StudentRecipe], dropouts: Sequence[str], values: Values
+) -> base.StudentRecipe:
+    recipe = _sized(family, values)
+    rates = tuple(values[name] for name in dropouts)
+    return replace(
+        recipe, architecture=replace(recipe.architecture, dropout_rates=rates)
+    )
+
+
+def _teacher(values: Values) -> base.TeacherRecipe:
+    *filters, dense = (int(values[name]) for name in _TEACHER_WIDTHS)
+    recipe = urban2017.teacher_of(filters=filters, dense=dense)
+    tied = {_TIED: values["dropout_dense_1"], **values}
+    architecture = replace(
+        recipe.architecture,
+        dropout_rates=tuple(tied[name] for name in _TEACHER_DROPOUTS),
+        weight_decay=values["weight_decay"],
+        init_scale=values["init_scale"],
+    )
+    colours = {name: values[name] for name in _COLOURS}
+    return replace(
+        recipe,
+        architecture=architecture,
+        training=_moving(recipe.training, values),
+        augmentation=replace(recipe.augmentation, **colours),
+    )
