@@ -134,7 +134,8 @@ class Chief(OracleServicer):
                 self.leases.leave(worker, session=session)
                 with self.turn:
                     if worker not in self.leases.live():
-                        self._release(worker, "leaving", loss=0)
+                        loss = int(bool(request.get("failed")))
+                        self._release(worker, "leaving", loss=loss)
                 return answer
             if (ours := self._request) is not None and "request" in request:
                 theirs = request["request"] or {}

@@ -24,8 +24,9 @@ import grpc
 import keras_tuner
 
 from kerasdistill.errors import UserError, WorkersLostError
-from tuners import durable
+from tuners import handover
 from tuners.chief import Chief, say
+from tuners.durable import Durable
 from tuners.leases import Leases
 from tuners.worker import ChiefClient, Line, taken
 
@@ -39,7 +40,7 @@ _GOODBYE_SECONDS = 5.0
 
 
 def serve(
-    oracle: keras_tuner.Oracle,
+    oracle: Durable,
     *,
     address: str,
     worker_timeout: float = WORKER_TIMEOUT,
@@ -68,8 +69,7 @@ def serve(
         Exception: what the oracle raised over `create_trial` or `end_trial`.
     """
     check_address(address)
-    durable.write_whole(oracle)
-    durable.resume(oracle)
+    handover.resume(oracle)
     oracle.save()
     leases = Leases(seconds=worker_timeout)
     chief = Chief(oracle, leases=leases, request=request)
@@ -150,7 +150,7 @@ def connect(
             if "taken_by" not in answer:
                 break
             # That one may have been killed: then its lease runs out.
-            if time.monotonic() - began > worker_timeout + 2.0:
+            if time.monotonic() - began > worker_timeout + 1.0:
                 raise UserError(taken(line.worker, answer["taken_by"]))
             time.sleep(min(1.0, worker_timeout / 4))
     except BaseException:

@@ -1,85 +1,106 @@
-"""An oracle's files: complete or absent, and consistent after a kill between two."""
+"""KerasTuner's oracles, made to survive being killed at any moment.
 
-import json
-from collections.abc import Callable
-from datetime import datetime
+The stock classes write their files in place, read a trial that was never handed out
+as one that ran (its place is lost), and run a finished trial again where the kill came
+between two of their writes.
+"""
+
 from pathlib import Path
 from typing import Any
 
 import keras_tuner
-from keras_tuner.src.engine.trial import TrialStatus
 
-from kerasdistill.files import write_atomic
+from kerasdistill.errors import StaleArtifactError
+from kerasdistill.files import write_json_atomic
 from kerasdistill.runs import read_json
 
-_ENDED = (TrialStatus.COMPLETED, TrialStatus.FAILED)
+STATE_NAME = "oracle.json"
+_ENDED = ("COMPLETED", "FAILED")
+# What a file raises that is JSON but not KerasTuner's.
+_STRANGE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
-def write_whole(oracle: keras_tuner.Oracle) -> None:
-    """Lets `oracle` save by renaming: KerasTuner's own writes in place, and a kill in
-    the middle leaves half a file. An oracle with a `save` of its own keeps that."""
-    if type(oracle).save is keras_tuner.Oracle.save:
-        oracle.save = _saver(oracle)
-    if type(oracle)._save_trial is keras_tuner.Oracle._save_trial:
-        oracle._save_trial = _trial_saver(oracle)
+class Durable(keras_tuner.Oracle):
+    """Mix it in, in front of an oracle's class.
 
-
-def _saver(oracle: keras_tuner.Oracle) -> Callable[[], None]:
-    def save() -> None:
-        write_atomic(oracle._get_oracle_fname(), json.dumps(oracle.get_state()))
-
-    return save
-
-
-def _trial_saver(oracle: keras_tuner.Oracle) -> Callable[[Any], None]:
-    def save_trial(trial: Any) -> None:
-        # NaN stays: a diverged trial's metrics are part of its state.
-        path = Path(oracle._get_trial_dir(trial.trial_id), "trial.json")
-        write_atomic(path, json.dumps(trial.get_state()))
-
-    return save_trial
-
-
-def resume(oracle: keras_tuner.Oracle) -> None:
-    """Reloads `oracle` as it was, running trials still in their workers' hands.
-
-    KerasTuner's `reload` sends them for a second run at once, though their workers
-    may be at work. Its two files are written one after the other: where a kill came
-    between, they are brought together, so that no trial is lost and none that ended
-    is run again. Call it before anything saves the oracle.
-
-    Raises:
-        StaleArtifactError: a file of the oracle's is damaged; its name is told.
+    A trial counts from the moment `oracle.json` names it; before that nothing has
+    been trained for it, and the oracle proposes the same again. One that has ended
+    in its own file has ended.
     """
-    path = Path(oracle._get_oracle_fname())
-    for file in sorted(path.parent.glob("trial_*/trial.json")):
-        read_json(file)
-    if not path.exists():
-        # Killed before the first save: its trial was announced to nobody yet.
-        return
-    running = read_json(path)["ongoing_trials"]
-    oracle.reload()
-    for worker, trial_id in running.items():
-        oracle._retry_queue.remove(trial_id)
-        if (trial := oracle.trials[trial_id]).status not in _ENDED:
-            trial.status = TrialStatus.RUNNING
-            oracle.ongoing_trials[worker] = trial
-    held = {trial.trial_id for trial in oracle.ongoing_trials.values()}
-    for trial_id, trial in sorted(oracle.trials.items()):
-        if trial_id not in oracle.start_order:
-            oracle.start_order.append(trial_id)
-            oracle._record_values(trial)
-        if trial.status in _ENDED:
-            if trial_id not in oracle.end_order:
-                oracle.end_order.append(trial_id)
-        elif trial_id not in held and trial_id not in oracle._retry_queue:
-            oracle._retry_queue.append(trial_id)
-        _show(oracle, trial_id)
 
+    def save(self) -> None:
+        """Writes the oracle's state; complete or not at all."""
+        write_json_atomic(self._state_path, self.get_state())
 
-def _show(oracle: keras_tuner.Oracle, trial_id: str) -> None:
-    # Its display looks up when a trial began, and saves that one trial late.
-    display = oracle._display
-    display.search_start = display.search_start or datetime.now()
-    display.trial_start.setdefault(trial_id, datetime.now())
-    display.trial_number.setdefault(trial_id, oracle.start_order.index(trial_id) + 1)
+    def _save_trial(self, trial: Any) -> None:
+        write_json_atomic(self._trial_path(trial.trial_id), trial.get_state())
+
+    def reload(self) -> None:
+        """Goes back to what the files say, with the trial that was under way queued.
+
+        Raises:
+            StaleArtifactError: a file is damaged or missing.
+        """
+        folder = Path(self._project_dir)
+        # Its own alone: workers of a search on many machines may be writing theirs.
+        for name in (STATE_NAME, "trial.json"):
+            for partial in folder.rglob(f".*.partial.{name}"):
+                partial.unlink(missing_ok=True)
+        state = self._read(self._state_path)
+        try:
+            started = [str(trial_id) for trial_id in state["start_order"]]
+            self.trials = {name: self._trial(name) for name in started}
+            for path in folder.glob("trial_*/trial.json"):
+                if path.parent.name.removeprefix("trial_") not in self.trials:
+                    path.unlink()  # never handed out
+            self.set_state(state)
+        except _STRANGE as error:
+            raise self._damaged(self._state_path, repr(error)) from error
+        self._settle()
+
+    def _settle(self) -> None:
+        """Queues what was under way and takes note of what had ended."""
+        # The latest is taken first.
+        waiting = {*self._retry_queue}
+        waiting |= {trial.trial_id for trial in self.ongoing_trials.values()}
+        self.ongoing_trials = {}
+        for name in self.start_order:
+            trial = self.trials[name]
+            if trial.status in _ENDED:
+                waiting.discard(name)
+                if name not in self.end_order:
+                    self.end_order.append(name)
+                    self._run_times[name] += 1
+                continue
+            # Its score may have been told just before the end; it is told again.
+            trial.metrics = type(trial.metrics)()
+            waiting.add(name)
+        self._retry_queue = [n for n in reversed(self.start_order) if n in waiting]
+
+    def _trial(self, trial_id: str) -> Any:
+        path = self._trial_path(trial_id)
+        try:
+            return keras_tuner.engine.trial.Trial.from_state(self._read(path))
+        except _STRANGE as error:
+            raise self._damaged(path, repr(error)) from error
+
+    def _read(self, path: Path) -> Any:
+        if not path.exists():
+            raise self._damaged(path, "it is missing")
+        try:
+            return read_json(path)
+        except StaleArtifactError as error:
+            raise self._damaged(path, str(error.__cause__)) from error
+
+    def _damaged(self, path: Path, why: str) -> StaleArtifactError:
+        return StaleArtifactError(
+            f"{path} is damaged ({why}) and the search can't go on without it; put it "
+            f"back from a copy, or remove {Path(self._directory)} to begin anew"
+        )
+
+    @property
+    def _state_path(self) -> Path:
+        return Path(self._project_dir, STATE_NAME)
+
+    def _trial_path(self, trial_id: str) -> Path:
+        return Path(self._project_dir, f"trial_{trial_id}", "trial.json")

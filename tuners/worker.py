@@ -178,16 +178,21 @@ class ChiefClient(OracleClient, keras_tuner.Oracle):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # An interrupt says nothing against the trial that it interrupts.
+        self.close(failed=kind is not None and issubclass(kind, Exception))
 
-    def close(self) -> None:
+    def close(self, *, failed: bool = False) -> None:
         """Gives back what this worker holds, for another to run; if the chief is gone
-        it will find out by itself."""
+        it will find out by itself.
+
+        Args:
+            failed: this worker ends because of its trial, as others may.
+        """
         if not self._stop.is_set():
             self._rest()
             with contextlib.suppress(grpc.RpcError):
-                self._line.beat(timeout=2.0, leaving=True)
+                self._line.beat(timeout=2.0, leaving=True, failed=failed)
         self._line.close()
 
     def holds(self, trial_id: str) -> bool:

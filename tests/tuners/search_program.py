@@ -15,16 +15,21 @@ from pathlib import Path
 import keras_tuner
 
 from tuners import cluster
+from tuners.durable import Durable
 
 TRIALS = 8
 
 
-def make_oracle(folder: Path, *, trials: int = TRIALS, **options) -> keras_tuner.Oracle:
+class Oracle(Durable, keras_tuner.oracles.RandomSearchOracle):
+    """Proposes at random, saves like the searches' own."""
+
+
+def make_oracle(folder: Path, *, trials: int = TRIALS, **options) -> Oracle:
     space = keras_tuner.HyperParameters()
     space.Float("rate", 1e-4, 1e-1, sampling="log")
     space.Int("width", 4, 64)
     space.Choice("kind", ["a", "b"])
-    oracle = keras_tuner.oracles.RandomSearchOracle(
+    oracle = Oracle(
         objective=keras_tuner.Objective("score", "max"),
         max_trials=trials,
         hyperparameters=space,

@@ -145,7 +145,7 @@ def silence(**_):
 
 
 def test_a_worker_stays_at_hand_while_another_runs_the_last_trial(search, join):
-    oracle, chief = search(trials=2, worker_timeout=2)
+    oracle, chief = search(trials=2, worker_timeout=0.8)
     first, second = join("1"), join("2", silent=True)
     last = second.create_trial("any")
     finish(first, first.create_trial("any"))
@@ -188,8 +188,22 @@ def test_a_name_belongs_to_one_process(search, join):
     chief.wait()
 
 
-@pytest.mark.parametrize("patience", [0.5, 1.5])
-def test_no_chief_is_said_in_bounded_time(join, address, patience):
+def test_a_trial_whose_code_raises_everywhere_is_given_up(tmp_path, search, address):
+    oracle, chief = search(trials=1, worker_timeout=60)
+    for name in range(chief_module.MOST_LOSSES + 1):
+        mine = program.make_oracle(tmp_path)
+        with (
+            pytest.raises(UserError if name < chief_module.MOST_LOSSES else SystemExit),
+            cluster.connect(mine, address=address, worker=name) as client,
+        ):
+            if client.create_trial("any").status == "STOPPED":
+                raise SystemExit
+            raise UserError("no memory for it")
+    chief.wait()
+    assert oracle.trials["0"].status == "FAILED"
+
+
+def test_no_chief_is_said_in_bounded_time(join, address, patience=0.5):
     began = time.monotonic()
     with pytest.raises(UserError, match=f"no chief answers at {address}") as caught:
         join("1", patience=patience)
@@ -223,7 +237,7 @@ def test_a_chief_without_workers_gives_up(search):
     assert time.monotonic() - began < 5
 
 
-class Raising(keras_tuner.oracles.RandomSearchOracle):
+class Raising(program.Oracle):
     """Proposes one trial, then raises."""
 
     def populate_space(self, trial_id):
@@ -241,7 +255,8 @@ def test_an_oracle_that_raises_ends_the_search_for_all(tmp_path, search, join):
     for _ in range(2):  # the second meets no lock of the first's
         with pytest.raises(RuntimeError, match="oracle failed: ValueError: no idea"):
             second.create_trial("any")
-    finish(first, trial)  # work that was under way is kept
+    # Work that was under way is kept; KerasTuner's lock doesn't stand in its way.
+    Background(finish, first, trial).wait(10)
     with pytest.raises(RuntimeError, match="no idea"):
         first.create_trial("any")
     with pytest.raises(ValueError, match="no idea"):

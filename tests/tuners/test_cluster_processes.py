@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tuners import durable
+from tuners import handover
 
 from . import search_program as program
 from .conftest import wait_for
@@ -46,7 +46,7 @@ def check_counts(folder, *, again=()):
     """Every trial completed once, as one machine would have proposed it; begun once,
     or twice if named in `again`."""
     oracle = program.make_oracle(folder)
-    durable.resume(oracle)
+    handover.resume(oracle)
     numbers = range(program.TRIALS)
     assert sorted(map(int, oracle.end_order)) == list(numbers)
     assert not oracle.ongoing_trials and not oracle._retry_queue

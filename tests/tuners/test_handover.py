@@ -1,4 +1,4 @@
-"""An oracle's files after kills at every point between two writes."""
+"""A chief that is killed at each of its writes, and one that takes over."""
 
 import json
 import shutil
@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from kerasdistill.errors import StaleArtifactError
-from tuners import durable
+from tuners import handover
 
 from . import search_program as program
 
@@ -35,7 +35,6 @@ def play(oracle) -> None:
 def killed_after(writes: int, folder) -> bool:
     """Plays with an oracle that is killed at its next write; False if it lived."""
     oracle = program.make_oracle(folder)
-    durable.write_whole(oracle)
     left = writes
 
     def counted(write):
@@ -60,7 +59,7 @@ def killed_after(writes: int, folder) -> bool:
 def test_no_trial_is_lost_or_run_twice_whatever_write_was_the_last(writes, tmp_path):
     assert killed_after(writes, tmp_path) == (writes < WRITES)
     oracle = program.make_oracle(tmp_path)
-    durable.resume(oracle)
+    handover.resume(oracle)
     before = set(oracle.end_order)
     ids = [trial.trial_id for trial in oracle.trials.values()]
     completed = {i for i in ids if oracle.trials[i].status == "COMPLETED"}
@@ -82,7 +81,7 @@ def test_running_trials_stay_with_their_workers(tmp_path):
     oracle = program.make_oracle(tmp_path)
     given = {name: oracle.create_trial(name).trial_id for name in ("1", "2")}
     again = program.make_oracle(tmp_path)
-    durable.resume(again)
+    handover.resume(again)
     for name, trial_id in given.items():
         assert again.create_trial(name).trial_id == trial_id
     assert again.create_trial("3").trial_id == "2"
@@ -94,7 +93,7 @@ def test_the_display_knows_the_trials_of_an_earlier_chief(tmp_path, capsys):
     oracle.create_trial("1")
     again = program.make_oracle(tmp_path)
     again.verbose = 1
-    durable.resume(again)
+    handover.resume(again)
     trial = again.create_trial("1")
     again.update_trial(trial.trial_id, {"score": 0.5})
     trial.status = "COMPLETED"
@@ -103,17 +102,26 @@ def test_the_display_knows_the_trials_of_an_earlier_chief(tmp_path, capsys):
     assert "Trial 1 Complete" in capsys.readouterr().out
 
 
-def test_an_oracle_s_own_way_to_save_is_kept(tmp_path):
-    class Own(type(program.make_oracle(tmp_path))):
-        def save(self):
-            self.saved = True
-
+def test_what_a_worker_told_of_its_trial_counts(tmp_path):
     oracle = program.make_oracle(tmp_path)
-    oracle.__class__ = Own
-    durable.write_whole(oracle)
-    oracle.save()
-    assert oracle.saved is True
-    assert "_save_trial" in vars(oracle)
+    trial = oracle.create_trial("1")
+    oracle.update_trial(trial.trial_id, {"score": 0.75})
+    again = program.make_oracle(tmp_path)
+    handover.resume(again)
+    trial.status = "COMPLETED"
+    again.end_trial(trial)
+    assert again.get_best_trials()[0].score == 0.75
+
+
+def test_files_that_workers_are_writing_stay(tmp_path):
+    oracle = program.make_oracle(tmp_path)
+    oracle.create_trial("1")
+    folder = tmp_path / "search" / "trial_0"
+    theirs, ours = folder / ".7.partial.model.keras", folder / ".8.partial.trial.json"
+    for path in (theirs, ours):
+        path.touch()
+    handover.resume(program.make_oracle(tmp_path))
+    assert theirs.exists() and not ours.exists()
 
 
 @pytest.mark.parametrize("name", ["oracle.json", "trial_0/trial.json"])
@@ -123,11 +131,11 @@ def test_half_a_file_is_named(name, tmp_path):
     path = tmp_path / "search" / name
     path.write_text(path.read_text()[:-20])
     with pytest.raises(StaleArtifactError, match=f"{name} is damaged"):
-        durable.resume(program.make_oracle(tmp_path))
+        handover.resume(program.make_oracle(tmp_path))
 
 
 def test_a_fresh_folder_is_nothing_to_resume(tmp_path):
     shutil.rmtree(tmp_path)
     oracle = program.make_oracle(tmp_path)
-    durable.resume(oracle)
+    handover.resume(oracle)
     assert oracle.trials == {} and oracle._retry_queue == []
