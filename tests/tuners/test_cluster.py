@@ -331,6 +331,16 @@ def test_addresses_that_are_none(text, tmp_path):
             ask()
 
 
+def test_no_proxy_comes_between(search, join, monkeypatch):
+    for name in ("http_proxy", "grpc_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("no_proxy", "no_grpc_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    _, chief = search(trials=1)
+    assert finish_all(join("1", patience=2)) == ["0"]
+    chief.wait()
+
+
 def test_an_address_in_use_is_refused(search, join, address, tmp_path):
     search(trials=1)
     client = join("1")
