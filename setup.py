@@ -37,7 +37,8 @@ REQUIRED = [
     "requests>=2.31,<3",
     "tqdm>=4.66,<5",
 ]
-TEST = ["pytest>=8.3,<10", "pytest-xdist>=3.6,<4"]
+REPORT = ["matplotlib>=3.9,<4"]
+TEST = ["pytest>=8.3,<10", "pytest-xdist>=3.6,<4", *REPORT]
 LINT = ["ruff>=0.12,<0.18", "import-linter>=2.3,<3"]
 DASK = ["apache-beam[dask]>=2.77,<2.78"]
 
@@ -51,7 +52,13 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["kerasdistill*", "pipelines*", "tuners*"]),
     install_requires=REQUIRED,
-    extras_require={"test": TEST, "lint": LINT, "dask": DASK, "all": DASK},
+    extras_require={
+        "test": TEST,
+        "lint": LINT,
+        "dask": DASK,
+        "report": REPORT,
+        "all": DASK + REPORT,
+    },
     entry_points={
         "console_scripts": ["kerasdistill=kerasdistill.cli.__main__:main"],
     },

@@ -11,7 +11,7 @@ from typing import Any
 import keras_tuner
 
 from kerasdistill.errors import StaleArtifactError
-from kerasdistill.files import remove_partial, write_json_atomic
+from kerasdistill.files import write_json_atomic
 from kerasdistill.runs import read_json
 
 STATE_NAME = "oracle.json"
@@ -42,7 +42,10 @@ class Durable(keras_tuner.Oracle):
             StaleArtifactError: a file is damaged or missing.
         """
         folder = Path(self._project_dir)
-        remove_partial(folder)
+        # Its own alone: workers of a search on many machines may be writing theirs.
+        for name in (STATE_NAME, "trial.json"):
+            for partial in folder.rglob(f".*.partial.{name}"):
+                partial.unlink(missing_ok=True)
         state = self._read(self._state_path)
         try:
             started = [str(trial_id) for trial_id in state["start_order"]]

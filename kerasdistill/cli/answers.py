@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from kerasdistill.reports import tables
+
 _FIRST = ("test_accuracy", "val_accuracy", "teacher_agreement", "num_params")
 
 
@@ -16,6 +18,8 @@ def readable(answer: dict[str, Any], *, same_data: Sequence[str] = ()) -> str:
         same_data: the options that choose the same data set and split.
     """
     lines = []
+    if "searches" in answer:
+        lines += [tables.searches(answer["searches"]), ""]
     for row in answer.get("layers", ()):
         shape = "x".join(map(str, row["output_shape"] or ["-"]))
         lines.append(

@@ -230,6 +230,13 @@ def _export(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--format", choices=("saved_model",), default="saved_model")
 
 
+def _report(verb: argparse.ArgumentParser) -> None:
+    add = verb.add_argument
+    add("what", choices=("search",), help="search: what the trials of one found")
+    add("path", nargs="+", metavar="PATH", help="folders of searches, to compare")
+    add("--png", metavar="FILE", help="the picture (default: PATH/report.png)")
+
+
 VERBS = {
     "student": (_student, "distil a student of an exact size, from nothing if need be"),
     "teacher": (_teacher, "train a teacher on hard labels"),
@@ -239,6 +246,7 @@ VERBS = {
     "baseline": (_baseline, "train a student's architecture on hard labels"),
     "evaluate": (_evaluate, "score a model on a data set"),
     "export": (_export, "write a student alone as a SavedModel"),
+    "report": (_report, "tables and a picture of finished or running work"),
     "summary": (_summary, "layers and parameters, without training"),
 }
 

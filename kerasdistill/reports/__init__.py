@@ -1,0 +1,1 @@
+"""What finished work says: tables for people, numbers for programs, pictures."""

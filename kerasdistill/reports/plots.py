@@ -1,0 +1,220 @@
+"""Pictures of reports; the only module that imports matplotlib, on use."""
+
+import importlib.util
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kerasdistill.errors import UserError
+from kerasdistill.files import replacing
+from kerasdistill.reports.search import Dimension, Search, best_so_far
+
+_COLUMNS = 4
+_PANEL_INCHES = (3.1, 2.4)
+_COLOURS = ("#1f77b4", "#d95f02", "#2a9d5c", "#9350a1", "#8c564b", "#c23b75")
+_GREY = "#777777"
+_DPI = 110
+
+
+def available() -> bool:
+    """Whether matplotlib is installed."""
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def require() -> None:
+    """UserError in one line if matplotlib is not installed."""
+    if not available():
+        raise UserError(
+            "a picture needs matplotlib, which is not installed; install the extra: "
+            "pip install 'kerasdistill[report]'"
+        )
+
+
+def search_picture(searches: Sequence[Search], file: str | Path) -> None:
+    """Best-so-far curves, each dimension's values against the objective, and length
+    scales, as one PNG that is complete or absent.
+
+    Args:
+        searches: at least one with a scored trial; each has a colour of its own.
+        file: where to.
+
+    Raises:
+        UserError: matplotlib is not installed, or `file` cannot be written.
+    """
+    require()
+    from matplotlib.figure import Figure
+
+    dimensions = list(
+        {each.name: each for search in searches for each in search.searched}.values()
+    )
+    rows = math.ceil(len(dimensions) / _COLUMNS)
+    height = 3.6 + _PANEL_INCHES[1] * rows
+    figure = Figure(figsize=(_COLUMNS * _PANEL_INCHES[0], height), layout="constrained")
+    upper, lower = figure.subfigures(
+        2, 1, height_ratios=(3.6, max(0.1, height - 3.6)), hspace=0.03
+    )
+    with_scales = [search for search in searches if search.length_scales]
+    curve, *bars = upper.subplots(
+        1,
+        1 + bool(with_scales),
+        squeeze=False,
+        width_ratios=[3, 1][: 1 + bool(with_scales)],
+    )[0]
+    _curves(curve, searches)
+    if with_scales:
+        _length_scales(bars[0], with_scales, searches)
+    if dimensions:
+        panels = lower.subplots(rows, _COLUMNS, squeeze=False).ravel()
+        for panel, dimension in zip(panels, dimensions, strict=False):
+            _against(panel, dimension, searches)
+        for panel in panels[len(dimensions) :]:
+            panel.remove()
+        lower.supylabel(_axis_name(searches), fontsize=9)
+        legend = (
+            "trials along each dimension (ring: the best; triangle: below the axis)"
+        )
+        lower.suptitle(legend, fontsize=10)
+    try:
+        with replacing(file) as beside:
+            figure.savefig(beside, dpi=_DPI, format="png")
+    except OSError as error:
+        raise UserError(
+            f"{file} cannot be written ({error.strerror}); choose another --png"
+        ) from error
+
+
+def _axis_name(searches: Sequence[Search]) -> str:
+    return f"{searches[0].objective.replace('_', ' ')} [%]"
+
+
+def _colour(index: int) -> str:
+    return _COLOURS[index % len(_COLOURS)]
+
+
+def _curves(axes: Any, searches: Sequence[Search]) -> None:
+    for index, search in enumerate(searches):
+        steps = best_so_far(search)
+        if not steps:
+            continue
+        axes.step(
+            [each["number"] for each in steps],
+            [100 * each["best"] for each in steps],
+            where="post",
+            color=_colour(index),
+            linewidth=2,
+            label=search.label,
+        )
+        axes.scatter(
+            [trial.number for trial in search.scored],
+            [100 * trial.score for trial in search.scored],
+            s=14,
+            color=_colour(index),
+            alpha=0.45,
+            linewidths=0,
+        )
+    _limit(axes, searches)
+    axes.set_title("best so far (line), each trial (dot)", fontsize=10)
+    axes.set_xlabel("trial")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_ylabel(_axis_name(searches), fontsize=9)
+    axes.grid(alpha=0.25)
+    axes.legend(loc="lower right", fontsize=8)
+
+
+def _floor(searches: Sequence[Search]) -> tuple[float, float]:
+    """Percent: from where on trials are shown at their height, and the best.
+
+    A few that went wrong would else press all others into one line.
+    """
+    scores = [100 * trial.score for search in searches for trial in search.scored]
+    lower, upper = np.percentile(scores, [25, 75])
+    return max(min(scores), lower - 1.5 * (upper - lower)), max(scores)
+
+
+def _limit(axes: Any, searches: Sequence[Search]) -> None:
+    low, high = _floor(searches)
+    margin = 0.06 * (high - low) or 1.0
+    axes.set_ylim(low - margin, high + margin)
+
+
+def _against(axes: Any, dimension: Dimension, searches: Sequence[Search]) -> None:
+    floor, _ = _floor(searches)
+    names: list[str] = []
+    if dimension.kind == "choice":
+        found = (t.values.get(dimension.name) for s in searches for t in s.scored)
+        names = sorted({str(value) for value in found if value is not None})
+    for index, search in enumerate(searches):
+        trials = [t for t in search.scored if t.values.get(dimension.name) is not None]
+        values = [trial.values[dimension.name] for trial in trials]
+        if names:
+            # Side by side in the order of the trials: equal values don't hide others.
+            spread = np.linspace(-0.25, 0.25, len(trials))
+            values = [
+                names.index(str(v)) + s for v, s in zip(values, spread, strict=True)
+            ]
+        heights = np.array([100 * trial.score for trial in trials])
+        low = heights < floor
+        look = {"color": _colour(index), "alpha": 0.7, "linewidths": 0}
+        values = np.array(values, float)
+        axes.scatter(values[~low], heights[~low], s=16, **look)
+        axes.scatter(values[low], np.full(low.sum(), floor), s=24, marker="v", **look)
+        if len(trials):
+            best = int(np.argmax(heights))
+            axes.scatter(
+                values[best],
+                heights[best],
+                s=70,
+                facecolors="none",
+                edgecolors=_colour(index),
+            )
+    _limit(axes, searches)
+    if names:
+        axes.set_xticks(range(len(names)), names)
+        axes.set_xlim(-0.5, len(names) - 0.5)
+    else:
+        _range(axes, dimension.low, dimension.high, scale=dimension.scale)
+    axes.set_title(dimension.name, fontsize=9)
+    axes.tick_params(labelsize=7, which="both")
+    axes.grid(alpha=0.25)
+
+
+def _range(axes: Any, low: float, high: float, *, scale: str) -> None:
+    """The whole range that was searched, with few ticks, written out."""
+    if scale != "log":
+        margin = 0.04 * (high - low) or 0.5
+        axes.set_xlim(low - margin, high + margin)
+        return
+    decades = math.log10(high / low)
+    whole = 2 <= decades <= 4 and math.isclose(decades, round(decades))
+    ticks = np.geomspace(low, high, round(decades) + 1 if whole else 3)
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
+    margin = (high / low) ** 0.04
+    axes.set_xlim(low / margin, high * margin)
+
+
+def _length_scales(
+    axes: Any, with_scales: Sequence[Search], searches: Sequence[Search]
+) -> None:
+    # The shortest on top: along it the objective changes fastest.
+    names = sorted(
+        with_scales[0].length_scales, key=with_scales[0].length_scales.get, reverse=True
+    )
+    thick = 0.8 / len(with_scales)
+    for row, search in enumerate(with_scales):
+        axes.barh(
+            [place - 0.4 + thick * (row + 0.5) for place in range(len(names))],
+            [search.length_scales.get(name, np.nan) for name in names],
+            height=thick,
+            color=_colour(searches.index(search)),
+        )
+    axes.set_yticks(range(len(names)), names, fontsize=7)
+    found = [x for search in with_scales for x in search.length_scales.values()]
+    _range(axes, min(found) / 1.5, max(found) * 1.5, scale="log")
+    axes.tick_params(axis="x", labelsize=7)
+    axes.set_title("length scales (short: matters)", fontsize=10)
+    axes.grid(alpha=0.25, axis="x", color=_GREY)

@@ -1,0 +1,149 @@
+"""Reports as text for people."""
+
+from collections.abc import Sequence
+from typing import Any
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_BAR = 24  # characters of the longest bar
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns as wide as they need; the first to the left, the others to the right."""
+    cells = [list(heads), *map(list, rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(heads))]
+    return [
+        "  ".join(
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
+
+
+def percent(fraction: float | None) -> str:
+    return "-" if fraction is None else f"{100 * fraction:.2f} %"
+
+
+def number(value: Any) -> str:
+    """Four digits of a fraction; whole numbers and words as they are."""
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """One block a value, from the lowest to the highest of them."""
+    low, high = min(values), max(values)
+    top = len(_BLOCKS) - 1
+    spread = (high - low) or 1.0
+    return "".join(_BLOCKS[round(top * (each - low) / spread)] for each in values)
+
+
+def searches(found: Sequence[dict[str, Any]]) -> str:
+    """One or several searches, as `search.describe` gives them."""
+    lines: list[str] = []
+    for each in found:
+        lines += _search(each) + [""]
+    if len(found) > 1:
+        heads = ["search", "trials", "best", "fifth best", "mean of five"]
+        rows = [
+            [
+                f"{each['oracle']} {each['path']}",
+                str(each["completed"]),
+                percent(each["best"]),
+                percent(each["fifth_best"]),
+                percent(each["mean_of_five_best"]),
+            ]
+            for each in found
+        ]
+        lines += table(heads, rows)
+    return "\n".join(lines).rstrip()
+
+
+def _search(found: dict[str, Any]) -> list[str]:
+    lines = [
+        f"{found['path']}: {found['completed']} of {found['max_trials']} trials "
+        f"completed, {found['failed']} failed, {found['seconds'] / 3600:.2f} h; "
+        f"oracle {found['oracle']}, seed {number(found['seed'])}"
+    ]
+    if not found["completed"]:
+        return lines + ["no trial has completed yet"]
+    objective = found["objective"]
+    lines += [
+        f"{objective}: best {percent(found['best'])}, "
+        f"fifth best {percent(found['fifth_best'])}, "
+        f"mean of the five best {percent(found['mean_of_five_best'])}",
+        "",
+        *_top(found),
+        "",
+        "best so far  " + sparkline([each["best"] for each in found["best_so_far"]]),
+        *_steps(found),
+        "",
+        *_dimensions(found),
+    ]
+    if found["fixed"]:
+        pairs = (f"{name}={number(value)}" for name, value in found["fixed"].items())
+        lines += ["fixed: " + ", ".join(pairs)]
+    if found["length_scales"]:
+        lines += ["", *_length_scales(found["length_scales"])]
+    return lines
+
+
+def _top(found: dict[str, Any]) -> list[str]:
+    """The best trials as columns: a space has more dimensions than a line has room."""
+    top, objective = found["top"], found["objective"]
+    rows = [[objective, *(percent(each[objective]) for each in top)]]
+    for key in ("num_params", "best_epoch", "epochs", "seconds"):
+        rows.append([key, *(number(each[key]) for each in top)])
+    for name in top[0]["values"]:
+        rows.append([name, *(number(each["values"].get(name)) for each in top)])
+    return table(["best trials", *(f"#{each['number']}" for each in top)], rows)
+
+
+def _steps(found: dict[str, Any]) -> list[str]:
+    steps, last = [], None
+    for each in found["best_so_far"]:
+        if each["best"] != last:
+            steps.append([f"#{each['number']}", percent(each["best"])])
+        last = each["best"]
+    return table(["trial", "best"], steps)
+
+
+def _dimensions(found: dict[str, Any]) -> list[str]:
+    heads = ["dimension", "range", "scale", "rank corr.", "best at"]
+    heads += ["low third", "middle", "high third"]  # medians: some trials go wrong
+    rows, choices = [], []
+    for each in found["dimensions"]:
+        groups = each["groups"]
+        if each["kind"] == "choice":
+            means = (
+                f"{name} {percent(group['median'])} ({group['trials']})"
+                for name, group in groups.items()
+            )
+            choices.append(f"{each['name']}: " + ", ".join(means))
+            continue
+        thirds = [
+            groups.get(name, {}).get("median") for name in ("low", "middle", "high")
+        ]
+        correlation = each["rank_correlation"]
+        rows.append(
+            [
+                each["name"],
+                f"{number(each['low'])} to {number(each['high'])}",
+                each["scale"],
+                "-" if correlation is None else f"{correlation:+.2f}",
+                number(each["best_value"]),
+                *map(percent, thirds),
+            ]
+        )
+    return table(heads, rows) + choices
+
+
+def _length_scales(scales: dict[str, float]) -> list[str]:
+    longest = max(scales.values())
+    rows = sorted(scales.items(), key=lambda item: item[1])
+    width = max(map(len, scales))
+    return ["length scales (short: the objective changes fast along it)"] + [
+        f"{name:<{width}}  {value:8.3g}  {'#' * max(1, round(_BAR * value / longest))}"
+        for name, value in rows
+    ]
