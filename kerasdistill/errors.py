@@ -10,6 +10,10 @@ class StaleArtifactError(UserError):
     """An artifact on disk is unfinished, damaged or belongs to another request."""
 
 
+class BusyError(UserError):
+    """Another process is at work in a run's folder."""
+
+
 class DivergedError(Exception):
     """Training met NaN or infinity; the message names the step and the recipe."""
 

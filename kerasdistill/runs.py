@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
 
-from kerasdistill.errors import StaleArtifactError, UserError
+from kerasdistill.errors import BusyError, StaleArtifactError, UserError
 from kerasdistill.files import digest_of, remove_partial, write_json_atomic
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "apache-beam", "tensorflow-datasets")
@@ -55,7 +55,7 @@ class RunDirectory:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._lock.close()
-            raise UserError(
+            raise BusyError(
                 f"run directory {self.path} is in use by another process; wait for "
                 "it to end or choose another --workdir"
             ) from None

@@ -49,7 +49,8 @@ class Chief(OracleServicer):
         self.leases = leases
         self.failure: Exception | None = None
         self.turn = threading.RLock()  # held by whoever uses the oracle
-        self._request = request
+        # As it looks to whoever sent it through JSON, which knows no tuples.
+        self._request = json.loads(json.dumps(request))
         self._nothing_new = False  # the oracle has no further trial to give
         self._losses: collections.Counter[str] = collections.Counter()
         for worker in oracle.ongoing_trials:

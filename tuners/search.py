@@ -10,6 +10,7 @@ import keras_tuner
 
 from kerasdistill.errors import DivergedError, UserError
 from tuners.durable import STATE_NAME
+from tuners.leases import LeaseLostError
 from tuners.oracles import OBJECTIVE
 from tuners.space import Value
 
@@ -59,6 +60,8 @@ class Tuner(keras_tuner.engine.base_tuner.BaseTuner):
             score = self._run(dict(trial.hyperparameters.values), folder)
         except DivergedError as error:
             raise keras_tuner.errors.FailedTrialError(str(error)) from error
+        except LeaseLostError:
+            raise  # KerasTuner goes on with another trial; nobody is told of this one
         except Exception as error:
             raise _Stopped from error
         return {OBJECTIVE: score}

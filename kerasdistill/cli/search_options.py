@@ -14,6 +14,9 @@ ONLY = (
     "objective_views",
     "objective_images",
     "tie_dropout",
+    "chief",
+    "worker",
+    "worker_timeout",
 )
 
 
@@ -36,6 +39,14 @@ def describe(verb: argparse.ArgumentParser, *, count: Callable[[str], int]) -> N
     add("--search", metavar="PATH", help="the search's folder (default: in --workdir)")
     add("--objective-views", type=count, metavar="N", help="of an epoch, in trials")
     add("--objective-images", type=count, metavar="N", help="of validation, in trials")
+    add("--chief", metavar="HOST:PORT", help="lead workers, which run the trials")
+    add("--worker", metavar="NAME", help="run trials for the chief, under this name")
+    add(
+        "--worker-timeout",
+        type=count,
+        metavar="S",
+        help="seconds unheard, then a worker is taken for dead (chief; default: 60)",
+    )
 
 
 def tie_dropout(verb: argparse.ArgumentParser) -> None:

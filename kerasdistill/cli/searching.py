@@ -15,6 +15,7 @@ Make = Callable[..., Any]  # image_shape, num_classes -> Space
 def asked_for(asked: argparse.Namespace) -> bool:
     """Whether the verb is to search; options of a search alone are refused."""
     if asked.trials is not None or asked.space:
+        _check_crew(asked)
         return True
     given = [name for name in search_options.ONLY if getattr(asked, name, None)]
     if given:
@@ -117,6 +118,7 @@ def _pinned(space: Any, asked: argparse.Namespace) -> Any:
 
 def _search(asked: argparse.Namespace, make: Make, data: datasets.ImageData) -> Any:
     from kerasdistill.experiments.search import Search
+    from tuners import cluster
 
     space = make(image_shape=data.image_shape, num_classes=data.num_classes)
     family = {
@@ -138,4 +140,23 @@ def _search(asked: argparse.Namespace, make: Make, data: datasets.ImageData) -> 
         objective_views=asked.objective_views,
         objective_images=asked.objective_images,
         folder=asked.search,
+        chief=asked.chief,
+        worker=asked.worker,
+        worker_timeout=asked.worker_timeout or cluster.WORKER_TIMEOUT,
     )
+
+
+def _check_crew(asked: argparse.Namespace) -> None:
+    """Refuses a worker without a chief, and what only one process may do."""
+    if asked.chief is None:
+        if asked.worker is not None or asked.worker_timeout is not None:
+            raise UserError("--worker and --worker-timeout need --chief HOST:PORT")
+        return
+    from tuners import cluster
+
+    cluster.check_address(asked.chief)
+    if asked.verb == "student" and asked.distillation_set is None:
+        raise UserError(
+            "--chief and its workers share a set; make one with precompute and give "
+            "it to all of them with --distillation-set"
+        )

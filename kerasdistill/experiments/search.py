@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from kerasdistill.errors import UserError
-from kerasdistill.experiments import costs, plans, training, trials
+from kerasdistill.experiments import costs, crew, plans, training, trials
 from kerasdistill.experiments.trials import Trainer
 from kerasdistill.experiments.watch import Watch
 from kerasdistill.files import write_json_atomic
@@ -26,7 +26,8 @@ from kerasdistill.runs import RunDirectory
 from kerasdistill.seeds import permutation
 from kerasdistill.training.epochs import EpochStream, FitResult
 from pipelines.datasets import ImageData
-from tuners import oracles, record
+from tuners import cluster, oracles, record
+from tuners.durable import Durable
 from tuners.oracles import OBJECTIVE
 from tuners.search import Tuner
 from tuners.space import Space
@@ -45,7 +46,9 @@ class Search:
     calls too, so a greater number goes on. `objective_views` and `objective_images`
     shrink an epoch and the validation split while trials are compared. `seeds` is how
     often the best recipe is trained again afterwards, from other seeds. `folder` is
-    where it all goes, by default a name made of the request.
+    where it all goes, by default a name made of the request. With `chief`, HOST:PORT,
+    the process gives its trials to workers, which are those with a name in `worker`;
+    it takes one that is unheard for `worker_timeout` seconds for dead.
     """
 
     kind: str
@@ -60,6 +63,9 @@ class Search:
     objective_views: int | None = None
     objective_images: int | None = None
     folder: str | None = None
+    chief: str | None = None
+    worker: str | None = None
+    worker_timeout: float = cluster.WORKER_TIMEOUT
 
     @property
     def middle(self) -> Any:
@@ -94,7 +100,8 @@ def run(
 
     Returns:
         The content of `results.json`: what a run of this kind has, and the search's
-        `trials`, `best`, `fifth_best`, `mean_of_five_best` and `best_recipe`.
+        `trials`, `best`, `fifth_best`, `mean_of_five_best` and `best_recipe`. A
+        worker's: `search`, `worker` and how many `trials` it ended.
     """
     seen, logits = _objective(search, data, teacher_logits)
     trainer = Trainer(
@@ -112,12 +119,22 @@ def run(
         folder = RunDirectory.open(workdir, f"{search.kind}-search", identity)
     else:
         folder = RunDirectory(Path(search.folder), identity)
+    if search.worker is not None:
+        return crew.work(
+            _oracle(search),
+            folder,
+            address=search.chief,
+            worker=search.worker,
+            train=lambda point, place, check: trials.run(
+                dataclasses.replace(trainer, check=check), point, place
+            ),
+        )
     with folder:
         found = folder.results()
         if found is None or found["max_trials"] < search.max_trials:
             step = _announced(search, trainer, folder)
             began = time.monotonic()
-            run_trials(search, trainer, folder.path)
+            run_trials(search, trainer, folder)
             found = _published(search, folder, data=data, logits=teacher_logits)
             told = plans.tell(step, since=began)
             found = folder.finish({**found, **told, **(facts or {})})
@@ -127,34 +144,47 @@ def run(
         return {**found, "search": str(folder.path)}
 
 
-def run_trials(search: Search, trainer: Trainer, folder: Path) -> None:
-    """Asks the oracle for trials and trains them until there are no more.
+def run_trials(search: Search, trainer: Trainer, folder: RunDirectory) -> None:
+    """Asks the oracle for trials, and trains them or has them trained, until there
+    are no more.
 
     Raises:
         UserError: none of the trials came to a score.
     """
-    oracle = oracles.make(
-        search.oracle,
-        hyperparameters=search.space.hyperparameters(),
-        max_trials=search.max_trials,
-        seed=search.seed,
-    )
+    oracle = _oracle(search)
     watch = Watch(
-        folder,
+        folder.path,
         space=search.space,
         oracle=search.oracle,
         seed=search.seed,
         max_trials=search.max_trials,
         keep_all=search.kind == TEACHER,
     )
-    tuner = Tuner(
-        oracle,
-        folder=folder,
-        run=lambda point, place: trials.run(trainer, point, place),
-        ended=watch.trial_ended,
+    if search.chief is not None:
+        crew.lead(
+            oracle,
+            folder,
+            address=search.chief,
+            worker_timeout=search.worker_timeout,
+            changed=lambda: watch.trial_ended(oracle),
+        )
+    else:
+        Tuner(
+            oracle,
+            folder=folder.path,
+            run=lambda point, place: trials.run(trainer, point, place),
+            ended=lambda tuner: watch.trial_ended(tuner.oracle),
+        ).search()
+    watch.search_ended(oracle)
+
+
+def _oracle(search: Search) -> Durable:
+    return oracles.make(
+        search.oracle,
+        hyperparameters=search.space.hyperparameters(),
+        max_trials=search.max_trials,
+        seed=search.seed,
     )
-    tuner.search()
-    watch.search_ended(tuner)
 
 
 def _objective(
@@ -205,7 +235,7 @@ def _identity(
 def _announced(search: Search, trainer: Trainer, folder: RunDirectory) -> plans.Step:
     left = search.max_trials - len(record.trials(folder.path))
     name = f"{left} of {search.max_trials} trials"
-    if left <= 0:
+    if left <= 0 or search.chief is not None:  # workers' speed is not known here
         return plans.Step(name, None)
     recipe = search.middle
     one = costs.plan_training(

@@ -88,6 +88,8 @@ def on_set(
             teacher_logits=stored.validation_logits(),
             facts={"distillation_set": origin},
         )
+    if asked.worker is not None:
+        return results
     steps = [*steps_before, plans.kept(f"search for a {student.KIND}", results)]
     return {**results, "plan": steps}
 

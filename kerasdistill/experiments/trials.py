@@ -31,7 +31,8 @@ class Trainer:
 
     `stream` gives a recipe's training data. Of `data`, the test split is never looked
     at; `teacher_logits` are the teacher's on its validation images. With `prune` a
-    trial ends where `halving` finds it hopeless.
+    trial ends where `halving` finds it hopeless. `check` is called after every epoch
+    and raises what is to end the trial.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Trainer:
     data: ImageData
     teacher_logits: np.ndarray | None = None
     prune: bool = False
+    check: Callable[[], None] = lambda: None
 
     def recipe(self, point: Values) -> Any:
         """The recipe of a point that names the space's free dimensions."""
@@ -99,6 +101,7 @@ def _outcome(trainer: Trainer, recipe: Any, place: RunDirectory) -> dict[str, An
     others = _curves_before(place.path) if trainer.prune else []
 
     def enough(history: Sequence[Mapping[str, float]]) -> bool:
+        trainer.check()
         return halving.hopeless(_curve(history), others)
 
     try:

@@ -8,8 +8,9 @@ from typing import Any
 
 from kerasdistill.experiments import plans
 from tuners import record
+from tuners.durable import Durable
 from tuners.oracles import OBJECTIVE
-from tuners.search import Tuner, require_hope
+from tuners.search import require_hope
 from tuners.space import Space
 
 
@@ -45,23 +46,23 @@ class Watch:
         require_hope(record.trials(folder), left=max_trials)
         record.declare_on_board(folder, space)
 
-    def trial_ended(self, tuner: Tuner) -> None:
-        """Called by the tuner.
+    def trial_ended(self, oracle: Durable) -> None:
+        """Called by whoever asks the oracle.
 
         Raises:
             UserError: there is no hope that any trial comes to a score.
         """
-        found = self._write(tuner)
+        found = self._write(oracle)
         left = max(0, self._max_trials - len(found))
         self._tell(found, left)
         require_hope(found, left=left)
 
-    def search_ended(self, tuner: Tuner) -> None:
+    def search_ended(self, oracle: Durable) -> None:
         """Called when there are no more trials; UserError if none came to a score."""
-        require_hope(self._write(tuner), left=0)
+        require_hope(self._write(oracle), left=0)
 
-    def _write(self, tuner: Tuner) -> list[dict[str, Any]]:
-        scales = getattr(tuner.oracle, "length_scales", dict)()  # only gp has any
+    def _write(self, oracle: Durable) -> list[dict[str, Any]]:
+        scales = getattr(oracle, "length_scales", dict)()  # only gp has any
         found = record.write(
             self._folder, space=self._space, length_scales=scales, **self._settings
         )

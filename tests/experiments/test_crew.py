@@ -1,0 +1,97 @@
+"""A search by a chief and two workers: the command line, as real processes."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kerasdistill.runs import read_json
+
+ROOT = Path(__file__).resolve().parents[2]
+WAIT_SECONDS = 240
+SEARCH = (
+    "baseline --budget 30k --convs 2 --epochs 2 --schedule cosine --dataset digits "
+    "--quick --precision float32 --batch-size 64 --trials 5 --oracle random --json"
+)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts the search's command with further options; kills what is left."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        chief = f"127.0.0.1:{bound.getsockname()[1]}"
+    started = []
+
+    def begin(*options):
+        line = [*SEARCH.split(), "--search", str(tmp_path / "search"), *options]
+        with open(tmp_path / f"log-{len(started)}", "w") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "kerasdistill.cli", *line, "--chief", chief],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd=tmp_path,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def answer(process):
+    out, _ = process.communicate(timeout=WAIT_SECONDS)
+    assert process.returncode == 0
+    return json.loads(out)
+
+
+def until(condition):
+    limit = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.1)
+
+
+def test_a_search_by_three_processes_of_which_two_are_killed(start, tmp_path):
+    trials = tmp_path / "search" / "trials"
+    chief = start("--worker-timeout", "4")
+    first = start("--worker", "1")
+    # Killed inside a trial, which has a checkpoint then.
+    until(lambda: list(trials.glob("trial_*/checkpoints/last.npz")))
+    first.send_signal(signal.SIGKILL)
+    others = [start("--worker", name) for name in "23"]
+    until(lambda: len(list(trials.glob("trial_*/results.json"))) >= 2)
+    chief.send_signal(signal.SIGKILL)
+    chief.communicate()
+    chief = start("--worker-timeout", "4")
+    told = [answer(worker) for worker in others]
+    found = answer(chief)
+    assert (found["trials"], found["failed_trials"]) == (5, 0)
+    # A trial that was done when the first worker died is nobody else's.
+    assert 4 <= sum(each["trials"] for each in told) <= 5
+    listed = read_json(tmp_path / "search" / "trials.json")["trials"]
+    assert [trial["number"] for trial in listed] == [1, 2, 3, 4, 5]
+    points = {tuple(trial["values"].values()) for trial in listed}
+    assert len(points) == 5
+    assert found["val_accuracy"] == max(trial["val_accuracy"] for trial in listed)
+    assert 0 <= found["test_accuracy"] <= 1
+    # The search is finished: one process alone finds all of it.
+    assert answer(start()) == found
+
+
+def test_a_worker_without_a_chief_says_so(start):
+    worker = start("--worker", "1")
+    worker.communicate(timeout=WAIT_SECONDS)
+    assert worker.returncode == 2
