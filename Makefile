@@ -40,6 +40,7 @@ bench: $(VENV)/.installed
 	$(RUN) benchmarks/augment.py
 	$(RUN) benchmarks/reader.py
 	$(RUN) benchmarks/resident.py
+	$(RUN) benchmarks/batch_norm.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .import_linter_cache

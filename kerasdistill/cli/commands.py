@@ -15,7 +15,7 @@ from kerasdistill import cards, evaluation, export
 from kerasdistill.cli import interpret
 from kerasdistill.cli.arguments import SOFT_LOSSES
 from kerasdistill.errors import UserError
-from kerasdistill.models import cnn_teacher, loading, summary
+from kerasdistill.models import born_again, cnn_teacher, loading, summary
 from kerasdistill.models import student as student_model
 from kerasdistill.recipes import base, urban2017
 from pipelines import datasets
@@ -215,7 +215,12 @@ def run_export(asked: argparse.Namespace) -> dict[str, Any]:
 def run_summary(asked: argparse.Namespace) -> dict[str, Any]:
     """summary: layers and trainable parameters."""
     shape = (datasets.IMAGE_SIDE, datasets.IMAGE_SIDE, 3)
-    if asked.what == "teacher":
+    interpret.check_summary(asked)
+    notes = []
+    if asked.arch is not None:
+        recipe, notes = interpret.born_again_recipe(asked)
+        build = born_again.build
+    elif asked.what == "teacher":
         recipe, build = interpret.teacher_recipe(asked), cnn_teacher.build
     else:
         budget, build = interpret.budget_of(asked), student_model.build
@@ -234,6 +239,7 @@ def run_summary(asked: argparse.Namespace) -> dict[str, Any]:
         "num_params": summary.num_trainable(model),
         "layers": summary.layer_table(model),
         "recipe": base.to_json(recipe),
+        "notes": notes,
     }
 
 

@@ -10,11 +10,10 @@ from typing import Any, Literal
 from kerasdistill.errors import UserError
 from kerasdistill.recipes.architectures import Architecture
 
-ScheduleName = Literal["paper", "cosine", "steps"]
+ScheduleName = Literal["paper", "cosine"]
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-LossName = Literal[
-    "hard-label", "logit-regression", "kd", "ban", "ban+l", "cwtm", "dkpp"
-]
+LossName = Literal["hard-label", "logit-regression", "kd"]
+BornAgainLossName = Literal["hard-label", "ban", "ban+l", "cwtm", "dkpp"]
 
 
 @dataclass(frozen=True)
@@ -107,6 +106,8 @@ class BornAgainTraining(Training):
     BAN+L; `permutation` says whether DKPP shuffles anew in every step.
     """
 
+    schedule: Literal["steps", "cosine"] = "steps"
+    loss: BornAgainLossName = "hard-label"
     milestones: tuple[float, ...] = ()
     decay: float = 1.0
     label_weight: float = 1.0

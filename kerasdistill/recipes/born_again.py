@@ -97,7 +97,6 @@ TRAININGS = {
             learning_rate=0.1,
             momentum=0.9,
             batch_size=128,
-            schedule="steps",
             epochs=200,
             milestones=(0.3, 0.6, 0.8),
             decay=0.2,
@@ -109,7 +108,6 @@ TRAININGS = {
             learning_rate=0.1,
             momentum=0.9,
             batch_size=64,
-            schedule="steps",
             epochs=300,
             milestones=(0.5, 0.75),
             decay=0.1,
@@ -230,7 +228,7 @@ def _dense(units: int, growth: int, *, third: bool) -> DenseNet:
 def _deepened(network: DenseNet, factor: float, name: str) -> DenseNet:
     growths = network.growths[0]
     units, growth = len(growths) * factor, growths[0] / factor
-    if not (units.is_integer() if isinstance(units, float) else True) or growth % 1:
+    if units % 1 or growth % 1:
         raise UserError(
             f"--depth-factor {factor} makes {units:g} units of growth {growth:g} of "
             f"{name}; both must be whole"

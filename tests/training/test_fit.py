@@ -175,6 +175,16 @@ def test_cosine_rates(tmp_path):
     assert rates[-1] == pytest.approx(0.0, abs=1e-9)
 
 
+def test_stepped_rates_fall_after_fractions_of_the_epochs(tmp_path):
+    options = {"epochs": 4, "milestones": (0.5, 0.75), "decay": 0.1}
+    stepped = BornAgainTraining(0.05, 0.9, batch_size=16, **options)
+    _, result = train(tmp_path, stepped)
+    rates = [row["learning_rate"] for row in result.history]  # of the step to come
+    assert rates == pytest.approx([0.05, 0.005, 0.0005, 0.0005])
+    with pytest.raises(UserError, match="steps schedule needs a number of epochs"):
+        train(tmp_path / "b", dataclasses.replace(stepped, epochs=None))
+
+
 def test_finished_training_is_found_again(tmp_path):
     one_epoch = dataclasses.replace(COSINE, epochs=1)
     model, result = train(tmp_path, one_epoch)
