@@ -17,7 +17,12 @@ from kerasdistill import evaluation
 from kerasdistill.errors import DivergedError, StaleArtifactError, UserError
 from kerasdistill.models import student
 from kerasdistill.models.digest import weights_digest
-from kerasdistill.recipes.base import Augmentation, Student, Training
+from kerasdistill.recipes.base import (
+    Augmentation,
+    BornAgainTraining,
+    Student,
+    Training,
+)
 from kerasdistill.training.distillation_models import HardLabelModel
 from kerasdistill.training.epochs import EpochStream
 from kerasdistill.training.fit import fit
