@@ -51,9 +51,7 @@ class BornAgainModel(StudentModel):
 
     def per_example_loss(self, batch, logits):
         """See `losses.ban`."""
-        return losses.ban(
-            batch["teacher_logits"], logits, temperature=self.temperature
-        )
+        return losses.ban(batch["teacher_logits"], logits, temperature=self.temperature)
 
 
 class BornAgainWithLabelsModel(BornAgainModel):
