@@ -8,7 +8,7 @@ from kerasdistill.seeds import view_seeds
 from pipelines import augment, live_views
 from pipelines.datasets import Examples
 
-SIDE = 8
+SIDE = 12  # wide enough that no crop is another one's mirror image
 IMAGES = np.random.default_rng(0).integers(0, 256, (60, SIDE, SIDE, 3), "uint8")
 IDS = np.arange(60) + 1_000
 
