@@ -1,4 +1,4 @@
-"""Urban's augmentation (fact sheet A3), batched and stateless."""
+"""The papers' augmentations (fact sheet A3 and B3), batched and stateless."""
 
 import functools
 
@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from scipy import ndimage
 
-from kerasdistill.recipes.base import Augmentation
+from kerasdistill.recipes.base import Augmentation, CropAugmentation
 from pipelines.draws import uniform
 
 # Part of every distillation set's identity: raise it when any view changes.
@@ -18,19 +18,25 @@ _DRAWS = (
 
 
 def views(
-    images: tf.Tensor, seeds: tf.Tensor, *, augmentation: Augmentation
+    images: tf.Tensor,
+    seeds: tf.Tensor,
+    *,
+    augmentation: Augmentation | CropAugmentation,
 ) -> tf.Tensor:
-    """One augmented view per image: HSV change, crop and spline resize, mirror.
+    """One augmented view per image.
 
     Args:
         images: uint8 [N, side, side, 3].
         seeds: int64 [N], see `kerasdistill.seeds.view_seeds`.
-        augmentation: the constants.
+        augmentation: Urban's HSV change, crop and spline resize, mirror; or the
+            crop of the padded image and mirror of Wide-ResNets.
 
     Returns:
         uint8 [N, side, side, 3]. Each view depends on its own image and seed only,
         so it is the same in any batch.
     """
+    if isinstance(augmentation, CropAugmentation):
+        return _cropped(images, seeds, augmentation)
     return _compiled(augmentation)(images, seeds)
 
 
@@ -177,3 +183,29 @@ def _compiled(augmentation: Augmentation):
             )
 
     return compiled
+
+
+@tf.function
+def _cropped(
+    images: tf.Tensor, seeds: tf.Tensor, augmentation: CropAugmentation
+) -> tf.Tensor:
+    """Pads by reflection (edges are not repeated), crops the image's size, mirrors.
+
+    No pixel is computed: each row and column of the view is one of the image.
+    """
+    height, width = images.shape[1], images.shape[2]
+    top, left, mirror = tf.unstack(uniform(seeds, 3), axis=1)
+    columns = tf.range(width)[None]
+    if augmentation.mirror:
+        columns = tf.where(mirror[:, None] < 0.5, columns[:, ::-1], columns)
+
+    def source(places: tf.Tensor, draw: tf.Tensor, length: int) -> tf.Tensor:
+        offsets = tf.cast(draw * (2.0 * augmentation.pad + 1.0), tf.int32)
+        shifted = tf.abs(places + offsets[:, None] - augmentation.pad)
+        return (length - 1) - tf.abs(length - 1 - shifted)
+
+    with tf.device("CPU:0"):
+        rows = source(tf.range(height)[None], top, height)
+        chosen = tf.gather(images, rows, axis=1, batch_dims=1)
+        columns = source(columns, left, width)
+        return tf.gather(chosen, columns, axis=2, batch_dims=1)

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from kerasdistill.recipes.base import Augmentation, Shifts
+from kerasdistill.recipes.base import Augmentation, CropAugmentation, Shifts
 from kerasdistill.seeds import permutation, view_seeds
 from kerasdistill.training.epochs import EpochStream
 from pipelines import augment, shifts
@@ -15,7 +15,7 @@ _FOREVER = np.iinfo(np.int64).max
 def stream(
     examples: Examples,
     *,
-    augmentation: Augmentation | Shifts,
+    augmentation: Augmentation | CropAugmentation | Shifts,
     seed: int,
     batch_size: int,
 ) -> EpochStream:
@@ -24,12 +24,13 @@ def stream(
     Epoch e's order and views depend on `seed` and e alone.
 
     Returns:
-        Batches of {"image" uint8 [B, H, W, C], "label" int64 [B]}; the last of an
-        epoch may be short.
+        Batches of {"image" uint8 [B, H, W, C], "label" int64 [B], "sample_id" int64
+        [B]}; the last of an epoch may be short.
     """
     images, labels = tf.constant(examples.images), tf.constant(examples.labels)
     alternates = isinstance(augmentation, Shifts)
     views = shifts.views if alternates else augment.views
+    sample_ids = tf.constant(examples.sample_ids)
 
     def plan(epoch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         order = permutation(len(examples), seed, "order", int(epoch))
@@ -49,7 +50,11 @@ def stream(
     def make(order: tf.Tensor, seeds: tf.Tensor) -> dict[str, tf.Tensor]:
         chosen = tf.gather(images, order)
         made = views(chosen, seeds, augmentation=augmentation)
-        return {"image": made, "label": tf.gather(labels, order)}
+        of_each = {"label": labels, "sample_id": sample_ids}
+        return {
+            "image": made,
+            **{name: tf.gather(column, order) for name, column in of_each.items()},
+        }
 
     def batches(first_epoch: int) -> tf.data.Dataset:
         epochs = tf.data.Dataset.range(first_epoch, _FOREVER)

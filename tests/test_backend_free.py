@@ -26,7 +26,9 @@ sys.meta_path.insert(0, Blocker())
 
 RECIPES = """
 from kerasdistill import budget, errors, files, runs, seeds
-from kerasdistill.recipes import base, urban2017
+from kerasdistill.recipes import base, born_again, urban2017
+again = born_again.recipe("densenet-90-60")
+assert base.from_json(base.to_json(again)) == again
 recipe = urban2017.student(budget=budget.Budget(250_000), convs=3)
 assert base.from_json(base.to_json(recipe)) == recipe
 print("worked")
@@ -36,8 +38,9 @@ MODELS = """
 import keras
 import numpy as np
 from kerasdistill.budget import Budget
-from kerasdistill.models import cnn_teacher, digest, ensemble, preprocessing
-from kerasdistill.models import student, summary
+from kerasdistill.models import batch_norm, born_again, cnn_teacher, digest, ensemble
+from kerasdistill.models import preprocessing, student, summary
+from kerasdistill.recipes import born_again as born_again_recipes
 from kerasdistill.recipes import urban2017
 from kerasdistill.training import distillation_models, losses
 
@@ -54,6 +57,15 @@ both = ensemble.build([small, teacher])
 outputs = [model.predict(images, verbose=0) for model in (small, teacher, both)]
 np.testing.assert_allclose((outputs[0] + outputs[1]) / 2, outputs[2], atol=1e-4)
 assert summary.num_trainable(small) > 90_000 and len(digest.weights_digest(small)) == 64
+wide = born_again.build(born_again_recipes.architecture("wide-resnet-10-1"), **shape)
+np.testing.assert_allclose(
+    batch_norm.stock(wide).predict(images, verbose=0),
+    wide.predict(images, verbose=0),
+    atol=1e-5,
+)
+keys = losses.shuffle_keys(np.arange(2), classes=4, seed=0, step=1)
+found = losses.dkpp(np.eye(2, 4), np.zeros((2, 4)), keys=keys)
+np.testing.assert_allclose(np.asarray(found), np.log(4), rtol=1e-6)
 
 found = losses.logit_regression([[1.0, 0.0, 6.0]], [[1.0, 2.0, 3.0]])
 assert np.asarray(found).tolist() == [13.0], found

@@ -35,6 +35,7 @@ def readable(answer: dict[str, Any], *, same_data: Sequence[str] = ()) -> str:
             value = f"{value:.4f}"
         if not isinstance(value, dict | list) and value is not None:
             lines.append(f"{key + ':':<20}{value}")
+    lines += [f"note: {note}" for note in answer.get("notes", ())]
     if "saved_model" in answer and "model" in answer:
         saved = shlex.quote(answer["saved_model"])
         lines += [

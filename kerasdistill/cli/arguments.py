@@ -107,6 +107,13 @@ def _student_widths(verb: argparse.ArgumentParser) -> None:
     add("--kernel", type=int, choices=(3, 5), default=5, help="filter side")
 
 
+def _architecture(verb: argparse.ArgumentParser) -> None:
+    add = verb.add_argument
+    add("--arch", metavar="NAME", help="such as wide-resnet-28-10 or densenet-90-60")
+    add("--depth-factor", type=_positive_real, metavar="F", help="Table 4's, DenseNets")
+    add("--compression-factor", type=_positive_real, metavar="F", help="Table 4's too")
+
+
 def _training(verb: argparse.ArgumentParser) -> None:
     add = verb.add_argument
     add("--epochs", type=_positive, metavar="N", help="most epochs (default: no limit)")
@@ -117,9 +124,11 @@ def _training(verb: argparse.ArgumentParser) -> None:
 
 
 def _summary(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("what", choices=("teacher", "student"), help="which family")
+    add = verb.add_argument
+    add("what", nargs="?", choices=("teacher", "student"), help="which family")
     _teacher_widths(verb)
     _student_widths(verb)
+    _architecture(verb)
     verb.add_argument("--classes", type=_positive, default=10, help="logits")
 
 

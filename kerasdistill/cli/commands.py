@@ -16,7 +16,13 @@ from kerasdistill import cards, evaluation, export
 from kerasdistill.cli import interpret, searching
 from kerasdistill.cli.arguments import SOFT_LOSSES
 from kerasdistill.errors import UserError
-from kerasdistill.models import cnn_teacher, fast_teacher, loading, summary
+from kerasdistill.models import (
+    born_again,
+    cnn_teacher,
+    fast_teacher,
+    loading,
+    summary,
+)
 from kerasdistill.models import student as student_model
 from kerasdistill.recipes import base, urban2017
 from pipelines import datasets
@@ -200,7 +206,12 @@ def run_export(asked: argparse.Namespace) -> dict[str, Any]:
 def run_summary(asked: argparse.Namespace) -> dict[str, Any]:
     """summary: layers and trainable parameters."""
     shape = (datasets.IMAGE_SIDE, datasets.IMAGE_SIDE, 3)
-    if asked.what == "teacher":
+    interpret.check_summary(asked)
+    notes = []
+    if asked.arch is not None:
+        recipe, notes = interpret.born_again_recipe(asked)
+        build = born_again.build
+    elif asked.what == "teacher":
         recipe, build = interpret.teacher_recipe(asked), cnn_teacher.build
         if asked.fast:
             blank = np.zeros((1, *shape), np.uint8)
@@ -222,6 +233,7 @@ def run_summary(asked: argparse.Namespace) -> dict[str, Any]:
         "num_params": summary.num_trainable(model),
         "layers": summary.layer_table(model),
         "recipe": base.to_json(recipe),
+        "notes": notes,
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from kerasdistill import cards, devices
 from kerasdistill.budget import Budget
 from kerasdistill.errors import UserError
-from kerasdistill.recipes import base, fast, urban2017
+from kerasdistill.recipes import base, born_again, fast, urban2017
 from kerasdistill.runs import read_json
 from pipelines import datasets, integrity
 
@@ -130,6 +130,25 @@ def teacher_recipe(asked: argparse.Namespace) -> base.AnyTeacherRecipe:
     if asked.published is not None or asked.filters is None or asked.dense is None:
         raise UserError("give --published, or both --filters A,B,C and --dense H")
     return urban2017.teacher_of(filters=asked.filters, dense=asked.dense)
+
+
+def check_summary(asked: argparse.Namespace) -> None:
+    if (asked.what is None) == (asked.arch is None):
+        raise UserError("summary needs one of teacher, student and --arch NAME")
+    if asked.arch is None and (asked.depth_factor or asked.compression_factor):
+        raise UserError("--depth-factor and --compression-factor need --arch NAME")
+
+
+def born_again_recipe(
+    asked: argparse.Namespace,
+) -> tuple[base.BornAgainRecipe, list[str]]:
+    """The recipe of --arch, and what to know of its printed count."""
+    factors = {
+        "depth_factor": asked.depth_factor or 1,
+        "compression_factor": asked.compression_factor or 1,
+    }
+    recipe = born_again.recipe(asked.arch, **factors)
+    return recipe, born_again.notes(asked.arch, **factors)
 
 
 def chain_teachers(

@@ -6,6 +6,13 @@ import keras
 
 from kerasdistill import devices
 from kerasdistill.recipes import base
+from kerasdistill.seeds import derive_seed
+from kerasdistill.training.born_again_models import (
+    BornAgainModel,
+    BornAgainWithLabelsModel,
+    ConfidenceWeightedModel,
+    PermutedPredictionsModel,
+)
 from kerasdistill.training.distillation_models import (
     HardLabelModel,
     KnowledgeDistillationModel,
@@ -30,6 +37,44 @@ def shell(model: keras.Model, training: base.Training) -> StudentModel:
     return HardLabelModel(
         model, label_smoothing=training.label_smoothing, clip_norm=clip
     )
+
+
+def born_again_shell(
+    model: keras.Model,
+    training: base.BornAgainTraining,
+    *,
+    teacher: Callable | None = None,
+) -> StudentModel:
+    """The model that trains a generation with the recipe's loss.
+
+    Args:
+        model: the new generation.
+        training: its loss, weights, temperature and seed.
+        teacher: the generation before, for the signal `live`; None where batches
+            bring the teacher's logits or the loss is of hard labels.
+    """
+    if training.loss == "hard-label":
+        return HardLabelModel(model, clip_norm=training.clip_norm)
+    kind, options = {
+        "ban": (BornAgainModel, {}),
+        "ban+l": (
+            BornAgainWithLabelsModel,
+            {
+                "label_weight": training.label_weight,
+                "teacher_weight": training.teacher_weight,
+            },
+        ),
+        "cwtm": (ConfidenceWeightedModel, {}),
+        "dkpp": (
+            PermutedPredictionsModel,
+            {
+                "permutation": training.permutation,
+                "seed": derive_seed(training.seed, "permutations"),
+            },
+        ),
+    }[training.loss]
+    shared = {"temperature": training.temperature, "clip_norm": training.clip_norm}
+    return kind(model, teacher=teacher, **options, **shared)
 
 
 def built(

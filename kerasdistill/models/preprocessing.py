@@ -2,6 +2,10 @@
 
 import keras
 
+# Of CIFAR-10's training pixels, 0-255 (fact sheet B3).
+PIXEL_MEANS = (125.3, 123.0, 113.9)
+PIXEL_DEVIATIONS = (63.0, 62.1, 66.7)
+
 
 def standardized(inputs, *, input_scale: float = 1.0):
     """Per-image standardisation (fact sheet A2), then the student's input scale.
@@ -27,3 +31,23 @@ def standardized(inputs, *, input_scale: float = 1.0):
     if input_scale != 1.0:
         x = keras.layers.Rescaling(input_scale, dtype="float32", name="input_scale")(x)
     return x
+
+
+def normalized(inputs):
+    """Mean/std normalisation of every channel, by CIFAR-10's statistics.
+
+    Args:
+        inputs: pixels 0-255, [batch, height, width, 3].
+
+    Returns:
+        float32 tensor of the same shape, by a stock layer.
+    """
+    return keras.layers.Rescaling(
+        scale=[1 / deviation for deviation in PIXEL_DEVIATIONS],
+        offset=[
+            -mean / deviation
+            for mean, deviation in zip(PIXEL_MEANS, PIXEL_DEVIATIONS, strict=True)
+        ],
+        dtype="float32",
+        name="normalize",
+    )(inputs)

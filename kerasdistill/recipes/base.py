@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kerasdistill.errors import UserError
+from kerasdistill.recipes.architectures import Architecture
 
 ScheduleName = Literal["paper", "cosine", "linear"]
 OptimizerName = Literal["sgd", "muon"]
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 LossName = Literal["hard-label", "logit-regression", "kd"]
+BornAgainLossName = Literal["hard-label", "ban", "ban+l", "cwtm", "dkpp"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,15 @@ class Shifts:
     pixels: int = 4
     mirror: bool = True
     cutout: int = 0
+
+
+@dataclass(frozen=True)
+class CropAugmentation:
+    """Padding by reflection, a crop of the image's size, mirroring half the time
+    (Zagoruyko & Komodakis 2016, fact sheet B3)."""
+
+    pad: int = 4
+    mirror: bool = True
 
 
 @dataclass(frozen=True)
@@ -117,6 +128,24 @@ class Training:
 
 
 @dataclass(frozen=True)
+class BornAgainTraining(Training):
+    """What the second paper's trainings have beside.
+
+    Schedule "steps" multiplies the rate by `decay` after each of `milestones`,
+    fractions of `epochs`. `label_weight` and `teacher_weight` weigh the terms of
+    BAN+L; `permutation` says whether DKPP shuffles anew in every step.
+    """
+
+    schedule: Literal["steps", "cosine"] = "steps"
+    loss: BornAgainLossName = "hard-label"
+    milestones: tuple[float, ...] = ()
+    decay: float = 1.0
+    label_weight: float = 1.0
+    teacher_weight: float = 1.0
+    permutation: Literal["fresh", "fixed"] = "fresh"
+
+
+@dataclass(frozen=True)
 class TeacherRecipe:
     """A teacher learns hard labels from views made on the fly."""
 
@@ -143,11 +172,18 @@ class StudentRecipe:
     augmentation: Augmentation = Augmentation()
 
 
+@dataclass(frozen=True)
+class BornAgainRecipe:
+    """A generation: the 0th learns labels, later ones what the one before says."""
+
+    architecture: Architecture
+    training: BornAgainTraining
+    augmentation: CropAugmentation = CropAugmentation()
+
+
 AnyTeacherRecipe = TeacherRecipe | FastTeacherRecipe
-Recipe = AnyTeacherRecipe | StudentRecipe
-_KINDS = {
-    kind.__name__: kind for kind in (TeacherRecipe, FastTeacherRecipe, StudentRecipe)
-}
+Recipe = AnyTeacherRecipe | StudentRecipe | BornAgainRecipe
+_KINDS = {kind.__name__: kind for kind in typing.get_args(Recipe)}
 
 
 def fields(value: Any) -> dict[str, Any]:
@@ -174,31 +210,32 @@ def from_json(value: dict[str, Any]) -> Recipe:
 def _check(recipe: Recipe) -> None:
     """Refuses numbers that no model or training can have."""
     training, architecture = recipe.training, recipe.architecture
-    widths = [*architecture.filters]
-    if isinstance(architecture, Student):
-        widths += [*architecture.hidden, architecture.kernel, architecture.pool]
-        widths += [] if architecture.bottleneck is None else [architecture.bottleneck]
-    elif isinstance(architecture, CnnTeacher):
-        widths += [architecture.dense]
     positive = [training.learning_rate, training.batch_size, training.temperature]
     positive += [value for value in (training.epochs, training.clip_norm) if value]
+    rates = getattr(architecture, "dropout_rates", ())
+    rates += (getattr(architecture, "dropout_rate", 0.0),)
     problems = {
-        "a width, kernel or pool below 1": min(widths) < 1,
+        "a width, kernel or pool below 1": min(_whole(fields(architecture))) < 1,
         "a learning rate, batch size or temperature that is not above 0": (
             min(positive) <= 0 or training.epochs == 0 or training.clip_norm == 0
         ),
         "a dropout rate or label smoothing outside 0 to 1": not all(
-            0 <= rate < 1
-            for rate in (
-                *getattr(architecture, "dropout_rates", ()),
-                training.label_smoothing,
-            )
+            0 <= rate < 1 for rate in (*rates, training.label_smoothing)
         ),
         f"precision {training.precision!r}": training.precision not in PRECISIONS,
     }
     for problem, found in problems.items():
         if found:
             raise UserError(f"the recipe has {problem}; correct it")
+
+
+def _whole(value: Any) -> list[int]:
+    """The whole numbers in nested plain values: of an architecture, its sizes."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return [number for item in value for number in _whole(item)]
+    return [value] if type(value) is int else []
 
 
 def _read(kind: Any, value: Any, *, where: str) -> Any:
@@ -215,6 +252,8 @@ def _read(kind: Any, value: Any, *, where: str) -> Any:
         return value
     elif origin is types.UnionType:
         plain = [option for option in arguments if option is not type(None)]
+        if len(plain) > 1:  # dataclasses, told apart by their fields
+            return _read_fields(_of_fields(plain, value, where), value, where=where)
         return None if value is None else _read(plain[0], value, where=where)
     elif kind is float and type(value) in (int, float) and math.isfinite(value):
         return float(value)
@@ -241,3 +280,11 @@ def _read_fields(kind: Any, value: Any, *, where: str) -> Any:
         return kind(**read)
     except TypeError as error:
         raise UserError(f"recipe {where} lacks a field: {error}") from error
+
+
+def _of_fields(kinds: list[type], value: Any, where: str) -> type:
+    for kind in kinds:
+        if isinstance(value, dict) and set(value) == set(typing.get_type_hints(kind)):
+            return kind
+    names = ", ".join(kind.__name__ for kind in kinds)
+    raise UserError(f"recipe field {where} is none of {names}; give all its fields")

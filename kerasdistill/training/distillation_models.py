@@ -50,6 +50,10 @@ class StudentModel(keras.Model):
         """The loss of each example, float32 [batch]."""
         raise NotImplementedError
 
+    def weighted_losses(self, batch: dict, logits):
+        """The loss of each example and its weight, float32 [batch] each."""
+        return self.per_example_loss(batch, logits), _weights(batch)
+
     def completed(self, batch: dict) -> dict:
         """The batch with all that `complete` adds."""
         return batch if self.complete is None else self.complete(batch)
@@ -75,31 +79,32 @@ class StudentModel(keras.Model):
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
         """Mean loss of a batch plus regularisation (backends other than TensorFlow)."""
+        x = self.completed(x)
         if not set(self.needs) <= set(x):
             return ops.zeros(())
-        weights = _weights(x)
-        total = ops.sum(self.per_example_loss(x, y_pred) * weights)
+        per_example, weights = self.weighted_losses(x, y_pred)
+        total = ops.sum(per_example * weights)
         return total / ops.sum(weights) + sum(self.losses)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Updates the metrics that the batch has the data for and returns those."""
-        return self._observe(x, y_pred)
+        return self._observe(self.completed(x), y_pred)
 
-    def _observe(self, batch, logits, per_example=None):
+    def _observe(self, batch, logits, weighted=None):
         weights = _weights(batch)
         seen = {}
-        if per_example is None and set(self.needs) <= set(batch):
-            per_example = self.per_example_loss(batch, logits)
-        if per_example is not None:
-            seen[self.loss_metric] = per_example
+        if weighted is None and set(self.needs) <= set(batch):
+            weighted = self.weighted_losses(batch, logits)
+        if weighted is not None:
+            seen[self.loss_metric] = weighted
         if "label" in batch:
-            seen[self.accuracy_metric] = losses.correct(batch["label"], logits)
+            hits = losses.correct(batch["label"], logits)
+            seen[self.accuracy_metric] = (hits, weights)
         if "teacher_logits" in batch:
-            seen[self.agreement_metric] = losses.same_top_1(
-                batch["teacher_logits"], logits
-            )
-        for metric, values in seen.items():
-            metric.update_state(values, sample_weight=weights)
+            same = losses.same_top_1(batch["teacher_logits"], logits)
+            seen[self.agreement_metric] = (same, weights)
+        for metric, (values, weight) in seen.items():
+            metric.update_state(values, sample_weight=weight)
         return {metric.name: metric.result() for metric in seen}
 
     if _ON_TENSORFLOW:
@@ -116,11 +121,11 @@ class StudentModel(keras.Model):
                     f"it also needs {missing[0]!r}"
                 )
             context = tf.distribute.get_replica_context()
-            weights = _weights(batch)
-            total_weight = context.all_reduce("SUM", ops.sum(weights))
             with tf.GradientTape() as tape:
                 logits = self(batch, training=True)
-                per_example = self.per_example_loss(batch, logits)
+                per_example, weights = self.weighted_losses(batch, logits)
+                with tape.stop_recording():
+                    total_weight = context.all_reduce("SUM", ops.sum(weights))
                 loss = ops.sum(per_example * weights) / total_weight
                 # Every replica adds the whole penalty, and gradients are summed.
                 penalty = sum(self.losses) / context.num_replicas_in_sync
@@ -132,7 +137,7 @@ class StudentModel(keras.Model):
             if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
                 gradients = _finite_everywhere_or_nowhere(gradients, context)
             self.optimizer.apply(gradients, self.trainable_variables)
-            return self._observe(batch, logits, per_example)
+            return self._observe(batch, logits, (per_example, weights))
 
         def test_step(self, batch):
             """Scores a batch; batches without teacher logits give accuracy only."""

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from kerasdistill.errors import UserError
-from kerasdistill.recipes.base import Training
+from kerasdistill.recipes.base import BornAgainTraining, Training
 from kerasdistill.training.board import Board, write_views
 from kerasdistill.training.epochs import Epochs, EpochStream, FitResult
 from kerasdistill.training.muon import Muon
@@ -45,7 +45,7 @@ def fit(
             metrics an epoch.
 
     Raises:
-        UserError: a cosine schedule without a number of epochs.
+        UserError: a schedule other than the paper's without a number of epochs.
         DivergedError: a loss that is not finite.
     """
     with model.distribute_strategy.scope():
@@ -78,23 +78,44 @@ def fit(
 
 def _optimizer(training: Training, steps_per_epoch: int) -> keras.optimizers.Optimizer:
     rate: Any = training.learning_rate
-    if training.schedule != "paper" and training.epochs is None:
-        raise UserError(
-            f"a {training.schedule} schedule needs a number of epochs; add --epochs N "
-            "or use --schedule paper"
-        )
-    if training.schedule == "linear":
-        steps = training.epochs * steps_per_epoch
-        rate = keras.optimizers.schedules.PolynomialDecay(rate, steps, 0.0)
-    if training.schedule == "cosine":
-        steps = training.epochs * steps_per_epoch
-        warmup = min(steps_per_epoch, steps // 10)
-        rate = keras.optimizers.schedules.CosineDecay(
-            0.1 * training.learning_rate,
-            decay_steps=steps - warmup,
-            warmup_target=training.learning_rate,
-            warmup_steps=warmup,
-        )
+    if training.schedule != "paper":
+        if training.epochs is None:
+            raise UserError(
+                f"a {training.schedule} schedule needs a number of epochs; add "
+                "--epochs N or use --schedule paper"
+            )
+        schedules = {"cosine": _cosine, "linear": _linear, "steps": _stepped}
+        scheduled = schedules[training.schedule]
+        rate = scheduled(training, training.epochs * steps_per_epoch, steps_per_epoch)
     if training.optimizer == "muon":
         return Muon(rate, training.momentum, batch_size=training.batch_size)
     return keras.optimizers.SGD(rate, momentum=training.momentum, nesterov=True)
+
+
+def _cosine(
+    training: Training, steps: int, steps_per_epoch: int
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    warmup = min(steps_per_epoch, steps // 10)
+    return keras.optimizers.schedules.CosineDecay(
+        0.1 * training.learning_rate,
+        decay_steps=steps - warmup,
+        warmup_target=training.learning_rate,
+        warmup_steps=warmup,
+    )
+
+
+def _linear(
+    training: Training, steps: int, steps_per_epoch: int
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    rate = training.learning_rate
+    return keras.optimizers.schedules.PolynomialDecay(rate, steps, 0.0)
+
+
+def _stepped(
+    training: BornAgainTraining, steps: int, steps_per_epoch: int
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    # Keras keeps a rate for the step at its boundary, counted from 0, too.
+    boundaries = [round(fraction * steps) - 1 for fraction in training.milestones]
+    drops = range(len(boundaries) + 1)
+    rates = [training.learning_rate * training.decay**drop for drop in drops]
+    return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)

@@ -4,6 +4,7 @@ All take logits (before softmax) in any float type, compute in float32 and retur
 float32 [batch]; the mean over the global batch is taken by the model shells.
 """
 
+import numpy as np
 from keras import ops
 
 
@@ -75,6 +76,133 @@ def knowledge_distillation(
     if alpha != 1.0:
         loss = loss + (1.0 - alpha) * hard_label(labels, student_logits)
     return loss
+
+
+def ban(teacher_logits, student_logits, *, temperature=1.0):
+    """T^2 CE(p, q), p and q softmax at T: the Born-Again loss (BAN, eq. 2; T = 1).
+
+    By the student's logits its gradient is T (q - p), eq. 5.
+
+    Args:
+        teacher_logits: [batch, classes].
+        student_logits: [batch, classes].
+        temperature: T > 0.
+    """
+    soft = soft_cross_entropy(teacher_logits, student_logits, temperature=temperature)
+    return temperature**2 * soft
+
+
+def ban_plus_labels(
+    labels,
+    teacher_logits,
+    student_logits,
+    *,
+    label_weight=1.0,
+    teacher_weight=1.0,
+    temperature=1.0,
+):
+    """BAN+L: label_weight CE(y, q) + teacher_weight T^2 CE(p, q).
+
+    The paper prints no weights; 1 and 1 are ours.
+
+    Args:
+        labels: integers [batch].
+        teacher_logits: [batch, classes].
+        student_logits: [batch, classes].
+        label_weight: of the labels' term, >= 0.
+        teacher_weight: of the teacher's term, >= 0.
+        temperature: T > 0, of the teacher's term.
+    """
+    soft = ban(teacher_logits, student_logits, temperature=temperature)
+    return label_weight * hard_label(labels, student_logits) + teacher_weight * soft
+
+
+def cwtm(labels, teacher_logits, student_logits, *, temperature=1.0):
+    """Confidence-weighted by teacher max (BAN, eq. 10): cross-entropy with labels.
+
+    The loss of a batch is sum_s w_s CE(y_s, q_s) / sum_s w_s with w = max_c p_c,
+    whether the teacher is right or wrong. The sums run over the *global* batch, so
+    both parts are returned and the caller divides.
+
+    Args:
+        labels: integers [batch].
+        teacher_logits: [batch, classes].
+        student_logits: [batch, classes].
+        temperature: T > 0, of the teacher's probabilities.
+
+    Returns:
+        (CE(y, q), w), both float32 [batch].
+    """
+    logits = ops.cast(teacher_logits, "float32") / temperature
+    confidences = ops.max(ops.softmax(logits, axis=-1), axis=-1)
+    return hard_label(labels, student_logits), confidences
+
+
+def dkpp(teacher_logits, student_logits, *, keys, temperature=1.0):
+    """Dark knowledge with permuted predictions (BAN, eq. 11): BAN, but the teacher's
+    probabilities other than its largest change places.
+
+    Args:
+        teacher_logits: [batch, classes].
+        student_logits: [batch, classes].
+        keys: whole numbers >= 0 [batch, classes], such as `shuffle_keys`; see
+            `permuted_others`.
+        temperature: T > 0.
+    """
+    # Softmax commutes with permutations, so the logits may move instead.
+    shuffled = permuted_others(ops.cast(teacher_logits, "float32"), keys)
+    return ban(shuffled, student_logits, temperature=temperature)
+
+
+def permuted_others(values, keys):
+    """Each row's values in the order of its keys, but the largest stays in place.
+
+    Args:
+        values: [batch, classes].
+        keys: whole numbers >= 0 [batch, classes]; the j-th of the places other than
+            the largest's receives the value that has the j-th smallest key.
+    """
+    classes = values.shape[-1]
+    largest = ops.one_hot(ops.argmax(values, axis=-1), classes, dtype="bool")
+    places = ops.broadcast_to(ops.arange(classes, dtype="int32"), ops.shape(values))
+    first = -ops.ones_like(places)
+    order = ops.argsort(ops.where(largest, first, ops.cast(keys, "int32")), axis=-1)
+    natural = ops.argsort(ops.where(largest, first, places), axis=-1)
+    moved = ops.take_along_axis(values, order, axis=-1)
+    return ops.take_along_axis(moved, ops.argsort(natural, axis=-1), axis=-1)
+
+
+def shuffle_keys(sample_ids, *, classes, seed, step):
+    """Random keys that are a function of (seed, sample id, step, class) alone.
+
+    Args:
+        sample_ids: integers [batch].
+        classes: their number.
+        seed: whole number from 0 to 2^31 - 1.
+        step: whole number, or an integer scalar tensor.
+
+    Returns:
+        int32 >= 0 [batch, classes]: MurmurHash3's finalizer, chained.
+    """
+    bits = _mixed(ops.convert_to_tensor(seed, "uint32"))
+    bits = _mixed(bits + _GOLDEN * ops.cast(sample_ids, "uint32"))
+    bits = _mixed(bits + _GOLDEN * ops.cast(step, "uint32"))
+    each = _GOLDEN * ops.cast(ops.arange(1, classes + 1), "uint32")
+    bits = _mixed(bits[:, None] + each[None, :])
+    return ops.cast(_shifted(bits, 1), "int32")
+
+
+_GOLDEN = np.uint32(0x9E3779B9)
+
+
+def _mixed(bits):
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        bits = ops.bitwise_xor(bits, _shifted(bits, shift)) * np.uint32(factor)
+    return ops.bitwise_xor(bits, _shifted(bits, 16))
+
+
+def _shifted(bits, count):
+    return ops.bitwise_right_shift(bits, np.uint32(count))
 
 
 def same_top_1(logits, other_logits):

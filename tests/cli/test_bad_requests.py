@@ -35,6 +35,10 @@ def refused(capsys, arguments: list[str], *fragments: str) -> None:
 @pytest.mark.parametrize(
     ("line", "fragments"),
     [
+        ("summary", ["--arch NAME"]),
+        ("summary teacher --arch wide-resnet-16-1", ["one of"]),
+        ("summary --arch wide-resnet-17-1", ["17", "wide-resnet-16-1"]),
+        ("summary teacher --depth-factor 2", ["--arch"]),
         ("student --budget 10X --convs 3", ["'10X'", "10M"]),
         ("student --budget 100 --convs 3", ["smallest possible budget"]),
         ("student --convs 3", ["--budget is missing"]),

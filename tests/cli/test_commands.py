@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from kerasdistill.cli import answers
 from kerasdistill.cli.__main__ import main
 
 DIGITS = ["--dataset", "digits", "--precision", "float32"]
@@ -28,6 +29,14 @@ def test_summary_of_every_family(capsys):
     for shape in ("--convs 1", "--convs 4 --kernel 3", "--hidden 1", "--hidden 3"):
         line = f"summary student --budget 250k {shape} --classes 100".split()
         assert answer(capsys, *line)["num_params"] == pytest.approx(250_000, rel=0.01)
+
+
+def test_summary_of_a_named_network(capsys):
+    found = answer(capsys, *"summary --arch wide-resnet-16-1 --classes 100".split())
+    assert found["num_params"] == 180_916 and found["notes"] == []
+    assert found["recipe"]["kind"] == "BornAgainRecipe"
+    assert sum(row["num_params"] for row in found["layers"]) == 180_916
+    assert "note: so it is" in answers.readable({"notes": ["so it is"]})
 
 
 def test_summary_for_people_ends_with_the_count(capsys):

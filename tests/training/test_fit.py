@@ -17,7 +17,12 @@ from kerasdistill import evaluation
 from kerasdistill.errors import DivergedError, StaleArtifactError, UserError
 from kerasdistill.models import student
 from kerasdistill.models.digest import weights_digest
-from kerasdistill.recipes.base import Augmentation, Student, Training
+from kerasdistill.recipes.base import (
+    Augmentation,
+    BornAgainTraining,
+    Student,
+    Training,
+)
 from kerasdistill.training.distillation_models import HardLabelModel
 from kerasdistill.training.epochs import EpochStream
 from kerasdistill.training.fit import fit
@@ -174,6 +179,16 @@ def test_cosine_rates(tmp_path):
     rates = [row["learning_rate"] for row in result.history]
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_stepped_rates_fall_after_fractions_of_the_epochs(tmp_path):
+    options = {"epochs": 4, "milestones": (0.5, 0.75), "decay": 0.1}
+    stepped = BornAgainTraining(0.05, 0.9, batch_size=16, **options)
+    _, result = train(tmp_path, stepped)
+    rates = [row["learning_rate"] for row in result.history]  # of the step to come
+    assert rates == pytest.approx([0.05, 0.005, 0.0005, 0.0005])
+    with pytest.raises(UserError, match="steps schedule needs a number of epochs"):
+        train(tmp_path / "b", dataclasses.replace(stepped, epochs=None))
 
 
 def test_finished_training_is_found_again(tmp_path):

@@ -1,0 +1,75 @@
+"""A generation through its real recipe: views, live teacher, steps, checkpoints."""
+
+from dataclasses import replace
+
+import keras
+import pytest
+
+from kerasdistill.experiments.shells import born_again_shell
+from kerasdistill.models import batch_norm, born_again
+from kerasdistill.recipes import born_again as recipes
+from kerasdistill.seeds import derive_seed
+from kerasdistill.training.born_again_models import (
+    BornAgainModel,
+    BornAgainWithLabelsModel,
+    ConfidenceWeightedModel,
+    PermutedPredictionsModel,
+)
+from kerasdistill.training.distillation_models import HardLabelModel
+from kerasdistill.training.fit import fit
+from pipelines import live_views
+
+SMALL = recipes.recipe("wide-resnet-10-1")
+
+
+def generation(data, *, seed):
+    return born_again.build(
+        SMALL.architecture,
+        image_shape=data.image_shape,
+        num_classes=data.num_classes,
+        seed=seed,
+    )
+
+
+def test_two_steps_with_a_live_teacher(image_data, tmp_path):
+    teacher = batch_norm.stock(generation(image_data, seed=0))
+    training = replace(SMALL.training, loss="dkpp", epochs=1, batch_size=21)
+    model = generation(image_data, seed=1)
+    before = model.get_weights()
+    result = fit(
+        born_again_shell(model, training, teacher=teacher),
+        train=live_views.stream(
+            image_data.train, augmentation=SMALL.augmentation, seed=1, batch_size=21
+        ),
+        validation=live_views.for_scoring(image_data.validation),
+        training=training,
+        directory=tmp_path,
+    )
+    assert result.epochs == 1 and "teacher_agreement" in result.history[0]
+    for earlier, later in zip(before, model.get_weights(), strict=True):
+        assert (earlier != later).any()
+
+
+@pytest.mark.parametrize(
+    ("loss", "kind"),
+    [
+        ("hard-label", HardLabelModel),
+        ("ban", BornAgainModel),
+        ("ban+l", BornAgainWithLabelsModel),
+        ("cwtm", ConfidenceWeightedModel),
+        ("dkpp", PermutedPredictionsModel),
+    ],
+)
+def test_the_recipe_chooses_the_shell(loss, kind):
+    changes = {"temperature": 2.0, "clip_norm": 3.0, "label_weight": 0.25, "seed": 7}
+    training = replace(SMALL.training, loss=loss, permutation="fixed", **changes)
+    shell = born_again_shell(
+        keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)]), training
+    )
+    assert type(shell) is kind and shell.clip_norm == 3.0
+    assert getattr(shell, "temperature", 2.0) == 2.0
+    if loss == "ban+l":
+        assert (shell.label_weight, shell.teacher_weight) == (0.25, 1.0)
+    if loss == "dkpp":
+        assert shell.permutation == "fixed"
+        assert shell.seed == derive_seed(7, "permutations")
