@@ -84,6 +84,7 @@ def run(
     request: Mapping[str, Any] | None = None,
     teacher_logits: np.ndarray | None = None,
     facts: Mapping[str, Any] | None = None,
+    timed: EpochStream | None = None,
 ) -> dict[str, Any]:
     """Runs the trials that are missing, then publishes the best one.
 
@@ -97,6 +98,7 @@ def run(
         request: what else is part of the search's identity.
         teacher_logits: the teacher's on the validation images, [N, classes].
         facts: further fields of the results.
+        timed: the training data to plan by, where they can't be a trial's.
 
     Returns:
         The content of `results.json`: what a run of this kind has, and the search's
@@ -132,7 +134,7 @@ def run(
     with folder:
         found = folder.results()
         if found is None or found["max_trials"] < search.max_trials:
-            step = _announced(search, trainer, folder)
+            step = _announced(search, trainer, folder, timed)
             began = time.monotonic()
             run_trials(search, trainer, folder)
             found = _published(search, folder, data=data, logits=teacher_logits)
@@ -232,19 +234,21 @@ def _identity(
     }
 
 
-def _announced(search: Search, trainer: Trainer, folder: RunDirectory) -> plans.Step:
+def _announced(
+    search: Search, trainer: Trainer, folder: RunDirectory, timed: EpochStream | None
+) -> plans.Step:
     left = search.max_trials - len(record.trials(folder.path))
     name = f"{left} of {search.max_trials} trials"
     if left <= 0 or search.chief is not None:  # workers' speed is not known here
         return plans.Step(name, None)
-    recipe = search.middle
+    recipe, data = search.middle, trainer.data
+    if search.objective_views is not None:
+        # Only how many there are is looked at.
+        few = data.train.take(np.arange(search.objective_views))
+        data = dataclasses.replace(data, train=few)
+    stream = timed or trainer.stream(recipe)
     one = costs.plan_training(
-        name,
-        trainer.build,
-        recipe,
-        stream=trainer.stream(recipe),
-        data=trainer.data,
-        run=None,
+        name, trainer.build, recipe, stream=stream, data=data, run=None
     )
     # A model is a seventh of a training's files; the rest goes when it has ended.
     kept = left if search.kind == TEACHER else 2

@@ -87,6 +87,10 @@ def on_set(
             request={"distillation_set": of_set},
             teacher_logits=stored.validation_logits(),
             facts={"distillation_set": origin},
+            # One that is held in memory can't be timed apart from its training.
+            timed=student.stored_stream(
+                stored, batch_size=asked.middle.training.batch_size, passes=passes
+            ),
         )
     if asked.worker is not None:
         return results

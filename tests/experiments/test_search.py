@@ -66,8 +66,10 @@ def run(data, workdir, **changes):
 
 
 @pytest.fixture(autouse=True)
-def unmeasured(monkeypatch):
-    """What a trial costs is measured elsewhere, in seconds that count here."""
+def unmeasured(monkeypatch, request):
+    """What a trial costs is only measured in slow tests; it takes seconds."""
+    if request.node.get_closest_marker("slow"):
+        return
     speed = search.costs.Speed(
         step_seconds=0.1, scoring_rate=1e3, startup_seconds=1.0, num_params=5_000
     )
@@ -387,7 +389,7 @@ def test_students_on_a_set(image_data, stored, tmp_path):
             **how,
         )
 
-    found = ask(tmp_path / "a")
+    found = ask(tmp_path / "a", resident="always")
     assert 0 <= found["teacher_agreement"] <= 1
     assert found["distillation_set"]["passes"] == 2
     assert [step["name"] for step in found["plan"]] == ["search for a student"]
@@ -397,7 +399,7 @@ def test_students_on_a_set(image_data, stored, tmp_path):
     assert piped["weights_digest"] == found["weights_digest"]
     # Another set, or other passes of it, is another search.
     with pytest.raises(StaleArtifactError, match="distillation_set.passes is 2, not 1"):
-        ask(tmp_path / "a", passes=1)
+        ask(tmp_path / "a", passes=1, resident="never")
 
 
 @pytest.mark.slow
