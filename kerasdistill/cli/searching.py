@@ -117,7 +117,7 @@ def _pinned(space: Any, asked: argparse.Namespace) -> Any:
 
 
 def _search(asked: argparse.Namespace, make: Make, data: datasets.ImageData) -> Any:
-    from kerasdistill.experiments.search import Search
+    from kerasdistill.experiments.asking import Search
     from tuners import cluster
 
     space = make(image_shape=data.image_shape, num_classes=data.num_classes)

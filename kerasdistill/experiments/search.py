@@ -5,72 +5,24 @@ by the best trial's model, which is published as any other run's; nothing is ret
 """
 
 import dataclasses
-import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from kerasdistill.errors import UserError
-from kerasdistill.experiments import costs, crew, plans, training, trials
+from kerasdistill.experiments import asking, costs, crew, outcome, plans, trials
+from kerasdistill.experiments.asking import TEACHER, Search
 from kerasdistill.experiments.trials import Trainer
 from kerasdistill.experiments.watch import Watch
-from kerasdistill.files import write_json_atomic
-from kerasdistill.models import loading
 from kerasdistill.recipes import base
 from kerasdistill.runs import RunDirectory
-from kerasdistill.seeds import permutation
-from kerasdistill.training.epochs import EpochStream, FitResult
+from kerasdistill.training.epochs import EpochStream
 from pipelines.datasets import ImageData
-from tuners import cluster, oracles, record
-from tuners.durable import Durable
-from tuners.oracles import OBJECTIVE
+from tuners import record
 from tuners.search import Tuner
-from tuners.space import Space
-
-TEACHER = "teacher"  # the kind whose models are all kept, for an ensemble
-BEST = 5  # Figure 1 shows the mean of a search's five best, and the fifth
-BEST_RECIPE = "best_recipe.json"
-
-
-@dataclass(frozen=True)
-class Search:
-    """What is asked of a search.
-
-    `family` names what the space was made for (budget, shape, kernel); `finish` puts
-    the shared training options into a recipe. `max_trials` counts those of earlier
-    calls too, so a greater number goes on. `objective_views` and `objective_images`
-    shrink an epoch and the validation split while trials are compared. `seeds` is how
-    often the best recipe is trained again afterwards, from other seeds. `folder` is
-    where it all goes, by default a name made of the request. With `chief`, HOST:PORT,
-    the process gives its trials to workers, which are those with a name in `worker`;
-    it takes one that is unheard for `worker_timeout` seconds for dead.
-    """
-
-    kind: str
-    space: Space
-    finish: Callable[[base.Recipe], Any]
-    family: Mapping[str, Any]
-    max_trials: int
-    oracle: str = "gp"
-    seed: int = 0
-    prune: bool = False
-    seeds: int = 0
-    objective_views: int | None = None
-    objective_images: int | None = None
-    folder: str | None = None
-    chief: str | None = None
-    worker: str | None = None
-    worker_timeout: float = cluster.WORKER_TIMEOUT
-
-    @property
-    def middle(self) -> Any:
-        """The recipe at the centre of the space."""
-        return self.finish(self.space.recipe(self.space.middle))
 
 
 def run(
@@ -105,7 +57,7 @@ def run(
         `trials`, `best`, `fifth_best`, `mean_of_five_best` and `best_recipe`. A
         worker's: `search`, `worker` and how many `trials` it ended.
     """
-    seen, logits = _objective(search, data, teacher_logits)
+    seen, logits = asking.objective(search, data, teacher_logits)
     trainer = Trainer(
         kind=search.kind,
         build=build,
@@ -116,14 +68,14 @@ def run(
         teacher_logits=logits,
         prune=search.prune,
     )
-    identity = _identity(search, data, request or {})
+    identity = asking.identity(search, data, request or {})
     if search.folder is None:
         folder = RunDirectory.open(workdir, f"{search.kind}-search", identity)
     else:
         folder = RunDirectory(Path(search.folder), identity)
     if search.worker is not None:
         return crew.work(
-            _oracle(search),
+            asking.oracle(search),
             folder,
             address=search.chief,
             worker=search.worker,
@@ -137,12 +89,14 @@ def run(
             step = _announced(search, trainer, folder, timed)
             began = time.monotonic()
             run_trials(search, trainer, folder)
-            found = _published(search, folder, data=data, logits=teacher_logits)
+            found = outcome.published(search, folder, data=data, logits=teacher_logits)
             told = plans.tell(step, since=began)
             found = folder.finish({**found, **told, **(facts or {})})
         if search.seeds:
             best = base.from_json(found["recipe"])
-            found = folder.finish({**found, "seeds": _again(search, best, retrain)})
+            found = folder.finish(
+                {**found, "seeds": outcome.again(search, best, retrain)}
+            )
         return {**found, "search": str(folder.path)}
 
 
@@ -153,7 +107,7 @@ def run_trials(search: Search, trainer: Trainer, folder: RunDirectory) -> None:
     Raises:
         UserError: none of the trials came to a score.
     """
-    oracle = _oracle(search)
+    oracle = asking.oracle(search)
     watch = Watch(
         folder.path,
         space=search.space,
@@ -180,60 +134,6 @@ def run_trials(search: Search, trainer: Trainer, folder: RunDirectory) -> None:
     watch.search_ended(oracle)
 
 
-def _oracle(search: Search) -> Durable:
-    return oracles.make(
-        search.oracle,
-        hyperparameters=search.space.hyperparameters(),
-        max_trials=search.max_trials,
-        seed=search.seed,
-    )
-
-
-def _objective(
-    search: Search, data: ImageData, logits: np.ndarray | None
-) -> tuple[ImageData, np.ndarray | None]:
-    """What trials may see: no test data, and of validation as much as is asked."""
-    if not data.labelled:
-        raise UserError(
-            f"a search ranks by validation accuracy, but {data.name} has no labels; "
-            "leave out --trials"
-        )
-    views, images = search.objective_views, search.objective_images
-    if views is not None and search.middle.training.epochs is None:
-        raise UserError("--objective-views cuts epochs; say how many with --epochs N")
-    for option, asked, there in (
-        ("--objective-views", views, len(data.train)),
-        ("--objective-images", images, len(data.validation)),
-    ):
-        if asked is not None and asked > there:
-            raise UserError(f"{option} is {asked}, but {data.name} has {there}")
-    order = permutation(len(data.validation), data.split_seed, "objective")
-    chosen = np.sort(order[:images])
-    seen = dataclasses.replace(
-        data,
-        validation=data.validation.take(chosen),
-        test=data.test.take(np.arange(0)),
-    )
-    return seen, None if logits is None else logits[chosen]
-
-
-def _identity(
-    search: Search, data: ImageData, request: Mapping[str, Any]
-) -> dict[str, Any]:
-    return {
-        "family": dict(search.family),
-        "dataset": data.identity(),
-        **request,
-        "space": search.space.to_json(),
-        "recipe": base.to_json(search.middle),
-        "oracle": search.oracle,
-        "seed": search.seed,
-        "prune": search.prune,
-        "objective_views": search.objective_views,
-        "objective_images": search.objective_images,
-    }
-
-
 def _announced(
     search: Search, trainer: Trainer, folder: RunDirectory, timed: EpochStream | None
 ) -> plans.Step:
@@ -256,61 +156,3 @@ def _announced(
     step = dataclasses.replace(one, seconds=left * one.seconds, num_bytes=num_bytes)
     plans.announce(plans.Plan((step,)), workdir=folder.path)
     return step
-
-
-def _published(
-    search: Search, folder: RunDirectory, *, data: ImageData, logits: Any
-) -> dict[str, Any]:
-    """Scores the best trial's model, on test too, and writes it as a run's."""
-    found = record.trials(folder.path)
-    ranked = record.ranked(found)
-    best, scores = ranked[0], [trial[OBJECTIVE] for trial in ranked[:BEST]]
-    recipe = search.finish(search.space.recipe(best["values"]))
-    write_json_atomic(folder.path / BEST_RECIPE, base.to_json(recipe))
-    fitted = FitResult(
-        epochs=best["epochs"],
-        best_epoch=best["best_epoch"],
-        val_score=best[OBJECTIVE],
-        seconds=sum(trial.get("seconds", 0.0) for trial in found),
-        images_per_second=best["images_per_second"],
-        history=(),
-    )
-    results = training.publish(
-        loading.load(best["folder"] / "model.keras"),
-        fitted,
-        recipe,
-        kind=search.kind,
-        data=data,
-        run=folder,
-        teacher_logits=logits,
-    )
-    return {
-        **results,
-        "best_recipe": str(folder.path / BEST_RECIPE),
-        "trials_table": str(folder.path / record.JSON),
-        "oracle": search.oracle,
-        "max_trials": search.max_trials,
-        "trials": len(found),
-        "failed_trials": len(found) - len(ranked),
-        "best_trial": best["number"],
-        "best": scores[0],
-        "fifth_best": scores[BEST - 1] if len(scores) == BEST else None,
-        "mean_of_five_best": statistics.mean(scores) if len(scores) == BEST else None,
-    }
-
-
-def _again(
-    search: Search, recipe: Any, retrain: Callable[[Any], dict[str, Any]]
-) -> dict[str, Any]:
-    """The recipe from other seeds than the one the search chose it with."""
-    seeds = [recipe.training.seed + number for number in range(1, search.seeds + 1)]
-    runs = []
-    for seed in seeds:
-        settings = dataclasses.replace(recipe.training, seed=seed)
-        runs.append(retrain(dataclasses.replace(recipe, training=settings)))
-    told: dict[str, Any] = {"seeds": seeds, "results": [r["results"] for r in runs]}
-    for name in ("val_accuracy", "test_accuracy"):
-        scores = [each[name] for each in runs]
-        spread = statistics.stdev(scores) if len(scores) > 1 else None
-        told[name] = {"mean": statistics.mean(scores), "sd": spread, "each": scores}
-    return told

@@ -18,8 +18,8 @@ from kerasdistill.experiments import (
     training,
     trials,
 )
+from kerasdistill.experiments.asking import TEACHER, Search
 from kerasdistill.experiments.opening import opened
-from kerasdistill.experiments.search import Search
 from kerasdistill.models import cnn_teacher
 from kerasdistill.models import student as student_model
 from kerasdistill.recipes import base
@@ -102,7 +102,7 @@ def on_labels(asked: Search, *, data: ImageData, workdir: str | Path) -> dict[st
     """Searches among baselines or teachers, on views made on the fly."""
     builders: dict[str, tuple[Callable, Callable]] = {
         "baseline": (student_model.build, baseline.run),
-        search.TEACHER: (cnn_teacher.build, teacher.run),
+        TEACHER: (cnn_teacher.build, teacher.run),
     }
     build, train = builders[asked.kind]
 

@@ -18,7 +18,7 @@ from kerasdistill.seeds import derive_seed
 from kerasdistill.training.epochs import EpochStream, FitResult
 from kerasdistill.training.fit import fit
 from pipelines import live_views
-from pipelines.datasets import ImageData
+from pipelines.datasets import Examples, ImageData
 
 
 def run_directory(
@@ -153,13 +153,10 @@ def publish(
         test_logits = evaluation.predict(model, data.test.images)
         test_accuracy = evaluation.accuracy(test_logits, data.test.labels)
         if mirrored:
-            scored = {"val": (data.validation, val_logits)}
-            scored["test"] = (data.test, test_logits)
-            for split, (examples, logits) in scored.items():
-                facts[f"{split}_accuracy_mirrored"] = evaluation.accuracy(
-                    logits + evaluation.predict(model, examples.images[:, :, ::-1]),
-                    examples.labels,
-                )
+            facts["val_accuracy_mirrored"] = _mirrored(
+                model, val_logits, data.validation
+            )
+            facts["test_accuracy_mirrored"] = _mirrored(model, test_logits, data.test)
     path = cards.save_model(
         model,
         run.path,
@@ -198,3 +195,9 @@ def publish(
         "results": str(run.path / "results.json"),
         **facts,
     }
+
+
+def _mirrored(model: keras.Model, logits: np.ndarray, examples: Examples) -> float:
+    """Accuracy of the mean of the logits and those of the mirror images."""
+    others = evaluation.predict(model, examples.images[:, :, ::-1])
+    return evaluation.accuracy(logits + others, examples.labels)

@@ -19,8 +19,15 @@ import tensorflow as tf
 from kerasdistill import cards, devices, evaluation, runs
 from kerasdistill.budget import Budget
 from kerasdistill.errors import DivergedError, StaleArtifactError, UserError
-from kerasdistill.experiments import ensemble, search, searches, training, trials
-from kerasdistill.experiments.search import Search
+from kerasdistill.experiments import (
+    asking,
+    ensemble,
+    search,
+    searches,
+    training,
+    trials,
+)
+from kerasdistill.experiments.asking import Search
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.recipes import base
 from kerasdistill.recipes.base import Augmentation
@@ -268,7 +275,7 @@ def test_no_score_at_all(image_data, tmp_path, monkeypatch):
 def test_another_searchs_folder_is_refused(changes, fragment, image_data, tmp_path):
     folder = str(tmp_path / "mine")
     search_, data = asked(folder=folder), image_data
-    identity = search._identity(search_, data, {})
+    identity = asking.identity(search_, data, {})
     with runs.RunDirectory(Path(folder), identity):
         pass
     with pytest.raises(StaleArtifactError) as refusal:
@@ -425,7 +432,7 @@ def test_teachers_and_their_ensemble(image_data, tmp_path):
 def test_other_folders_have_no_teachers(image_data, tmp_path):
     with pytest.raises(UserError, match="no folder of a search for teachers"):
         searches.teachers_found(tmp_path)
-    identity = search._identity(asked(), image_data, {})
+    identity = asking.identity(asked(), image_data, {})
     with runs.RunDirectory(tmp_path / "students", identity) as students:
         pass
     with pytest.raises(UserError, match="no folder of a search for teachers"):

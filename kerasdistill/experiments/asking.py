@@ -1,0 +1,109 @@
+"""What is asked of a search."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kerasdistill.errors import UserError
+from kerasdistill.recipes import base
+from kerasdistill.seeds import permutation
+from pipelines.datasets import ImageData
+from tuners import cluster, oracles
+from tuners.durable import Durable
+from tuners.space import Space
+
+TEACHER = "teacher"  # the kind whose models are all kept, for an ensemble
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is asked of a search.
+
+    `family` names what the space was made for (budget, shape, kernel); `finish` puts
+    the shared training options into a recipe. `max_trials` counts those of earlier
+    calls too, so a greater number goes on. `objective_views` and `objective_images`
+    shrink an epoch and the validation split while trials are compared. `seeds` is how
+    often the best recipe is trained again afterwards, from other seeds. `folder` is
+    where it all goes, by default a name made of the request. With `chief`, HOST:PORT,
+    the process gives its trials to workers, which are those with a name in `worker`;
+    it takes one that is unheard for `worker_timeout` seconds for dead.
+    """
+
+    kind: str
+    space: Space
+    finish: Callable[[base.Recipe], Any]
+    family: Mapping[str, Any]
+    max_trials: int
+    oracle: str = "gp"
+    seed: int = 0
+    prune: bool = False
+    seeds: int = 0
+    objective_views: int | None = None
+    objective_images: int | None = None
+    folder: str | None = None
+    chief: str | None = None
+    worker: str | None = None
+    worker_timeout: float = cluster.WORKER_TIMEOUT
+
+    @property
+    def middle(self) -> Any:
+        """The recipe at the centre of the space."""
+        return self.finish(self.space.recipe(self.space.middle))
+
+
+def oracle(search: Search) -> Durable:
+    """What proposes its trials."""
+    return oracles.make(
+        search.oracle,
+        hyperparameters=search.space.hyperparameters(),
+        max_trials=search.max_trials,
+        seed=search.seed,
+    )
+
+
+def objective(
+    search: Search, data: ImageData, logits: np.ndarray | None
+) -> tuple[ImageData, np.ndarray | None]:
+    """What trials may see: no test data, and of validation as much as is asked."""
+    if not data.labelled:
+        raise UserError(
+            f"a search ranks by validation accuracy, but {data.name} has no labels; "
+            "leave out --trials"
+        )
+    views, images = search.objective_views, search.objective_images
+    if views is not None and search.middle.training.epochs is None:
+        raise UserError("--objective-views cuts epochs; say how many with --epochs N")
+    for option, asked, there in (
+        ("--objective-views", views, len(data.train)),
+        ("--objective-images", images, len(data.validation)),
+    ):
+        if asked is not None and asked > there:
+            raise UserError(f"{option} is {asked}, but {data.name} has {there}")
+    order = permutation(len(data.validation), data.split_seed, "objective")
+    chosen = np.sort(order[:images])
+    seen = dataclasses.replace(
+        data,
+        validation=data.validation.take(chosen),
+        test=data.test.take(np.arange(0)),
+    )
+    return seen, None if logits is None else logits[chosen]
+
+
+def identity(
+    search: Search, data: ImageData, request: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        "family": dict(search.family),
+        "dataset": data.identity(),
+        **request,
+        "space": search.space.to_json(),
+        "recipe": base.to_json(search.middle),
+        "oracle": search.oracle,
+        "seed": search.seed,
+        "prune": search.prune,
+        "objective_views": search.objective_views,
+        "objective_images": search.objective_images,
+    }
