@@ -18,7 +18,7 @@ from kerasdistill.seeds import derive_seed
 from kerasdistill.training.epochs import EpochStream, FitResult
 from kerasdistill.training.fit import fit
 from pipelines import live_views
-from pipelines.datasets import Examples, ImageData
+from pipelines.datasets import ImageData
 
 
 def run_directory(
@@ -143,20 +143,7 @@ def publish(
     Returns:
         What `results.json` holds for every kind of training.
     """
-    val_logits = evaluation.predict(model, data.validation.images)
-    agreement = None
-    if teacher_logits is not None:
-        agreement = evaluation.agreement(val_logits, teacher_logits)
-    val_accuracy = test_accuracy = None
-    if data.labelled:
-        val_accuracy = evaluation.accuracy(val_logits, data.validation.labels)
-        test_logits = evaluation.predict(model, data.test.images)
-        test_accuracy = evaluation.accuracy(test_logits, data.test.labels)
-        if mirrored:
-            facts["val_accuracy_mirrored"] = _mirrored(
-                model, val_logits, data.validation
-            )
-            facts["test_accuracy_mirrored"] = _mirrored(model, test_logits, data.test)
+    scores = _scores(model, data, teacher_logits=teacher_logits, mirrored=mirrored)
     path = cards.save_model(
         model,
         run.path,
@@ -164,7 +151,7 @@ def publish(
         class_names=data.class_names,
         dataset=data.identity(),
         recipe=base.to_json(recipe),
-        val_accuracy=val_accuracy,
+        val_accuracy=scores["val_accuracy"],
     )
     card = cards.read_card(path)
     saved_model = run.path / "saved_model"
@@ -185,9 +172,7 @@ def publish(
             "validation": len(data.validation),
             "test": len(data.test),
         },
-        "val_accuracy": val_accuracy,
-        "test_accuracy": test_accuracy,
-        "teacher_agreement": agreement,
+        **scores,
         "epochs": fitted.epochs,
         "best_epoch": fitted.best_epoch,
         "seconds": fitted.seconds,
@@ -197,7 +182,28 @@ def publish(
     }
 
 
-def _mirrored(model: keras.Model, logits: np.ndarray, examples: Examples) -> float:
-    """Accuracy of the mean of the logits and those of the mirror images."""
-    others = evaluation.predict(model, examples.images[:, :, ::-1])
-    return evaluation.accuracy(logits + others, examples.labels)
+def _scores(
+    model: keras.Model,
+    data: ImageData,
+    *,
+    teacher_logits: np.ndarray | None,
+    mirrored: bool,
+) -> dict[str, float | None]:
+    """What the model is worth; None where there are no labels, or no teacher."""
+    scores = dict.fromkeys(("val_accuracy", "test_accuracy", "teacher_agreement"))
+    logits = evaluation.predict(model, data.validation.images)
+    if teacher_logits is not None:
+        scores["teacher_agreement"] = evaluation.agreement(logits, teacher_logits)
+    if not data.labelled:
+        return scores
+    on_test = evaluation.predict(model, data.test.images)
+    for split, examples, found in (
+        ("val", data.validation, logits),
+        ("test", data.test, on_test),
+    ):
+        scores[f"{split}_accuracy"] = evaluation.accuracy(found, examples.labels)
+        if mirrored:
+            found = found + evaluation.predict(model, examples.images[:, :, ::-1])
+            accuracy = evaluation.accuracy(found, examples.labels)
+            scores[f"{split}_accuracy_mirrored"] = accuracy
+    return scores
