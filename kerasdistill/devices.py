@@ -28,6 +28,7 @@ def using(asked: str) -> Iterator[None]:
     "all" does not start TensorFlow before that is needed.
     """
     if asked != "all":
+        allow_gpu_growth()  # choosing starts TensorFlow, and then it is too late
         choose(asked)
     before = _ASKED.set(asked)
     try:
@@ -79,6 +80,15 @@ def _processors(count: int) -> list[str]:
             "ask in a process of its own"
         )
     return names[:count]
+
+
+def allow_gpu_growth() -> None:
+    """Lets several processes share a GPU; no effect once TensorFlow has started."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:
+            return
 
 
 def free_bytes() -> int:

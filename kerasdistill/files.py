@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +51,18 @@ def replacing_directory(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def remove_partial(folder: str | Path) -> None:
-    """Removes what a killed process left half-written under `folder`."""
+def remove_partial(folder: str | Path, *, but_in: Iterable[Path] = ()) -> None:
+    """Removes what a killed process left half-written under `folder`.
+
+    Args:
+        folder: searched at any depth.
+        but_in: folders in it where others may be writing.
+    """
+    kept = [Path(place) for place in but_in]
     for pattern in (".*.partial.*", ".partial.*"):
         for path in sorted(Path(folder).rglob(pattern)):
+            if any(path.is_relative_to(place) for place in kept):
+                continue
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:

@@ -60,7 +60,9 @@ class RunDirectory:
                 "it to end or choose another --workdir"
             ) from None
         try:
-            remove_partial(self.path)
+            # A run in this one, a search's trial, is its own holder's to clean.
+            inner = (lock.parent for lock in self.path.glob("*/**/lock"))
+            remove_partial(self.path, but_in=inner)
             self._describe()
         except BaseException:
             self._lock.close()
@@ -103,7 +105,7 @@ class RunDirectory:
 
 def _difference(before: Any, run: RunDirectory) -> str:
     """The first fields that differ, such as "dataset.name is 'digits', not 'x'"."""
-    was, now = _leaves(before), _leaves(json.loads(json.dumps(run.request)))
+    was, now = leaves(before), leaves(json.loads(json.dumps(run.request)))
     told = []
     for name in dict.fromkeys([*now, *was]):
         if was.get(name) != now.get(name):
@@ -112,12 +114,13 @@ def _difference(before: Any, run: RunDirectory) -> str:
     return "; ".join(told[:_DIFFERENCES]) + more
 
 
-def _leaves(value: Any, name: str = "") -> dict[str, Any]:
+def leaves(value: Any, name: str = "") -> dict[str, Any]:
+    """Nested JSON values as one dictionary: {"dataset.name": "cifar10", ...}."""
     if isinstance(value, list):
         value = dict(enumerate(value))
     if not isinstance(value, dict):
         return {name: value}
-    parts = [_leaves(item, f"{name}.{key}".strip(".")) for key, item in value.items()]
+    parts = [leaves(item, f"{name}.{key}".strip(".")) for key, item in value.items()]
     return {key: leaf for part in parts for key, leaf in part.items()}
 
 

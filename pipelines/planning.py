@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from kerasdistill import devices
 from kerasdistill.errors import StaleArtifactError, UserError
 from kerasdistill.files import require_space
 from kerasdistill.models import loading
@@ -56,7 +57,7 @@ def request_fields(
     force: bool,
 ) -> dict[str, Any]:
     """The part of the manifest that is known beforehand, teachers checked."""
-    scoring.allow_gpu_growth()
+    devices.allow_gpu_growth()
     teachers = []
     for path in teacher_paths:
         teacher = loading.load(path)

@@ -205,15 +205,6 @@ def _precision(teacher: keras.Model) -> str:
     return "+".join(sorted(policies))
 
 
-def allow_gpu_growth() -> None:
-    """Lets several processes share a GPU; no effect once TensorFlow has started."""
-    for gpu in tf.config.list_physical_devices("GPU"):
-        try:
-            tf.config.experimental.set_memory_growth(gpu, True)
-        except RuntimeError:
-            return
-
-
 def pin_to_one_thread() -> None:
     """Sums are then formed in the same order whatever runs beside this process."""
     options = tf.config.threading

@@ -96,3 +96,13 @@ def test_digest_of_a_value_ignores_the_order_of_keys():
     one = files.digest_of({"a": 1, "b": {"c": 2, "d": 3}})
     assert one == files.digest_of({"b": {"d": 3, "c": 2}, "a": 1})
     assert one != files.digest_of({"a": 1, "b": {"c": 2, "d": 4}})
+
+
+def test_what_others_may_be_writing_stays(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "theirs" / "deep").mkdir(parents=True)
+    names = ("mine/.1.partial.x", "theirs/deep/.1.partial.x", ".1.partial.x")
+    for name in names:
+        (tmp_path / name).touch()
+    files.remove_partial(tmp_path, but_in=[tmp_path / "theirs"])
+    assert [(tmp_path / name).exists() for name in names] == [False, True, False]

@@ -17,6 +17,7 @@ from keras_tuner.src.engine import oracle as locks
 from keras_tuner.src.engine import trial as trials
 from keras_tuner.src.engine.metrics_tracking import MetricsTracker
 
+from kerasdistill.runs import leaves
 from tuners.leases import LeaseLostError, Leases, TakenError
 
 # KerasTuner's messages name a worker once at most: who asks stands in the metadata.
@@ -139,7 +140,7 @@ class Chief(OracleServicer):
                         self._release(worker, "leaving", loss=loss)
                 return answer
             if (ours := self._request) is not None and "request" in request:
-                theirs = request["request"] or {}
+                ours, theirs = leaves(ours), leaves(request["request"] or {})
                 names = sorted({*ours, *theirs})
                 answer["differs"] = [n for n in names if ours.get(n) != theirs.get(n)]
                 if answer["differs"]:

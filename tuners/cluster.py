@@ -127,7 +127,7 @@ def connect(
         oracle: made as the chief's; its objective and space are used.
         address: host:port of the chief.
         worker: a name that no other worker has. A worker that is started again under
-            its name goes on with its trial.
+            its name waits until its old lease has run out.
         patience: seconds without a sign of the chief, after which any call gives up.
         request: as the chief's.
 
@@ -144,7 +144,8 @@ def connect(
             if answer.get("differs"):
                 raise UserError(
                     f"the chief at {address} searches with another "
-                    f"{', '.join(answer['differs'])}; give both the same command"
+                    f"{', '.join(answer['differs'][:3])}; give both the same command "
+                    "(and --precision, where machines differ)"
                 )
             worker_timeout = answer["worker_timeout"]
             if "taken_by" not in answer:

@@ -6,6 +6,7 @@ a trial depends on the trials before it alone, and a search that was interrupted
 as one that was not.
 """
 
+import statistics
 from collections.abc import Sequence
 
 FIRST_RUNG = 4  # epochs; then 8, 16, 32 and so on
@@ -33,7 +34,7 @@ def hopeless(curve: Sequence[float], others: Sequence[Sequence[float]]) -> bool:
     epoch = len(curve)
     if not is_rung(epoch):
         return False
-    reached = sorted(max(other[:epoch]) for other in others if len(other) >= epoch)
+    reached = [max(other[:epoch]) for other in others if len(other) >= epoch]
     if len(reached) < FEWEST_OTHERS:
         return False
-    return max(curve) < reached[len(reached) // 2]
+    return max(curve) < statistics.median(reached)

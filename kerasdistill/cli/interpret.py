@@ -135,6 +135,8 @@ def teacher_recipe(asked: argparse.Namespace) -> base.AnyTeacherRecipe:
 def check_summary(asked: argparse.Namespace) -> None:
     if (asked.what is None) == (asked.arch is None):
         raise UserError("summary needs one of teacher, student and --arch NAME")
+    if asked.fast and asked.what != "teacher":
+        raise UserError("--fast is a teacher's; write summary teacher --fast")
     if asked.arch is None and (asked.depth_factor or asked.compression_factor):
         raise UserError("--depth-factor and --compression-factor need --arch NAME")
 
@@ -154,8 +156,10 @@ def born_again_recipe(
 def chain_teachers(
     asked: argparse.Namespace,
 ) -> tuple[base.AnyTeacherRecipe, ...]:
-    if asked.fast:
+    if asked.fast:  # the length of its training is part of its recipe
         recipes = [fast.teacher()]
+        own = dict.fromkeys(("epochs", "schedule"))
+        asked = argparse.Namespace(**{**vars(asked), **own})
     elif asked.quick:
         recipes = [urban2017.quick_teacher()] * (asked.teachers or 1)
     else:

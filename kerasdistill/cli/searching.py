@@ -63,6 +63,8 @@ def run_teacher(asked: argparse.Namespace) -> dict[str, Any]:
     """teacher --trials: all of the paper's 18 dimensions."""
     from tuners import spaces
 
+    if asked.fast:
+        raise UserError("--fast has no space to search; leave out --trials")
     if (asked.published, asked.filters, asked.dense) != (None, None, None):
         raise UserError(
             "--trials searches the widths too; pin them with --fix, such as --fix "

@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from kerasdistill import devices
 from kerasdistill.experiments import (
     costs,
     ensemble,
@@ -19,7 +20,7 @@ from kerasdistill.experiments import (
 )
 from kerasdistill.experiments.shells import built
 from kerasdistill.files import require_space
-from kerasdistill.models import batch_norm, loading
+from kerasdistill.models import loading
 from kerasdistill.models import student as student_model
 from kerasdistill.recipes import base
 from kerasdistill.training.epochs import EpochStream
@@ -140,7 +141,7 @@ def announce(
     Raises:
         UserError: less free space than that needs, or a teacher that does not fit.
     """
-    scoring.allow_gpu_growth()  # its memory is for the workers too
+    devices.allow_gpu_growth()  # its memory is for the workers too
     runs = [
         training.run_directory(recipe, kind="teacher", data=data, workdir=workdir)
         for recipe in chain.teachers
@@ -171,7 +172,8 @@ def announce(
                 costs.plan_training(f"teacher {number}", build, recipe, **made_of)
             )
             paths.append(str(Path(scratch, f"{number}.keras")))
-            batch_norm.stock(built(build, recipe, data).student).save(paths[-1])
+            untrained = built(build, recipe, data).student
+            teacher.published(recipe, untrained).save(paths[-1])
         if missing:
             known = {"data": data, "signal": _signal(chain), "num_bytes": num_bytes}
             steps.append(precompute.plan(paths, missing, **known))

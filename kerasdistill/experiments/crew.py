@@ -77,7 +77,7 @@ def work(
     Raises:
         UserError: the chief can't be reached or searches something else.
     """
-    ended: list[str] = []
+    counts = {"ended": 0, "lost": 0}
     began = time.monotonic()
     request = folder.request
     with cluster.connect(
@@ -85,7 +85,9 @@ def work(
     ) as chief:
 
         def tell(tuner: Tuner) -> None:
-            print(f"worker {worker}: {len(ended)} trials ended", file=sys.stderr)
+            counts["ended"] += 1
+            done = counts["ended"] - counts["lost"]
+            print(f"worker {worker}: {done} trials ended", file=sys.stderr)
 
         def run(values: dict[str, Any], place: Path) -> float:
             trial_id = place.name.removeprefix("trial_")
@@ -94,14 +96,20 @@ def work(
                 if not chief.holds(trial_id):
                     raise LeaseLostError(f"trial {trial_id} is another worker's now")
 
-            score = _when_free(train, values, place, check)
-            ended.append(trial_id)
-            return score
+            try:
+                return _when_free(train, values, place, check)
+            except LeaseLostError:
+                counts["lost"] += 1
+                raise
 
         Tuner(chief, folder=folder.path, run=run, ended=tell).search()
     took = plans.duration(time.monotonic() - began)
     print(f"worker {worker}: the search has ended, {took}", file=sys.stderr)
-    return {"search": str(folder.path), "worker": worker, "trials": len(ended)}
+    return {
+        "search": str(folder.path),
+        "worker": worker,
+        "trials": counts["ended"] - counts["lost"],
+    }
 
 
 def _when_free(

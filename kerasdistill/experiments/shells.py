@@ -54,7 +54,7 @@ def born_again_shell(
             bring the teacher's logits or the loss is of hard labels.
     """
     if training.loss == "hard-label":
-        return HardLabelModel(model, clip_norm=training.clip_norm)
+        return shell(model, training)
     kind, options = {
         "ban": (BornAgainModel, {}),
         "ban+l": (

@@ -37,9 +37,16 @@ def run(
         data=data,
         workdir=workdir,
         planned=planned,
-        published=fast_teacher.published if fast else None,
+        published=functools.partial(published, recipe),
         mirrored=fast,
     )
+
+
+def published(recipe: base.AnyTeacherRecipe, model: keras.Model) -> keras.Model:
+    """The model to keep of a trained one, and to label with."""
+    if isinstance(recipe, base.FastTeacherRecipe):
+        return fast_teacher.published(model)
+    return model
 
 
 def builder(

@@ -73,6 +73,8 @@ class Watch:
         return found
 
     def _tell(self, found: Sequence[Mapping[str, Any]], left: int) -> None:
+        if not found:
+            return  # a trial at which workers died leaves no results
         latest = max(found, key=_when)
         outcome = f"failed ({latest.get('error')})"
         if latest["status"] == "COMPLETED":

@@ -9,7 +9,7 @@ from kerasdistill.recipes.base import FastTeacher
 from kerasdistill.seeds import derive_seed
 
 PATCH = 2  # side of the whitened patches
-_SAMPLE = 5000  # images that the whitening is computed from
+_SAMPLE = 5000  # images at most that the whitening is computed from
 _EPSILON = 5e-4  # added to the patches' variances
 _BEND = 1.702  # x sigmoid(1.702 x) is nearly GELU, and cheaper
 
@@ -43,7 +43,8 @@ def build(
     Returns:
         A model [batch, *image_shape] -> float32 logits [batch, num_classes].
     """
-    normalise = _normalisation(images)
+    sample = images[:: -(-len(images) // _SAMPLE)]  # of all of them: classes may follow
+    normalise = _normalisation(sample)
     inputs = keras.Input(image_shape, name="image")
     x = normalise(inputs)
     stem = _stem(2 * PATCH**2 * image_shape[-1])
@@ -64,8 +65,8 @@ def build(
         x = _gelu(x, name, precision)
     last = architecture.filters[-1]
     model = keras.Model(inputs, _head(x, num_classes, last, seed), name="fast_teacher")
-    sample = ops.convert_to_numpy(normalise(images[:_SAMPLE].astype(np.float32)))
-    stem.set_weights([whitening(sample)])
+    pixels = ops.convert_to_numpy(normalise(sample.astype(np.float32)))
+    stem.set_weights([whitening(pixels)])
     return model
 
 
@@ -137,7 +138,7 @@ def _layers(architecture: FastTeacher) -> list[tuple[str, int, bool]]:
 
 
 def _normalisation(images: np.ndarray) -> keras.layers.Normalization:
-    pixels = images[:_SAMPLE].reshape(-1, images.shape[-1]).astype(np.float64)
+    pixels = images.reshape(-1, images.shape[-1]).astype(np.float64)
     return keras.layers.Normalization(
         mean=pixels.mean(0).tolist(),
         variance=np.maximum(pixels.var(0), 1.0).tolist(),

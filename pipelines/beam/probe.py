@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
+from kerasdistill import devices
 from kerasdistill.models import loading
 from kerasdistill.recipes.base import Augmentation
 from pipelines import scoring
@@ -155,7 +156,7 @@ def timed(
 def main(request: str) -> None:
     """A probe process: prints its speed as JSON."""
     scoring.pin_to_one_thread()
-    scoring.allow_gpu_growth()
+    devices.allow_gpu_growth()
     print(json.dumps(asdict(timed(json.loads(request)))))
 
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasdistill import __version__
+from kerasdistill import __version__, devices
 from kerasdistill.errors import UserError
 from pipelines import scoring
 from pipelines.datasets import Examples
@@ -56,7 +56,7 @@ def prepare_process(asked_by: Process) -> None:
     # Read by TensorFlow before its first operation.
     os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
     scoring.pin_to_one_thread()
-    scoring.allow_gpu_growth()
+    devices.allow_gpu_growth()
     this = Process.this()
     for asked, found in zip(asked_by.versions, this.versions, strict=True):
         if asked != found:

@@ -57,6 +57,8 @@ def refused(capsys, arguments: list[str], *fragments: str) -> None:
         ("baseline --budget 1M --convs 3 --trials 2 --chief 51", ["'51'", "HOST"]),
         ("student --budget 1M --convs 3 --trials 2 --chief a:1", ["precompute"]),
         ("baseline --budget 1M --convs 3 --chief a:1", ["add --trials"]),
+        ("teacher --fast --trials 3", ["--fast has no space"]),
+        ("summary student --budget 1M --convs 3 --fast", ["teacher --fast"]),
         ("teacher --fast --published 1", ["--fast has widths of its own"]),
         ("student --budget 1M --convs 3 --fast --teachers 1", ["--fast"]),
         ("teacher --filters 8,8 --dense 8 --epochs 1", ["three filter counts"]),

@@ -298,7 +298,7 @@ def test_metrics_that_the_oracle_refuses_spoil_one_trial(search, join):
 def test_another_search_is_refused_by_name(search, join):
     ours = {"dataset": "cifar10", "budget": 1_000_000}
     _, chief = search(request=ours, trials=1)
-    with pytest.raises(UserError, match="searches with another budget, seed;"):
+    with pytest.raises(UserError, match="searches with another budget, seed; give"):
         join("1", request={"dataset": "cifar10", "budget": 2, "seed": 1})
     assert finish_all(join("1", request=ours)) == ["0"]
     chief.wait()
