@@ -35,9 +35,10 @@ class GaussianProcessOracle(keras_tuner.Oracle):
             max_retries_per_trial, max_consecutive_failed_trials: as KerasTuner's
             `Oracle` has them.
         seed: int; 0 is a seed like any other, None draws one.
-        num_initial_points: how many trials of a scrambled Sobol sequence come first;
-            four are enough for the model to be of more use than further ones. Until
-            two trials have ended, the sequence goes on.
+        num_initial_points: how many trials of a scrambled Sobol sequence come first.
+            Four serve smooth functions as well as eight, but not the noisy ones that
+            trainings are, where few points leave regions unseen. Until two trials
+            have ended, the sequence goes on.
 
     Trials that still run are taken to end as the model expects, so that workers get
     different points. Failed trials, and those whose score is not finite, count as
@@ -55,7 +56,7 @@ class GaussianProcessOracle(keras_tuner.Oracle):
         max_retries_per_trial: int = 0,
         max_consecutive_failed_trials: int = 3,
         *,
-        num_initial_points: int = 4,
+        num_initial_points: int = 8,
     ) -> None:
         super().__init__(
             objective=objective,
