@@ -36,9 +36,9 @@ class GaussianProcessOracle(keras_tuner.Oracle):
             `Oracle` has them.
         seed: int; 0 is a seed like any other, None draws one.
         num_initial_points: how many trials of a scrambled Sobol sequence come first.
-            Four serve smooth functions as well as eight, but not the noisy ones that
-            trainings are, where few points leave regions unseen. Until two trials
-            have ended, the sequence goes on.
+            Fewer serve smooth functions a little better, but leave more of a noisy
+            one, such as a training, unseen. Until two trials have ended, the sequence
+            goes on.
 
     Trials that still run are taken to end as the model expects, so that workers get
     different points. Failed trials, and those whose score is not finite, count as
