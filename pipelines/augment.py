@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from kerasdistill.recipes.base import Augmentation, CropAugmentation
 from pipelines.draws import uniform
+from pipelines.shifts import reflected_crop
 
 # Part of every distillation set's identity: raise it when any view changes.
 CODE_VERSION = 1
@@ -189,23 +190,11 @@ def _compiled(augmentation: Augmentation):
 def _cropped(
     images: tf.Tensor, seeds: tf.Tensor, augmentation: CropAugmentation
 ) -> tf.Tensor:
-    """Pads by reflection (edges are not repeated), crops the image's size, mirrors.
-
-    No pixel is computed: each row and column of the view is one of the image.
-    """
-    height, width = images.shape[1], images.shape[2]
+    """Pads by reflection, crops the image's size, mirrors."""
     top, left, mirror = tf.unstack(uniform(seeds, 3), axis=1)
-    columns = tf.range(width)[None]
-    if augmentation.mirror:
-        columns = tf.where(mirror[:, None] < 0.5, columns[:, ::-1], columns)
-
-    def source(places: tf.Tensor, draw: tf.Tensor, length: int) -> tf.Tensor:
-        offsets = tf.cast(draw * (2.0 * augmentation.pad + 1.0), tf.int32)
-        shifted = tf.abs(places + offsets[:, None] - augmentation.pad)
-        return (length - 1) - tf.abs(length - 1 - shifted)
-
     with tf.device("CPU:0"):
-        rows = source(tf.range(height)[None], top, height)
-        chosen = tf.gather(images, rows, axis=1, batch_dims=1)
-        columns = source(columns, left, width)
-        return tf.gather(chosen, columns, axis=2, batch_dims=1)
+        cropped = reflected_crop(images, top, left, pad=augmentation.pad)
+        if not augmentation.mirror:
+            return cropped
+        mirrored = (mirror < 0.5)[:, None, None, None]
+        return tf.where(mirrored, cropped[:, :, ::-1], cropped)

@@ -42,14 +42,7 @@ def views(images: tf.Tensor, seeds: tf.Tensor, *, augmentation: Shifts) -> tf.Te
     if augmentation.mirror:
         odd = tf.equal(tf.bitwise.bitwise_and(seeds, tf.constant(1, tf.int64)), 1)
         images = tf.where(odd[:, None, None, None], images[:, :, ::-1], images)
-    shifted = images
-    if (margin := augmentation.pixels) > 0:
-        edges = [[0, 0], [margin, margin], [margin, margin], [0, 0]]
-        padded = tf.pad(images, edges, "REFLECT")
-        rows = _first(top, 2 * margin + 1)[:, None] + tf.range(height)
-        columns = _first(left, 2 * margin + 1)[:, None] + tf.range(width)
-        shifted = tf.gather(padded, rows, axis=1, batch_dims=1)
-        shifted = tf.gather(shifted, columns, axis=2, batch_dims=1)
+    shifted = reflected_crop(images, top, left, pad=augmentation.pixels)
     if (side := augmentation.cutout) == 0:
         return shifted
     rows = _within(_first(cover_top, height - side + 1), side, height)
@@ -57,6 +50,34 @@ def views(images: tf.Tensor, seeds: tf.Tensor, *, augmentation: Shifts) -> tf.Te
     covered = (rows[:, :, None] & columns[:, None, :])[..., None]
     mean = tf.reduce_mean(tf.cast(shifted, tf.float32), axis=(1, 2), keepdims=True)
     return tf.where(covered, tf.cast(tf.round(mean), tf.uint8), shifted)
+
+
+def reflected_crop(
+    images: tf.Tensor, top: tf.Tensor, left: tf.Tensor, *, pad: int
+) -> tf.Tensor:
+    """Pads by reflection (edges are not repeated) and crops the image's size.
+
+    No pixel is computed: each row and column of the crop is one of the image.
+
+    Args:
+        images: [N, height, width, channels].
+        top: draws in [0, 1), [N]: where among the 2 pad + 1 places.
+        left: as top.
+        pad: pixels on each side.
+
+    Returns:
+        The same shape.
+    """
+
+    def source(draw: tf.Tensor, length: int) -> tf.Tensor:
+        offsets = _first(draw, 2 * pad + 1)[:, None]
+        shifted = tf.abs(tf.range(length)[None] + offsets - pad)
+        return (length - 1) - tf.abs(length - 1 - shifted)
+
+    rows = source(top, images.shape[1])
+    chosen = tf.gather(images, rows, axis=1, batch_dims=1)
+    columns = source(left, images.shape[2])
+    return tf.gather(chosen, columns, axis=2, batch_dims=1)
 
 
 def _first(draw: tf.Tensor, count: int) -> tf.Tensor:
