@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from kerasdistill import cards, evaluation, export
+from kerasdistill.cli import born_again as born_again_verb
 from kerasdistill.cli import interpret, searching
 from kerasdistill.cli.arguments import SOFT_LOSSES
 from kerasdistill.errors import UserError
@@ -40,7 +41,7 @@ def run_teacher(asked: argparse.Namespace) -> dict[str, Any]:
 
 
 def run_ensemble(asked: argparse.Namespace) -> dict[str, Any]:
-    """ensemble: the mean of the members' logits."""
+    """ensemble: the mean of the members' logits or probabilities."""
     from kerasdistill.experiments import ensemble, selection
 
     if asked.select == "all" and asked.size is not None:
@@ -56,6 +57,7 @@ def run_ensemble(asked: argparse.Namespace) -> dict[str, Any]:
         workdir=asked.workdir,
         select=asked.select,
         size=asked.size or selection.PAPER_SIZE,
+        averaging=asked.averaging,
         force=asked.force,
     )
 
@@ -259,6 +261,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "verify": run_verify,
     "student": run_student,
     "baseline": run_baseline,
+    "born-again": born_again_verb.run,
     "evaluate": run_evaluate,
     "export": run_export,
     "report": run_report,
