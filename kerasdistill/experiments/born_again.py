@@ -241,7 +241,7 @@ def _summed_up(
         "arch": asked.arch,
         "depth_factor": asked.depth_factor,
         "compression_factor": asked.compression_factor,
-        "teacher_arch": lineage.teacher_arch(rows[0]) if asked.teacher_path else None,
+        "teacher_arch": asked.teacher_path and lineage.teacher_arch(rows[0]),
         "loss": asked.recipe.training.loss,
         "teacher_signal": asked.signal.kind,
         "seed": asked.recipe.training.seed,

@@ -13,8 +13,7 @@ from kerasdistill.runs import RunDirectory, read_json
 from pipelines.datasets import ImageData
 
 RECORD = "generations.json"  # in the run's folder, rewritten as generations end
-
-
+UNNAMED = "a given model"  # a teacher's network that has no name here
 # Of a generation's results.
 _TOLD = (
     "model",
@@ -66,13 +65,13 @@ def given_row(given: Teacher, data: ImageData) -> dict[str, Any]:
     return row
 
 
-def teacher_arch(row: dict[str, Any]) -> str | None:
-    """The name of a given teacher's network, if a run of ours made it."""
+def teacher_arch(row: dict[str, Any]) -> str:
+    """The name of a given teacher's network, where a run of ours made it."""
     beside = Path(row["model"]).with_name("results.json")
     recipe = read_json(beside).get("recipe", {}) if beside.is_file() else {}
     if recipe.get("kind") != base.BornAgainRecipe.__name__:
-        return None
-    return born_again.name_of(base.from_json(recipe).architecture)
+        return UNNAMED
+    return born_again.name_of(base.from_json(recipe).architecture) or UNNAMED
 
 
 def record(folder: RunDirectory, rows: list[dict[str, Any]]) -> None:

@@ -14,6 +14,7 @@ from kerasdistill.runs import read_json
 KIND = "born-again"
 MISSING = "missing"
 _FIRST = (paper.TEACHER, *paper.LOSSES.values())
+_THEN = ("BAN-1", "Ens*2", "Ens*3")  # and those that there are
 # Fields of a recipe's training that may differ between the columns of one table.
 _OF_A_COLUMN = ("loss", "seed", "label_weight", "teacher_weight", "permutation")
 
@@ -87,12 +88,12 @@ def _table(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             rows.append({"name": f"ours, {name}", "errors": _along(chain)})
     theirs = published.errors if published else {}
     known = dict.fromkeys(c for row in rows for c in row["errors"]) | theirs
-    later = sorted(set(known) - set(_FIRST) - {paper.LABELS}, key=_place)
+    later = {*known, *_THEN} - {*_FIRST, paper.LABELS}
     labels = [paper.LABELS] if paper.LABELS in theirs else []
     return {
         **asked,
         "epochs": runs[0]["recipe"]["training"]["epochs"],
-        "columns": [_FIRST[0], *labels, *_FIRST[1:], *later],
+        "columns": [_FIRST[0], *labels, *_FIRST[1:], *sorted(later, key=_place)],
         "rows": [
             {**row, "errors": {name: _spread(e) for name, e in row["errors"].items()}}
             for row in rows
@@ -170,11 +171,8 @@ def _lines(table: Mapping[str, Any]) -> list[str]:
         cells = [_cell(row["errors"].get(column)) for column in columns]
         rows.append([row["name"], *cells])
     name, errors = "paper", {}
-    if table["paper"]:
-        name, errors = (
-            f"paper, Table {table['paper']['table']}",
-            table["paper"]["errors"],
-        )
+    if theirs := table["paper"]:
+        name, errors = f"paper, Table {theirs['table']}", theirs["errors"]
     cells = [f"{errors[c]:.2f}" if c in errors else MISSING for c in columns]
     return tables.table(["", *columns], [*rows, [name, *cells]])
 
