@@ -15,7 +15,10 @@ from kerasdistill.files import digest_of, remove_partial, write_json_atomic
 _PACKAGES = ("tensorflow", "keras", "numpy", "apache-beam", "tensorflow-datasets")
 _DIFFERENCES = 3  # fields that a refusal names
 # Paths among the results that lie in the run's folder.
-_INSIDE = ("model", "saved_model", "results", "best_recipe", "trials_table")
+_INSIDE = (
+    *("model", "saved_model", "results"),
+    *("best_recipe", "trials_table", "picture"),
+)
 
 
 class RunDirectory:

@@ -1,6 +1,9 @@
 """The papers' augmentations (fact sheet A3 and B3), batched and stateless."""
 
 import functools
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -16,6 +19,27 @@ CODE_VERSION = 1
 _DRAWS = (
     "hue saturation value saturation_scale value_scale mirror crop left top".split()
 )
+
+
+_KINDS = {kind.__name__: kind for kind in (Augmentation, CropAugmentation)}
+
+
+def to_json(augmentation: Augmentation | CropAugmentation) -> dict[str, Any]:
+    """What a manifest keeps: the fields, and the kind if it is not Urban's, which
+    was the only one when the first sets were made."""
+    if isinstance(augmentation, Augmentation):
+        return asdict(augmentation)
+    return {"kind": type(augmentation).__name__, **asdict(augmentation)}
+
+
+def from_json(value: Mapping[str, Any]) -> Augmentation | CropAugmentation:
+    """The augmentation that `to_json` wrote; ValueError for anything else."""
+    fields = dict(value)
+    kind = fields.pop("kind", Augmentation.__name__)
+    try:
+        return _KINDS[kind](**fields)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{kind!r} of {fields} is no augmentation") from error
 
 
 def views(

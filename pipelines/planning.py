@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from kerasdistill import devices
 from kerasdistill.errors import StaleArtifactError, UserError
 from kerasdistill.files import require_space
 from kerasdistill.models import loading
-from kerasdistill.recipes.base import Augmentation
+from kerasdistill.recipes.base import Augmentation, CropAugmentation
 from pipelines import augment, records, scoring
 from pipelines.datasets import ImageData
 from pipelines.integrity import data_fields
@@ -49,7 +48,7 @@ def request_fields(
     *,
     teacher_paths: Sequence[str],
     data: ImageData,
-    augmentation: Augmentation,
+    augmentation: Augmentation | CropAugmentation,
     store: str,
     logits_dtype: str,
     keep_members: bool,
@@ -71,7 +70,7 @@ def request_fields(
         "schema_version": SCHEMA_VERSION,
         "store": store,
         **data_fields(data),
-        "augmentation": asdict(augmentation),
+        "augmentation": augment.to_json(augmentation),
         "augmentation_code_version": augment.CODE_VERSION,
         "logits_dtype": logits_dtype,
         "keep_members": keep_members,

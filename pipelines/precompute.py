@@ -15,7 +15,7 @@ from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
 from kerasdistill.errors import UserError
-from kerasdistill.recipes.base import Augmentation
+from kerasdistill.recipes.base import Augmentation, CropAugmentation
 from pipelines.beam import files, shards
 from pipelines.beam.job import SCRATCH, WORKER_LOG, run_pipeline, stage
 from pipelines.beam.progress import Progress, reporting
@@ -56,7 +56,7 @@ def run(
     *,
     teacher_paths: Sequence[str],
     data: ImageData,
-    augmentation: Augmentation,
+    augmentation: Augmentation | CropAugmentation,
     passes: int,
     store: str,
     output: str,

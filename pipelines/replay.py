@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasdistill.errors import StaleArtifactError
-from kerasdistill.recipes.base import Augmentation
+from kerasdistill.recipes.base import Augmentation, CropAugmentation
 from pipelines import augment, records
 from pipelines.examples import Examples
 from pipelines.manifest import Manifest
@@ -37,8 +37,8 @@ def replayer(
             f"{augment.CODE_VERSION}; precompute again, or use the images store"
         )
     try:
-        augmentation = Augmentation(**manifest.augmentation)
-    except TypeError as error:
+        augmentation = augment.from_json(manifest.augmentation)
+    except ValueError as error:
         raise StaleArtifactError(
             f"distillation set {path}: field augmentation is damaged ({error})"
         ) from error
@@ -74,7 +74,7 @@ def make_views(
     images: tf.Tensor,
     seeds: tf.Tensor,
     *,
-    augmentation: Augmentation,
+    augmentation: Augmentation | CropAugmentation,
     block_views: int,
 ) -> tf.Tensor:
     """The views of one block: uint8 [N, H, W, C], N <= block_views.

@@ -15,7 +15,7 @@ from kerasdistill.cards import read_card
 from kerasdistill.errors import StaleArtifactError, UserError
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.models.summary import leaf_layers
-from kerasdistill.recipes.base import Augmentation
+from kerasdistill.recipes.base import Augmentation, CropAugmentation
 from kerasdistill.seeds import permutation
 from pipelines.averaging import AVERAGINGS
 from pipelines.datasets import ImageData
@@ -45,7 +45,7 @@ class Scorer:
         self,
         teachers: Sequence[keras.Model | None],
         *,
-        augmentation: Augmentation,
+        augmentation: Augmentation | CropAugmentation,
         block_views: int,
         logits_dtype: str = "float32",
     ) -> None:

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 
 from kerasdistill.errors import UserError
-from kerasdistill.recipes.base import Augmentation
 from kerasdistill.seeds import permutation
+from pipelines import augment
 from pipelines.distillation_set import DistillationSet
 from pipelines.scoring import Scorer
 
@@ -50,7 +50,7 @@ def verify(
     layout = manifest.layout
     scorer = Scorer(
         [teachers[place] for place in range(len(manifest.teachers))],
-        augmentation=Augmentation(**manifest.augmentation),
+        augmentation=augment.from_json(manifest.augmentation),
         block_views=manifest.block_views,
         logits_dtype=manifest.logits_dtype,
     )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kerasdistill.reports import tables
+from kerasdistill.reports import born_again, tables
 
 _FIRST = ("test_accuracy", "val_accuracy", "teacher_agreement", "num_params")
 
@@ -20,6 +20,10 @@ def readable(answer: dict[str, Any], *, same_data: Sequence[str] = ()) -> str:
     lines = []
     if "searches" in answer:
         lines += [tables.searches(answer["searches"]), ""]
+    if "born_again" in answer:
+        lines += [born_again.text(answer["born_again"]), ""]
+    if "generations" in answer:
+        lines += [*_generations(answer), ""]
     for row in answer.get("layers", ()):
         shape = "x".join(map(str, row["output_shape"] or ["-"]))
         lines.append(
@@ -44,3 +48,21 @@ def readable(answer: dict[str, Any], *, same_data: Sequence[str] = ()) -> str:
             f"  tensorboard --logdir {shlex.quote(str(Path(answer['model']).parent))}",
         ]
     return "\n".join(lines)
+
+
+def _generations(answer: dict[str, Any]) -> list[str]:
+    """A line for each generation and each ensemble of them."""
+    heads = ["model", "parameters", "validation", "test", "file"]
+    named = [(f"generation {r['generation']}", r) for r in answer["generations"]]
+    named += [(each["name"], each) for each in answer["ensembles"]]
+    rows = [
+        [
+            name,
+            f"{row['num_params']:,}",
+            tables.percent(row["val_accuracy"]),
+            tables.percent(row["test_accuracy"]),
+            row["model"],
+        ]
+        for name, row in named
+    ]
+    return tables.table(heads, rows)

@@ -5,7 +5,7 @@ import difflib
 from collections.abc import Sequence
 
 from kerasdistill import __version__
-from kerasdistill.cli import search_options
+from kerasdistill.cli import born_again_options, search_options
 from kerasdistill.errors import UserError
 
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
@@ -107,13 +107,6 @@ def _student_widths(verb: argparse.ArgumentParser) -> None:
     add("--kernel", type=int, choices=(3, 5), default=5, help="filter side")
 
 
-def _architecture(verb: argparse.ArgumentParser) -> None:
-    add = verb.add_argument
-    add("--arch", metavar="NAME", help="such as wide-resnet-28-10 or densenet-90-60")
-    add("--depth-factor", type=_positive_real, metavar="F", help="Table 4's, DenseNets")
-    add("--compression-factor", type=_positive_real, metavar="F", help="Table 4's too")
-
-
 def _training(verb: argparse.ArgumentParser) -> None:
     add = verb.add_argument
     add("--epochs", type=_positive, metavar="N", help="most epochs (default: no limit)")
@@ -128,7 +121,7 @@ def _summary(verb: argparse.ArgumentParser) -> None:
     add("what", nargs="?", choices=("teacher", "student"), help="which family")
     _teacher_widths(verb)
     _student_widths(verb)
-    _architecture(verb)
+    born_again_options.architecture(verb, above_0=_positive_real)
     verb.add_argument("--classes", type=_positive, default=10, help="logits")
 
 
@@ -153,6 +146,12 @@ def _ensemble(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument(
         "--size", type=_positive, metavar="N", help="most members (default: 16)"
+    )
+    verb.add_argument(
+        "--averaging",
+        choices=AVERAGINGS,
+        default="mean-logits",
+        help="or log of the mean softmax, the Born-Again ensembles' (mean-logits)",
     )
     _force(verb)
 
@@ -226,6 +225,11 @@ def _baseline(verb: argparse.ArgumentParser) -> None:
     search_options.describe(verb, count=_positive)
 
 
+def _born_again(verb: argparse.ArgumentParser) -> None:
+    read = {"count": _positive, "above_0": _positive_real, "fraction": _fraction}
+    born_again_options.describe(verb, **read)
+
+
 def _evaluate(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("path", metavar="PATH", help="a .keras file or a SavedModel")
     verb.add_argument(
@@ -241,8 +245,8 @@ def _export(verb: argparse.ArgumentParser) -> None:
 
 def _report(verb: argparse.ArgumentParser) -> None:
     add = verb.add_argument
-    add("what", choices=("search",), help="search: what the trials of one found")
-    add("path", nargs="+", metavar="PATH", help="folders of searches, to compare")
+    add("what", choices=("search", "born-again"), help="what the folders hold")
+    add("path", nargs="+", metavar="PATH", help="folders of them, to compare")
     add("--png", metavar="FILE", help="the picture (default: PATH/report.png)")
 
 
@@ -253,6 +257,7 @@ VERBS = {
     "precompute": (_precompute, "label augmented passes with teachers, by Beam"),
     "verify": (_verify, "score a sample of a distillation set again and compare"),
     "baseline": (_baseline, "train a student's architecture on hard labels"),
+    "born-again": (_born_again, "train generations, each on the one before"),
     "evaluate": (_evaluate, "score a model on a data set"),
     "export": (_export, "write a student alone as a SavedModel"),
     "report": (_report, "tables and a picture of finished or running work"),

@@ -40,14 +40,15 @@ def data(
 
 
 def _class_names(asked: argparse.Namespace, set_path: str | None) -> tuple[str, ...]:
-    if asked.verb not in ("precompute", "student", "verify"):
+    if asked.verb not in ("precompute", "student", "verify", "born-again"):
         raise UserError(
             f"{asked.verb} needs labels, which {asked.dataset} has not; unlabelled "
-            "images serve precompute, student and verify"
+            "images serve precompute, student, verify and born-again --teacher"
         )
     if set_path is not None:
         return integrity.read_manifest(Path(set_path)).class_names
-    teachers = asked.teacher or []
+    teachers = [asked.teacher] if asked.verb == "born-again" else asked.teacher
+    teachers = [path for path in teachers or () if path]
     cards_found = [cards.read_card(path) for path in teachers]
     names = [card["class_names"] for card in cards_found if card is not None]
     if not names:

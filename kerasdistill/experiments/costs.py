@@ -10,10 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from kerasdistill.experiments.plans import Plan, Step, announce
-from kerasdistill.experiments.shells import built
+from kerasdistill.experiments.shells import built, shell
 from kerasdistill.recipes import base
 from kerasdistill.runs import RunDirectory
 from kerasdistill.training import checkpoint
+from kerasdistill.training.distillation_models import StudentModel
 from kerasdistill.training.epochs import EpochStream
 from pipelines import live_views
 from pipelines.datasets import ImageData
@@ -56,10 +57,14 @@ def measure(
     *,
     stream: EpochStream,
     data: ImageData,
+    wrap: Callable[..., StudentModel] = shell,
 ) -> Speed:
-    """Times a copy of the model on the data it will see; a few seconds, none kept."""
+    """Times a copy of the model on the data it will see; a few seconds, none kept.
+
+    `wrap` is that of `shells.built`.
+    """
     began = time.monotonic()
-    wrapped = built(build, recipe, data)
+    wrapped = built(build, recipe, data, wrap=wrap)
     with wrapped.distribute_strategy.scope():
         # So slow that the weights stay as they are: nothing can diverge.
         wrapped.compile(optimizer=keras.optimizers.SGD(1e-9, momentum=0.9))
@@ -165,7 +170,10 @@ def training_step(
     left = f"{epochs} epoch{'s' * (epochs != 1)}"
     if not recipe.training.epochs:
         left = f"paper's stop, say {left} more"
-    widths = "-".join(map(str, getattr(recipe.architecture, "filters", ()))) or "MLP"
+    network = recipe.architecture
+    widths = "-".join(map(str, getattr(network, "filters", ()))) or "MLP"
+    if isinstance(recipe, base.BornAgainRecipe):
+        widths = f"{type(network).__name__}, {speed.num_params:,} weights"
     return Step(
         name=name,
         seconds=epochs * an_epoch + once,
@@ -203,12 +211,13 @@ def plan_training(
     stream: EpochStream,
     data: ImageData,
     run: RunDirectory | None,
+    wrap: Callable[..., StudentModel] = shell,
 ) -> Step:
     """Measures, and counts what is left of the run (None: it has not begun)."""
     return training_step(
         name,
         recipe,
-        speed=measure(build, recipe, stream=stream, data=data),
+        speed=measure(build, recipe, stream=stream, data=data, wrap=wrap),
         data=data,
         epochs=epochs_left(recipe, run),
         stored_bytes=stored_bytes(run),

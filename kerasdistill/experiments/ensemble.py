@@ -1,4 +1,4 @@
-"""The super teacher: the mean of its members' logits (fact sheet A1)."""
+"""The super teacher: the mean of its members (fact sheets A1 and B2)."""
 
 import sys
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from scipy import special
 
 from kerasdistill import cards, evaluation
 from kerasdistill.errors import UserError
@@ -25,6 +26,7 @@ def run(
     workdir: str | Path,
     select: str = "all",
     size: int = selection.PAPER_SIZE,
+    averaging: str = "mean-logits",
     force: bool = False,
 ) -> dict[str, Any]:
     """Chooses members by validation accuracy, joins them into one model, scores it.
@@ -38,6 +40,7 @@ def run(
             ensemble most and stops when none does (`selection`). Ties go to the
             path that sorts first. Test data play no part.
         size: most members.
+        averaging: how members become one, a name in `models.ensemble.AVERAGINGS`.
         force: accept teachers without a card that disagree with the labels.
 
     Returns:
@@ -51,7 +54,7 @@ def run(
         select = "all"
     request = {
         "members": [sha256_file(path) for path in paths],
-        "averaging": "mean-logits",
+        "averaging": averaging,
         "dataset": data.identity(),
     }
     if select != "all":
@@ -63,9 +66,12 @@ def run(
         images, labels = data.validation.images, data.validation.labels
         logits = [evaluation.predict(c, images) for c in candidates]
         accuracies = [evaluation.accuracy(each, labels) for each in logits]
-        chosen = _chosen(select, size, logits, labels, accuracies, paths)
-        model = ensemble.build([candidates[i] for i in chosen])
-        mean_logits = np.mean([logits[i] for i in chosen], axis=0)
+        # Their sum names the classes that the ensemble does.
+        votes = [special.softmax(each, axis=1) for each in logits]
+        votes = logits if averaging == "mean-logits" else votes
+        chosen = _chosen(select, size, votes, labels, accuracies, paths)
+        model = ensemble.build([candidates[i] for i in chosen], averaging=averaging)
+        mean = np.mean([votes[i] for i in chosen], axis=0)
         saved = cards.save_model(
             model,
             folder.path,
@@ -73,7 +79,7 @@ def run(
             class_names=data.class_names,
             dataset=data.identity(),
             recipe=request,
-            val_accuracy=evaluation.accuracy(mean_logits, labels),
+            val_accuracy=evaluation.accuracy(mean, labels),
         )
         card = cards.read_card(saved)
         test_logits = evaluation.predict(model, data.test.images)
@@ -86,7 +92,7 @@ def run(
                 "candidates": [str(path) for path in paths],
                 "candidate_val_accuracy": accuracies,
                 "select": select,
-                "averaging": "mean-logits",
+                "averaging": averaging,
                 "num_params": card["num_params"],
                 "val_accuracy": card["val_accuracy"],
                 "test_accuracy": evaluation.accuracy(test_logits, data.test.labels),
@@ -107,7 +113,7 @@ def _loaded(
 def _chosen(
     select: str,
     size: int,
-    logits: Sequence[np.ndarray],
+    votes: Sequence[np.ndarray],
     labels: np.ndarray,
     accuracies: Sequence[float],
     paths: Sequence[Path],
@@ -116,5 +122,5 @@ def _chosen(
     if select == "top":
         return selection.top(accuracies, names, size)
     if select == "greedy":
-        return selection.greedy(logits, labels, names, size)
+        return selection.greedy(votes, labels, names, size)
     return list(range(len(paths)))

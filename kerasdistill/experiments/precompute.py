@@ -11,7 +11,7 @@ from kerasdistill.experiments import plans
 from kerasdistill.files import sha256_file
 from kerasdistill.recipes import base
 from kerasdistill.runs import RunDirectory, read_json
-from pipelines import integrity, precompute
+from pipelines import augment, integrity, precompute
 from pipelines.beam import probe
 from pipelines.beam.progress import print_progress
 from pipelines.datasets import ImageData
@@ -32,7 +32,7 @@ class Signal:
     store: str = "images"
     keep_members: bool = False
     logits_dtype: str = "float32"
-    augmentation: base.Augmentation = base.Augmentation()
+    augmentation: base.Augmentation | base.CropAugmentation = base.Augmentation()
     seed: int = 0
 
 
@@ -169,7 +169,7 @@ def _signal_of(manifest: Manifest) -> Signal:
         store=manifest.store,
         keep_members=manifest.keep_members,
         logits_dtype=manifest.logits_dtype,
-        augmentation=base.Augmentation(**manifest.augmentation),
+        augmentation=augment.from_json(manifest.augmentation),
         seed=manifest.seed,
     )
 

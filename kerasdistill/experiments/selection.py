@@ -25,7 +25,7 @@ def top(accuracies: Sequence[float], names: Sequence[str], size: int) -> list[in
 
 
 def greedy(
-    logits: Sequence[np.ndarray],
+    votes: Sequence[np.ndarray],
     labels: np.ndarray,
     names: Sequence[str],
     size: int,
@@ -33,13 +33,14 @@ def greedy(
     """Forward selection: each time the candidate that helps the ensemble most.
 
     Begins with the most accurate candidate; every further one is the candidate not
-    yet chosen whose logits, averaged with those of the chosen, give the highest
+    yet chosen whose votes, averaged with those of the chosen, give the highest
     validation accuracy. Ends at `size`, or as soon as no candidate makes the
     ensemble more accurate (Caruana et al., ICML 2004, without replacement, because
     members count alike in the mean).
 
     Args:
-        logits: each candidate's on the validation images, [N, classes].
+        votes: what is averaged of each candidate, on the validation images: logits
+            or probabilities, [N, classes].
         labels: int64 [N].
         names: what breaks ties: the name that sorts first wins.
         size: most members.
@@ -48,15 +49,15 @@ def greedy(
         Positions of the chosen, in the order they were taken.
     """
     chosen: list[int] = []
-    total, reached = np.zeros_like(logits[0]), -1.0
+    total, reached = np.zeros_like(votes[0]), -1.0
     while len(chosen) < min(size, len(names)):
         left = [i for i in range(len(names)) if i not in chosen]
         # The sum names the same classes as the mean.
-        scores = {i: evaluation.accuracy(total + logits[i], labels) for i in left}
+        scores = {i: evaluation.accuracy(total + votes[i], labels) for i in left}
         best = min(left, key=lambda i: (-scores[i], names[i]))
         if scores[best] <= reached:
             break
         reached = scores[best]
-        total = total + logits[best]
+        total = total + votes[best]
         chosen.append(best)
     return chosen

@@ -78,9 +78,16 @@ def born_again_shell(
 
 
 def built(
-    build: Callable[..., keras.Model], recipe: base.Recipe, data: ImageData
+    build: Callable[..., keras.Model],
+    recipe: base.Recipe,
+    data: ImageData,
+    *,
+    wrap: Callable[[keras.Model, base.Training], StudentModel] = shell,
 ) -> StudentModel:
-    """The recipe's shell around its model, in the process's strategy."""
+    """The recipe's shell around its model, in the process's strategy.
+
+    `wrap` makes the shell of the model and the recipe's training.
+    """
     with devices.strategy().scope():
         model = build(
             recipe.architecture,
@@ -89,4 +96,4 @@ def built(
             seed=recipe.training.seed,
             precision=recipe.training.precision,
         )
-        return shell(model, recipe.training)
+        return wrap(model, recipe.training)

@@ -14,7 +14,7 @@ from kerasdistill.models import student
 from kerasdistill.recipes import base
 from kerasdistill.runs import RunDirectory
 from kerasdistill.training.epochs import EpochStream
-from pipelines import distillation_set
+from pipelines import augment, distillation_set
 from pipelines import resident as resident_passes
 from pipelines.datasets import ImageData
 from pipelines.layout import AVERAGING
@@ -63,7 +63,7 @@ def run(
         distillation_set_path,
         data=data,
         workdir=workdir,
-        expect={"augmentation": base.fields(recipe.augmentation)},
+        expect={"augmentation": augment.to_json(recipe.augmentation)},
         members=members,
         averaging=averaging,
     )
@@ -165,7 +165,7 @@ def stored_stream(
     `in_memory` and `keep` change where a replay set's views come from, not what they
     are; see `pipelines.resident`.
     """
-    shown = dict if stored.labelled else _without_label
+    shown = dict if stored.labelled else without_label
     if in_memory:
         held = resident_passes.stream(
             stored,
@@ -189,5 +189,5 @@ def stored_stream(
     )
 
 
-def _without_label(batch):
+def without_label(batch):
     return {name: value for name, value in batch.items() if name != "label"}

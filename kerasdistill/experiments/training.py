@@ -11,10 +11,11 @@ import numpy as np
 
 from kerasdistill import cards, evaluation, export
 from kerasdistill.experiments import costs, plans
-from kerasdistill.experiments.shells import built
+from kerasdistill.experiments.shells import built, shell
 from kerasdistill.recipes import base
 from kerasdistill.runs import RunDirectory
 from kerasdistill.seeds import derive_seed
+from kerasdistill.training.distillation_models import StudentModel
 from kerasdistill.training.epochs import EpochStream, FitResult
 from kerasdistill.training.fit import fit
 from pipelines import live_views
@@ -90,14 +91,15 @@ def train(
     run: RunDirectory,
     teacher_logits: np.ndarray | None = None,
     enough: Callable[[Sequence[dict[str, float]]], bool] | None = None,
+    wrap: Callable[..., StudentModel] = shell,
 ) -> tuple[keras.Model, FitResult]:
     """Builds and fits a model in the process's strategy; best epoch's weights.
 
     With `teacher_logits`, the teacher's on the validation images, every epoch also
     tells the loss and the agreement there; the best epoch is chosen as without.
-    `enough` is `fit`'s.
+    `enough` is `fit`'s, `wrap` that of `shells.built`.
     """
-    wrapped = built(build, recipe, data)
+    wrapped = built(build, recipe, data, wrap=wrap)
     model = wrapped.student
     weights = f"{model.count_params():,} weights"
     print(f"{run.path}: {model.name}, {weights}", file=sys.stderr)

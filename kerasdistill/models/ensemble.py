@@ -1,16 +1,21 @@
-"""The super teacher: the mean of its members' logits (fact sheet A1)."""
+"""The super teacher: its members' mean (fact sheets A1 and B2)."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import keras
+from keras import ops
 
 from kerasdistill.errors import UserError
 
 
 def build(
-    members: Sequence[keras.Model], *, name: str = "super_teacher"
+    members: Sequence[keras.Model],
+    *,
+    averaging: str = "mean-logits",
+    name: str = "super_teacher",
 ) -> keras.Model:
-    """One model that averages the members' logits, class by class, in float32.
+    """One model that averages the members, class by class, in float32.
 
     Members are copied with their weights, under names of their own (member_1, ...),
     so the callers' models stay as they are.
@@ -18,6 +23,9 @@ def build(
     Args:
         members: one or more models, images [batch, *image_shape] -> logits
             [batch, num_classes], all with the same shapes.
+        averaging: a name in `AVERAGINGS`: "mean-logits" (Urban's super teacher), or
+            "mean-probabilities" (the Born-Again ensembles): the logarithm of the mean
+            of the members' softmax, so that what comes out are logits again.
         name: the model's name.
 
     Returns:
@@ -43,8 +51,26 @@ def build(
         _copy(member, name=f"member_{position}")(image)
         for position, member in enumerate(members, start=1)
     ]
-    mean = keras.layers.Average(dtype="float32", name="mean_logits")(logits)
-    return keras.Model(image, mean, name=name)
+    return keras.Model(image, AVERAGINGS[averaging](logits), name=name)
+
+
+def _mean_logits(logits: list):
+    return keras.layers.Average(dtype="float32", name="mean_logits")(logits)
+
+
+def _mean_probabilities(logits: list):
+    # By logarithms: a probability that is 0 in float32 would have none.
+    as_log = keras.layers.Activation(
+        "log_softmax", dtype="float32", name="log_probabilities"
+    )
+    stacked = ops.stack([as_log(each) for each in logits], axis=1)
+    return ops.logsumexp(stacked, axis=1) - math.log(len(logits))
+
+
+AVERAGINGS: dict[str, Callable[[list], object]] = {
+    "mean-logits": _mean_logits,
+    "mean-probabilities": _mean_probabilities,
+}
 
 
 def _copy(member: keras.Model, *, name: str) -> keras.Model:

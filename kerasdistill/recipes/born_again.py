@@ -149,6 +149,38 @@ def architecture(
     return _compressed(_deepened(network, depth_factor, name), compression_factor, name)
 
 
+def name_of(network: Architecture) -> str | None:
+    """The name that `architecture` makes it from; None for one with factors."""
+    names = [*LABELS]
+    if isinstance(network, WideResNet):
+        names = [f"wide-resnet-{6 * network.units + 4}-{network.width}"]
+    elif isinstance(network, BanResNet):
+        kind, units, ratio = network.kind, network.units, network.ratio
+        names = [f"ban-{kind}-resnet-{units}-{ratio:g}"]
+    else:
+        growths = network.growths[0]
+        names.append(f"densenet-bc-{6 * len(growths) + 4}-{growths[0]}")
+    own = {"weight_decay": network.weight_decay}
+    if isinstance(network, WideResNet):
+        own["dropout_rate"] = network.dropout_rate
+    same = [name for name in names if replace(architecture(name), **own) == network]
+    return same[0] if same else None
+
+
+def ensembles(name: str, generations: int) -> list[tuple[str, tuple[int, ...]]]:
+    """The paper's ensembles of so many generations: names, members' numbers.
+
+    Ens*2 is BAN-1 and BAN-2, Ens*3 has BAN-3 too, and so on. Of densenet-80-120 the
+    paper's Ens*3 is teacher, BAN-1 and BAN-2 (fact sheet B2).
+    """
+    found = [
+        (f"Ens*{last}", tuple(range(1, last + 1))) for last in range(2, generations + 1)
+    ]
+    if name == "densenet-80-120" and generations >= 2:
+        found.append(("Ens*3 with teacher", (0, 1, 2)))
+    return found
+
+
 def notes(
     name: str, *, depth_factor: float = 1, compression_factor: float = 1
 ) -> list[str]:

@@ -2,7 +2,7 @@
 
 import importlib.util
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +77,7 @@ def search_picture(searches: Sequence[Search], file: str | Path) -> None:
             "trials along each dimension (ring: the best; triangle: below the axis)"
         )
         lower.suptitle(legend, fontsize=10)
-    try:
-        with replacing(file) as beside:
-            figure.savefig(beside, dpi=_DPI, format="png")
-    except OSError as error:
-        raise UserError(
-            f"{file} cannot be written ({error.strerror}); choose another --png"
-        ) from error
+    _save(figure, file)
 
 
 def _axis_name(searches: Sequence[Search]) -> str:
@@ -218,3 +212,60 @@ def _length_scales(
     axes.tick_params(axis="x", labelsize=7)
     axes.set_title("length scales (short: matters)", fontsize=10)
     axes.grid(alpha=0.25, axis="x", color=_GREY)
+
+
+def generations_picture(runs: Sequence[Mapping[str, Any]], file: str | Path) -> None:
+    """Accuracy by generation, with the ensembles, as one PNG, complete or absent.
+
+    Args:
+        runs: content of born-again runs' `results.json`; each has a colour of its own.
+        file: where to.
+
+    Raises:
+        UserError: matplotlib is not installed, or `file` cannot be written.
+    """
+    require()
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for index, run in enumerate(runs):
+        _generations(axes, run, _colour(index))
+    axes.set_xlabel("generation (0: the teacher); an ensemble stands at its last")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_ylabel("accuracy [%]")
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize=8)
+    _save(figure, file)
+
+
+def _generations(axes: Any, run: Mapping[str, Any], colour: str) -> None:
+    rows, joined = run["generations"], run["ensembles"]
+    numbers = [row["generation"] for row in rows]
+    name = f"{run['arch']}, {run['loss']}, seed {run['seed']}"
+    for split, style in (("test", "o-"), ("val", "o:")):
+        accuracies = [100 * row[f"{split}_accuracy"] for row in rows]
+        label = f"{name}, {'validation' if split == 'val' else split}"
+        axes.plot(numbers, accuracies, style, color=colour, label=label, markersize=4)
+    if joined:
+        axes.scatter(
+            [each["members"][-1] for each in joined],
+            [100 * each["test_accuracy"] for each in joined],
+            s=60,
+            marker="*",
+            color=colour,
+            label=f"{name}, ensembles, test",
+        )
+    for each in joined:
+        at = (each["members"][-1], 100 * each["test_accuracy"])
+        axes.annotate(each["name"], at, (4, 4), textcoords="offset points", fontsize=7)
+
+
+def _save(figure: Any, file: str | Path) -> None:
+    try:
+        with replacing(file) as beside:
+            figure.savefig(beside, dpi=_DPI, format="png")
+    except OSError as error:
+        raise UserError(
+            f"{file} cannot be written ({error.strerror}); choose another --png"
+        ) from error

@@ -17,7 +17,7 @@ from apache_beam.utils.shared import Shared
 
 from kerasdistill.errors import UserError, WorkersLostError
 from kerasdistill.models import loading
-from kerasdistill.recipes.base import Augmentation
+from kerasdistill.recipes.base import Augmentation, CropAugmentation
 from kerasdistill.seeds import view_seeds
 from pipelines import records, scoring
 from pipelines.beam import files
@@ -45,7 +45,7 @@ class Job:
     output: str
     teachers: tuple[str | None, ...]  # in the manifest's order; None: not needed
     transfer_set: str
-    augmentation: Augmentation
+    augmentation: Augmentation | CropAugmentation
     store: str
     logits_dtype: str
     kept_digests: tuple[str, ...]  # of the teachers whose own logits are kept
@@ -193,7 +193,7 @@ def stage(
     output: str,
     teacher_paths: Mapping[int, str],
     data: ImageData,
-    augmentation: Augmentation,
+    augmentation: Augmentation | CropAugmentation,
     request: Mapping[str, Any],
     layout: Layout,
 ) -> Job:

@@ -16,8 +16,8 @@ from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
 from kerasdistill import devices
 from kerasdistill.models import loading
-from kerasdistill.recipes.base import Augmentation
-from pipelines import scoring
+from kerasdistill.recipes.base import Augmentation, CropAugmentation
+from pipelines import augment, scoring
 from pipelines.beam import runners
 
 MOST_PROBES = 4  # processes at once: enough to see them share cores and memory
@@ -58,7 +58,7 @@ def measure(
     teacher_paths: Sequence[str],
     *,
     image_shape: tuple[int, int, int],
-    augmentation: Augmentation,
+    augmentation: Augmentation | CropAugmentation,
     workers: int,
 ) -> WorkerSpeed | None:
     """Lets up to `MOST_PROBES` processes do what a worker does, all at once.
@@ -80,7 +80,7 @@ def measure(
     request = {
         "teachers": [os.path.abspath(path) for path in teacher_paths],
         "image_shape": list(image_shape),
-        "augmentation": asdict(augmentation),
+        "augmentation": augment.to_json(augmentation),
         "began": time.time(),
     }
     if not workers:
@@ -133,7 +133,7 @@ def timed(
     teachers = [loading.load(path) for path in request["teachers"]]
     score = scoring.Scorer(
         teachers,
-        augmentation=Augmentation(**request["augmentation"]),
+        augmentation=augment.from_json(request["augmentation"]),
         block_views=_BLOCK_VIEWS,
     )
     shape = (_BLOCK_VIEWS, *request["image_shape"])

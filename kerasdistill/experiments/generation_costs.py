@@ -1,0 +1,179 @@
+"""What the generations that are left will cost, said before the first begins."""
+
+import dataclasses
+import functools
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from kerasdistill import devices
+from kerasdistill.experiments import costs, generations, plans, precompute, teaching
+from kerasdistill.experiments.shells import born_again_shell, built, shell
+from kerasdistill.experiments.teaching import Signal, Teacher
+from kerasdistill.files import require_space
+from kerasdistill.models import batch_norm, loading
+from kerasdistill.recipes import base
+from kerasdistill.runs import RunDirectory
+from pipelines.datasets import ImageData
+from pipelines.layout import Layout
+from pipelines.planning import planned_bytes
+from pipelines.remaining import missing_shards
+
+
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    """As many students of one recipe, after generation 0 or the one that is given."""
+
+    recipe: base.BornAgainRecipe
+    count: int
+    signal: Signal
+    given: Teacher | None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Left:
+    """A generation that is not finished; `run` and `taught_by`, its teacher's file,
+    are known if the one before is."""
+
+    number: int
+    recipe: base.BornAgainRecipe
+    run: RunDirectory | None
+    taught_by: str | None
+
+
+def name_of(number: int) -> str:
+    """What a generation's step is called."""
+    return f"generation {number}"
+
+
+def announced(chain: Chain, *, data: ImageData, workdir: str | Path) -> plans.Plan:
+    """Says on stderr what is left and costs; nothing finished is measured.
+
+    Generations that do alike are measured once: those that learn from their own kind
+    have an untrained teacher for it.
+
+    Raises:
+        UserError: less free space than that needs.
+    """
+    require_space(workdir, 0)  # before anything is measured
+    devices.allow_gpu_growth()  # its memory is for the workers too
+    steps = []
+    with tempfile.TemporaryDirectory() as scratch:
+        meter = _Meter(chain, data, Path(scratch))
+        for left in _left(chain, data=data, workdir=workdir):
+            if left.number and chain.signal.kind == "stored":
+                steps += meter.labelling(left, workdir)
+            steps.append(meter.training(left))
+    return plans.announce(plans.Plan(tuple(steps)), workdir=workdir)
+
+
+def _left(chain: Chain, *, data: ImageData, workdir: str | Path) -> list[_Left]:
+    where = {"signal": chain.signal, "data": data, "workdir": workdir}
+    given, found = chain.given, []
+    digest, path = (given.digest, given.path) if given else (None, None)
+    for number in range(1 if given else 0, chain.count + 1):
+        recipe, run = generations.recipe_of(chain.recipe, number), None
+        if number == 0 or digest:
+            run = generations.run_directory(recipe, taught_by=digest, **where)
+            if (results := run.results()) is not None:
+                digest, path = results["weights_digest"], results["model"]
+                continue
+        found.append(_Left(number, recipe, run, path))
+        digest = path = None
+    return found
+
+
+class _Meter:
+    """Measures each kind of work once."""
+
+    def __init__(self, chain: Chain, data: ImageData, scratch: Path):
+        self._chain = chain
+        self._data = data
+        self._scratch = scratch
+        self._speeds: dict[str, costs.Speed] = {}
+        self._sets: dict[tuple[str, int], plans.Step] = {}
+
+    def training(self, left: _Left) -> plans.Step:
+        """What is left of the generation's training."""
+        teacher = self._teacher(left.number)
+        key = teacher.path if teacher else "labels"
+        if key not in self._speeds:
+            self._speeds[key] = costs.measure(
+                self._build, left.recipe, data=self._data, **self._steps(left, teacher)
+            )
+        return costs.training_step(
+            name_of(left.number),
+            left.recipe,
+            speed=self._speeds[key],
+            data=self._data,
+            epochs=costs.epochs_left(left.recipe, left.run),
+            stored_bytes=costs.stored_bytes(left.run),
+        )
+
+    def labelling(self, left: _Left, workdir: str | Path) -> list[plans.Step]:
+        """What is left of the generation's distillation set: no step, or one."""
+        data, signal = self._data, self._chain.signal
+        of_set, passes = signal.of_set(left.recipe), signal.passes_of(left.recipe)
+        folder = None
+        if left.taught_by and Path(left.taught_by).is_file():
+            where = {"data": data, "workdir": workdir, "signal": of_set}
+            folder = precompute.run_directory([left.taught_by], **where).path
+            folder = folder / precompute.FOLDER
+        layout = Layout(len(data.train), len(data.validation), passes, of_set.seed)
+        missing = missing_shards(folder, layout)
+        if not missing:
+            return []
+        stored = planned_bytes(data, passes=passes, store=signal.store)
+        part = min(1.0, sum(missing) / (passes * len(data.train)))
+        teacher = self._teacher(left.number).path
+        key = teacher, sum(missing)
+        if key not in self._sets:
+            about = {"data": data, "signal": of_set, "num_bytes": int(stored * part)}
+            self._sets[key] = precompute.plan([teacher], missing, **about)
+        name = generations.set_name(name_of(left.number))
+        return [dataclasses.replace(self._sets[key], name=name)]
+
+    @property
+    def _build(self):
+        given = self._chain.given
+        return generations.builder(self._chain.recipe, given and given.model)
+
+    def _teacher(self, number: int) -> Teacher | None:
+        """Somebody as fast as the generation's teacher; None for generation 0."""
+        if number == 0:
+            return None
+        return self._chain.given if number == 1 and self._chain.given else self._own
+
+    @functools.cached_property
+    def _own(self) -> Teacher:
+        path = self._scratch / "own.keras"
+        untrained = built(self._build, self._chain.recipe, self._data, wrap=_bare)
+        batch_norm.stock(untrained).save(path)
+        with devices.strategy().scope():
+            return Teacher(str(path), loading.load(path), digest="")
+
+    def _steps(self, left: _Left, teacher: Teacher | None) -> dict[str, Any]:
+        """The shell to measure with, and batches that cost what the real ones will."""
+        stream = teaching.live_stream(left.recipe, self._data)
+        if teacher is None:
+            return {"stream": stream, "wrap": shell}
+        if self._chain.signal.kind == "live":
+            wrap = functools.partial(born_again_shell, teacher=teacher.ask)
+            return {"stream": stream, "wrap": wrap}
+        classes = self._data.num_classes
+
+        def answered(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            shape = [tf.shape(batch["image"])[0], classes]
+            return {**batch, "teacher_logits": tf.zeros(shape)}
+
+        stored = dataclasses.replace(
+            stream, batches=lambda epoch: stream.batches(epoch).map(answered)
+        )
+        return {"stream": stored, "wrap": born_again_shell}
+
+
+def _bare(model, training):
+    """No shell."""
+    return model

@@ -1,0 +1,159 @@
+"""One generation: the 0th learns labels, later ones what the one before says (B2)."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from kerasdistill.experiments import costs, plans, precompute, teaching, training
+from kerasdistill.experiments.teaching import KIND, Signal, Teacher
+from kerasdistill.models import born_again, resnet
+from kerasdistill.recipes import base
+from kerasdistill.recipes.architectures import BanResNet
+from kerasdistill.runs import RunDirectory
+from kerasdistill.seeds import derive_seed
+from pipelines.datasets import ImageData
+
+
+def recipe_of(recipe: base.BornAgainRecipe, number: int) -> base.BornAgainRecipe:
+    """The recipe of generation `number` of a chain whose students have `recipe`.
+
+    Generation 0 learns labels, so it is the same for all losses; every later one has
+    a seed of its own.
+    """
+    if number:
+        seed = derive_seed(recipe.training.seed, KIND, number)
+        return replace(recipe, training=replace(recipe.training, seed=seed))
+    plain = {
+        field: getattr(base.BornAgainTraining, field)
+        for field in ("loss", "temperature", "label_weight", "teacher_weight")
+    }
+    plain["permutation"] = base.BornAgainTraining.permutation
+    return replace(recipe, training=replace(recipe.training, **plain))
+
+
+def builder(
+    recipe: base.BornAgainRecipe, teacher: keras.Model | None
+) -> Callable[..., keras.Model]:
+    """What builds the recipe's network; Table 5's take layers over from the teacher."""
+    if not isinstance(recipe.architecture, BanResNet) or teacher is None:
+        return born_again.build
+
+    def build(*arguments: Any, **options: Any) -> keras.Model:
+        model = born_again.build(*arguments, **options)
+        resnet.take_over(model, teacher)
+        return model
+
+    return build
+
+
+def run_directory(
+    recipe: base.BornAgainRecipe,
+    *,
+    taught_by: str | None,
+    signal: Signal,
+    data: ImageData,
+    workdir: str | Path,
+) -> RunDirectory:
+    """Where a generation goes, or went; `taught_by` is its teacher's weights digest,
+    None for one that learns labels."""
+    if taught_by is None:
+        return training.run_directory(recipe, kind=KIND, data=data, workdir=workdir)
+    request = {
+        "recipe": base.to_json(recipe),
+        "dataset": data.identity(),
+        "teacher": taught_by,
+        **signal.request(recipe),
+    }
+    return RunDirectory.open(workdir, KIND, request)
+
+
+def learn_labels(
+    recipe: base.BornAgainRecipe,
+    *,
+    data: ImageData,
+    workdir: str | Path,
+    planned: plans.Step | None = None,
+) -> dict[str, Any]:
+    """Trains generation 0, or finishes or finds the run that did."""
+    return training.on_hard_labels(
+        builder(recipe, None),
+        recipe,
+        kind=KIND,
+        data=data,
+        workdir=workdir,
+        planned=planned,
+    )
+
+
+def learn(
+    recipe: base.BornAgainRecipe,
+    *,
+    name: str,
+    teacher: Callable[[], Teacher],
+    taught_by: str,
+    signal: Signal,
+    data: ImageData,
+    workdir: str | Path,
+    plan: plans.Plan,
+    command: str | None = None,
+) -> dict[str, Any]:
+    """Trains a later generation, or finishes or finds the run that did.
+
+    Args:
+        recipe: the generation's own, with its seed.
+        name: what people call it, and its step in `plan`.
+        teacher: loads the generation before, if that is needed.
+        taught_by: its weights digest.
+        signal: how its answers come.
+        data: what both learn from.
+        workdir: where the run folder, and a stored signal's, go.
+        plan: what was announced.
+        command: what finishes a stored signal, for errors.
+
+    Returns:
+        The content of `results.json`.
+    """
+    where = {"data": data, "workdir": workdir}
+    folder = run_directory(recipe, taught_by=taught_by, signal=signal, **where)
+    with folder:
+        if (found := folder.results()) is not None:
+            return found
+        giver = teacher()
+        if signal.kind == "live":
+            lesson = teaching.live(recipe, giver, data)
+        else:
+            step = plan.step(set_name(name))
+            made = {"name": set_name(name), "planned": step, "command": command}
+            lesson = teaching.stored(recipe, giver, signal, **where, **made)
+        build = builder(recipe, giver.model)
+        about = {"stream": lesson.stream, "data": data, "run": folder}
+        with lesson.reading():
+            step = costs.announced(
+                plan.step(name), name, build, recipe, wrap=lesson.wrap, **about
+            )
+            began = time.monotonic()
+            logits = {"teacher_logits": lesson.validation_logits}
+            model, fitted = training.train(
+                build, recipe, wrap=lesson.wrap, **about, **logits
+            )
+        results = training.publish(
+            model,
+            fitted,
+            recipe,
+            kind=KIND,
+            data=data,
+            run=folder,
+            teacher={"model": giver.path, "weights_digest": giver.digest},
+            **logits,
+            **lesson.facts,
+        )
+        return folder.finish({**results, **plans.tell(step, since=began)})
+
+
+def set_name(name: str) -> str:
+    """What a generation's distillation set is called in a plan."""
+    return f"{precompute.STEP} for {name}"

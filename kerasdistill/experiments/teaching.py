@@ -1,0 +1,196 @@
+"""How a generation's answers reach the next one: live, or stored beforehand."""
+
+import contextlib
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasdistill import devices, evaluation
+from kerasdistill.errors import StaleArtifactError, UserError
+from kerasdistill.experiments import plans, precompute, residence, training
+from kerasdistill.experiments.opening import opened
+from kerasdistill.experiments.shells import born_again_shell
+from kerasdistill.experiments.student import stored_stream, without_label
+from kerasdistill.models import loading
+from kerasdistill.models.digest import weights_digest
+from kerasdistill.recipes import base
+from kerasdistill.seeds import derive_seed
+from kerasdistill.training.epochs import EpochStream
+from pipelines import augment, scoring
+from pipelines.datasets import ImageData
+
+KIND = "generation"  # of the run
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Who a generation learns from: its file, the model in it, its weights' digest.
+
+    `forced`: it was accepted without a card, whatever it says of the labels.
+    """
+
+    path: str
+    model: keras.Model
+    digest: str
+    forced: bool = False
+
+    def ask(self, images, training: bool = False):
+        """float32 logits of pixels 0-255, as the Beam job's workers ask for them."""
+        return scoring.outputs([self.model], images)[0]
+
+
+@dataclass(frozen=True)
+class Signal:
+    """How the teacher's answers reach its student.
+
+    "live" asks it in every step; "stored" beforehand, by Beam, for `passes` augmented
+    sweeps (None: one for each epoch) that are kept as `store`. Both show the student
+    the same views in the same order as long as passes last. `resident` is that of
+    `residence.choose`.
+    """
+
+    kind: str = "live"
+    passes: int | None = None
+    store: str = "replay"
+    resident: str = "auto"
+
+    def request(self, recipe: base.BornAgainRecipe) -> dict[str, Any]:
+        """What of it is part of a generation's identity."""
+        if self.kind == "live":
+            return {"signal": self.kind}
+        return {"signal": self.kind, "passes": self.passes_of(recipe)}
+
+    def passes_of(self, recipe: base.BornAgainRecipe) -> int:
+        """How many passes are stored."""
+        return self.passes or recipe.training.epochs
+
+    def of_set(self, recipe: base.BornAgainRecipe) -> precompute.Signal:
+        """What the Beam job is asked for: the views that live training would make."""
+        return precompute.Signal(
+            store=self.store,
+            augmentation=recipe.augmentation,
+            seed=derive_seed(recipe.training.seed, f"{KIND} views"),
+        )
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What the steps get: batches, and the shell that makes them a loss.
+
+    `validation_logits` are the teacher's; `reading` is entered while batches are read.
+    """
+
+    stream: EpochStream
+    wrap: Callable[..., Any]
+    validation_logits: np.ndarray
+    facts: dict[str, Any]
+    reading: Callable[[], contextlib.AbstractContextManager]
+
+
+def load_teacher(path: str | Path, *, data: ImageData, force: bool = False) -> Teacher:
+    """A teacher for these data, in the process's strategy.
+
+    Raises:
+        UserError: no safe `.keras` file, or one of other images, classes or split.
+    """
+    with devices.strategy().scope():
+        model = loading.load(path)
+    scoring.check_teacher(model, path, data=data, force=force)
+    return Teacher(str(path), model, weights_digest(model), force)
+
+
+def teacher_of(results: dict[str, Any], *, name: str, data: ImageData) -> Teacher:
+    """A finished generation as the next one's teacher.
+
+    Raises:
+        StaleArtifactError: its model is gone or another one than its results tell of.
+    """
+    path = Path(results["model"])
+    again = f"remove {path.parent} and run again"
+    if not path.is_file():
+        raise StaleArtifactError(f"{name} is missing: there is no {path}; {again}")
+    try:
+        teacher = load_teacher(path, data=data)
+    except UserError as error:
+        raise StaleArtifactError(f"{name} cannot teach: {error}; {again}") from error
+    if teacher.digest != results["weights_digest"]:
+        raise StaleArtifactError(
+            f"{name} has changed: the weights in {path} are {teacher.digest[:12]}, its "
+            f"results tell of {results['weights_digest'][:12]}; {again}"
+        )
+    return teacher
+
+
+def live_stream(recipe: base.BornAgainRecipe, data: ImageData) -> EpochStream:
+    """Views made on the fly, with labels where there are any."""
+    stream = training.labelled_stream(recipe, kind=KIND, data=data)
+    if data.labelled:
+        return stream
+    return replace(
+        stream, batches=lambda epoch: stream.batches(epoch).map(without_label)
+    )
+
+
+def live(recipe: base.BornAgainRecipe, teacher: Teacher, data: ImageData) -> Lesson:
+    """The teacher is asked in every step."""
+    return Lesson(
+        stream=live_stream(recipe, data),
+        wrap=functools.partial(born_again_shell, teacher=teacher.ask),
+        validation_logits=evaluation.predict(teacher.model, data.validation.images),
+        facts={"teacher_signal": "live"},
+        reading=contextlib.nullcontext,
+    )
+
+
+def stored(
+    recipe: base.BornAgainRecipe,
+    teacher: Teacher,
+    signal: Signal,
+    *,
+    name: str,
+    data: ImageData,
+    workdir: str | Path,
+    planned: plans.Step | None,
+    command: str | None,
+) -> Lesson:
+    """Makes the distillation set, or finishes or finds it, and opens it."""
+    passes = signal.passes_of(recipe)
+    made = precompute.run(
+        [teacher.path],
+        data=data,
+        workdir=workdir,
+        passes=passes,
+        signal=signal.of_set(recipe),
+        force=teacher.forced,
+        command=command,
+        planned=planned,
+    )
+    path = made["distillation_set"]
+    expect = {"augmentation": augment.to_json(recipe.augmentation)}
+    opened_set = opened(path, data=data, workdir=workdir, expect=expect)
+    held = residence.choose(
+        opened_set, asked=signal.resident, passes=passes, epochs=recipe.training.epochs
+    )
+    origin = {"path": path, "content_digest": opened_set.manifest.content_digest}
+    return Lesson(
+        stream=stored_stream(
+            opened_set,
+            batch_size=recipe.training.batch_size,
+            passes=passes,
+            in_memory=held.in_memory,
+            keep=held.keep,
+        ),
+        wrap=born_again_shell,
+        validation_logits=opened_set.validation_logits(),
+        facts={
+            "teacher_signal": "stored",
+            "distillation_set": {**origin, "passes": passes},
+            "precompute": plans.kept(name, made),
+        },
+        reading=opened_set.reading,
+    )
