@@ -22,8 +22,7 @@ _AT_CWD, _EXCHANGE = -100, 2  # Linux' AT_FDCWD and RENAME_EXCHANGE
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yields a path beside `path` to write to; on success it takes `path`'s place."""
     path = Path(path)
-    # One level: a run's folder that was removed meanwhile must not come back half.
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     # Suffixes survive, because Keras picks the format by them.
     beside = path.with_name(f".{os.getpid()}.partial.{path.name}")
     try:
@@ -43,7 +42,7 @@ def replacing_directory(path: str | Path) -> Iterator[Path]:
     of the same directory is removed.
     """
     path = Path(path)
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".partial.{path.name}."
     for left in path.parent.glob(f"{prefix}*"):
         with contextlib.suppress(OSError), _locked(left):

@@ -103,23 +103,33 @@ class Server:
             limit: seconds until it and its children count as hung, and are killed.
             how: at, done or one_in of `program.Moments`.
         """
-        words = line.split() if isinstance(line, str) else line
-        log = cwd.parent / f"{cwd.name}.log"
-        before = log.stat().st_size if log.exists() else 0
-        request = {
-            "argv": [*words, *SHARED],
-            "cwd": str(cwd),
-            "log": str(log),
-            "fault": fault,
-            "how": how,
-            "after": after,
-            "limit": limit,
-        }
-        cwd.mkdir(exist_ok=True)
-        print(json.dumps(request), file=self._process.stdin, flush=True)
-        answer = json.loads(self._process.stdout.readline())
-        said = log.read_bytes()[before:].decode(errors="replace")
-        return Ended(**answer, said=said)
+        return self.together([(line, cwd)], fault, after, limit, how)[0]
+
+    def together(
+        self,
+        lines: list[tuple[str | list[str], Path]],
+        fault: str | None = None,
+        after: float | None = None,
+        limit: float = LIMIT_SECONDS,
+        how: dict | None = None,
+        later: float = 0.0,
+    ) -> list[Ended]:
+        """Runs command lines side by side, `later` seconds after one another."""
+        requests, before = [], []
+        for number, (line, cwd) in enumerate(lines):
+            words = line.split() if isinstance(line, str) else line
+            log = cwd.parent / f"{cwd.name}-{number}.log"
+            before.append((log, log.stat().st_size if log.exists() else 0))
+            cwd.mkdir(exist_ok=True)
+            request = {"argv": [*words, *SHARED], "cwd": str(cwd), "log": str(log)}
+            request |= {"fault": fault, "how": how or {}, "after": after}
+            requests.append({**request, "limit": limit, "later": later})
+        print(json.dumps(requests), file=self._process.stdin, flush=True)
+        answers = json.loads(self._process.stdout.readline())
+        said = [
+            log.read_bytes()[size:].decode(errors="replace") for log, size in before
+        ]
+        return [Ended(**a, said=text) for a, text in zip(answers, said, strict=True)]
 
     def close(self) -> None:
         self._process.stdin.close()

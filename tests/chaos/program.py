@@ -1,6 +1,6 @@
 """The process that the chaos tests start: it imports once and forks for each command.
 
-A request is a line of JSON on stdin, the answer a line on stdout. The child runs the
+Requests are a line of JSON on stdin, their answers a line on stdout. A child runs its
 command line as anyone would; what changes the disk under its folder is counted, and at
 the moment asked for it is killed or the disk fails. Native writers (TensorFlow's events
 and SavedModels) are not counted: kills at random moments meet those.
@@ -179,31 +179,47 @@ def child(request: dict) -> None:
     os._exit(rc or 0)
 
 
-def serve(requests, answers) -> None:
-    for line in requests:
-        request = json.loads(line)
+class Running:
+    """A command in a child process, under a time limit, perhaps to be killed."""
+
+    def __init__(self, request: dict):
         read, write = os.pipe()
-        began = time.monotonic()
-        pid = os.fork()
-        if not pid:
+        self._began, self._limit = time.monotonic(), request["limit"]
+        self._pid = os.fork()
+        if not self._pid:
             os.close(read)
             child({**request, "report": write})
         os.close(write)
-        killer = None
-        if request["after"] is not None:
-            killer = threading.Timer(request["after"], os.kill, (pid, signal.SIGKILL))
-        limit = threading.Timer(request["limit"], os.killpg, (pid, signal.SIGKILL))
-        for timer in filter(None, (killer, limit)):
+        self._report = os.fdopen(read, "rb")
+        deadlines = [(request["limit"], os.killpg), (request["after"], os.kill)]
+        self._timers = [
+            threading.Timer(seconds, kill, (self._pid, signal.SIGKILL))
+            for seconds, kill in deadlines
+            if seconds is not None
+        ]
+        for timer in self._timers:
             timer.start()
-        _, status = os.waitpid(pid, 0)
-        for timer in filter(None, (killer, limit)):
+
+    def wait(self) -> dict:
+        _, status = os.waitpid(self._pid, 0)
+        for timer in self._timers:
             timer.cancel()
-        seconds = time.monotonic() - began
-        with os.fdopen(read, "rb") as report:
-            seen = report.read() or b"[]"
-        answer = {"rc": os.waitstatus_to_exitcode(status), "seconds": seconds}
-        answer |= {"seen": json.loads(seen), "hung": seconds >= request["limit"]}
-        print(json.dumps(answer), file=answers, flush=True)
+        seconds = time.monotonic() - self._began
+        with self._report:
+            seen = json.loads(self._report.read() or b"[]")
+        code = os.waitstatus_to_exitcode(status)
+        hung = seconds >= self._limit
+        return {"rc": code, "seconds": seconds, "seen": seen, "hung": hung}
+
+
+def serve(requests, answers) -> None:
+    """Each line is a list of requests, which run at the same time."""
+    for line in requests:
+        running = []
+        for number, request in enumerate(json.loads(line)):
+            time.sleep(request["later"] if number else 0)
+            running.append(Running(request))
+        print(json.dumps([each.wait() for each in running]), file=answers, flush=True)
 
 
 if __name__ == "__main__":
