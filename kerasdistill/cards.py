@@ -75,7 +75,8 @@ def check_files(folder: str | Path) -> None:
     card = read_card(folder) or {}
     for name, digest in card.get("files", {}).items():
         path = Path(folder) / name
-        if not path.is_file() or sha256_file(path) != digest:
+        inside = not Path(name).is_absolute() and ".." not in Path(name).parts
+        if not inside or not path.is_file() or sha256_file(path) != digest:
             raise StaleArtifactError(
                 f"{folder}: file {name} is missing or damaged (field files of its "
                 f"{CARD_NAME}); export the model again"

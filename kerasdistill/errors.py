@@ -39,6 +39,15 @@ class WorkersLostError(RuntimeError):
     """Those who did the work are gone; one line, what is done is kept."""
 
 
+def one_line(text: str) -> str:
+    """Text from anywhere, fit for a terminal: one line, control characters escaped."""
+    words = " ".join(text.split())
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in words
+    )
+
+
 def storage_failure(error: BaseException) -> str | None:
     """One line about the disk, if that is what an error, or what caused it, tells of.
 

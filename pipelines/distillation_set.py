@@ -222,6 +222,11 @@ class DistillationSet:
                     f"distillation set {self.path}: a member's {_OTHER_VIEWS}; "
                     "precompute again"
                 ) from error
+            if records.SCOPE in str(error):
+                raise StaleArtifactError(
+                    f"distillation set {self.path}: a record is damaged or of another "
+                    "kind; precompute again"
+                ) from error
             if "pixel_fingerprint" not in str(error):
                 raise
             raise StaleArtifactError(

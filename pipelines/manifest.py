@@ -129,10 +129,17 @@ class Manifest:
         for field, (good, wanted) in expected.items():
             if not good:
                 raise _damaged(where, field, wanted)
+        if not all(type(name) is str for name in self.class_names):
+            raise _damaged(where, "class_names", "texts")
+        sides = [side for side in self.image_shape if type(side) is int and side > 0]
+        if len(sides) != 3 or len(self.image_shape) != 3:
+            raise _damaged(where, "image_shape", "height, width and channels")
         if self.views != samples * self.passes:
             raise _damaged(where, "views", f"{samples * self.passes}")
         names = [shard.name for shard in self.shards]
-        if names != self.layout.shard_names():
+        # Counted before they are listed: a damaged number may be huge.
+        count = self.layout.num_shards
+        if len(names) != count or names != self.layout.shard_names():
             raise _damaged(where, "shards", f"the names of {self.passes} passes")
         kept = self.teachers if self.keep_members else ()
         expected = [

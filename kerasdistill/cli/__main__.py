@@ -12,6 +12,7 @@ from kerasdistill.errors import (
     DivergedError,
     UserError,
     WorkersLostError,
+    one_line,
     storage_failure,
 )
 
@@ -38,8 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(answers.readable(answer, same_data=same_data))
         return 0
     except (UserError, DivergedError, WorkersLostError) as error:
-        line = " ".join(str(error).split())
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 1
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if (line := storage_failure(error)) is None:
             raise
-        print(f"error: {' '.join(line.split())}", file=sys.stderr)
+        print(f"error: {one_line(line)}", file=sys.stderr)
         return 1
 
 
