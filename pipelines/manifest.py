@@ -1,6 +1,7 @@
 """What a distillation set says about itself, and how two descriptions differ."""
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from kerasdistill.errors import StaleArtifactError
 from pipelines.layout import AVERAGING, LOGITS_DTYPES, STORES, Layout, member_name
 
 SCHEMA_VERSION = 2
+_HEX = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -204,8 +206,9 @@ def _shards(values: Any, *, where: str) -> tuple[Shard, ...]:
 
 def _digest_of(teacher: Any, where: str) -> str:
     digest = teacher.get("weights_digest") if isinstance(teacher, Mapping) else None
-    if not isinstance(digest, str):
-        raise _damaged(where, "teachers", "a weights_digest for each")
+    # It becomes part of a file's name.
+    if not isinstance(digest, str) or not _HEX.fullmatch(digest):
+        raise _damaged(where, "teachers", "a hexadecimal weights_digest for each")
     return digest
 
 

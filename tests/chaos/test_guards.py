@@ -85,7 +85,9 @@ def test_probabilities_are_no_logits(image_data):
     logits = keras.Sequential(
         [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(3)]
     )
-    softmaxed = keras.Sequential([*logits.layers, keras.layers.Softmax()])
+    softmaxed = keras.Sequential(
+        [keras.Input((8, 8, 3)), *logits.layers, keras.layers.Softmax()]
+    )
     with pytest.raises(UserError, match="outputs probabilities, expected logits"):
         scoring.check_teacher(softmaxed, "t.keras", data=image_data, force=True)
     scoring.check_teacher(logits, "t.keras", data=image_data, force=True)
