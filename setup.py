@@ -38,7 +38,12 @@ REQUIRED = [
     "tqdm>=4.66,<5",
 ]
 REPORT = ["matplotlib>=3.9,<4"]
-TEST = ["pytest>=8.3,<10", "pytest-xdist>=3.6,<4", *REPORT]
+TEST = [
+    "pytest>=8.3,<10",
+    "pytest-xdist>=3.6,<4",
+    "hypothesis>=6.100,<7",
+    *REPORT,
+]
 LINT = ["ruff>=0.12,<0.18", "import-linter>=2.3,<3"]
 DASK = ["apache-beam[dask]>=2.77,<2.78"]
 

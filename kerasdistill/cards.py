@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 
-from kerasdistill.errors import UserError
-from kerasdistill.files import replacing, write_json_atomic
+from kerasdistill.errors import StaleArtifactError, UserError
+from kerasdistill.files import replacing, sha256_file, write_sealed_json
 from kerasdistill.models import batch_norm
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.models.summary import num_trainable
@@ -52,8 +52,47 @@ def save_model(
         "weights_digest": weights_digest(model),
         **facts,
     }
-    write_json_atomic(path.with_name(CARD_NAME), card)
+    write_sealed_json(path.with_name(CARD_NAME), card)
     return path
+
+
+def write_folder_card(folder: str | Path, card: dict[str, Any]) -> None:
+    """Writes `card.json` into an export's folder, with digests of its other files."""
+    folder = Path(folder)
+    files = {
+        str(path.relative_to(folder)): sha256_file(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    write_sealed_json(folder / CARD_NAME, {**card, "files": files})
+
+
+def check_files(folder: str | Path) -> None:
+    """StaleArtifactError if a file of an export is not the one its card knows.
+
+    Without a card, or one that knows none, nothing is checked.
+    """
+    card = read_card(folder) or {}
+    for name, digest in card.get("files", {}).items():
+        path = Path(folder) / name
+        inside = not Path(name).is_absolute() and ".." not in Path(name).parts
+        if not inside or not path.is_file() or sha256_file(path) != digest:
+            raise StaleArtifactError(
+                f"{folder}: file {name} is missing or damaged (field files of its "
+                f"{CARD_NAME}); export the model again"
+            )
+
+
+def own_card(path: str | Path, model: keras.Model) -> dict[str, Any] | None:
+    """`read_card`; StaleArtifactError if it is not about the model's weights."""
+    card = read_card(path)
+    digest = card.get("weights_digest") if card else None
+    if digest is not None and digest != weights_digest(model):
+        raise StaleArtifactError(
+            f"model {path}: {CARD_NAME} beside it describes other weights (field "
+            "weights_digest differs); put the model's own card there"
+        )
+    return card
 
 
 def read_card(model_path: str | Path) -> dict[str, Any] | None:

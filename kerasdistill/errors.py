@@ -1,5 +1,22 @@
 """The errors a user can act on."""
 
+import errno
+import os
+
+# What a disk answers that is full, gone or not to be written.
+_STORAGE = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EIO,
+    errno.EFBIG,
+    errno.ESTALE,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EACCES,
+    errno.EPERM,
+)
+
 
 class UserError(Exception):
     """A request that cannot be met: one line saying what came, what was expected
@@ -20,3 +37,35 @@ class DivergedError(Exception):
 
 class WorkersLostError(RuntimeError):
     """Those who did the work are gone; one line, what is done is kept."""
+
+
+def one_line(text: str) -> str:
+    """Text from anywhere, fit for a terminal: one line, control characters escaped."""
+    words = " ".join(text.split())
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in words
+    )
+
+
+def storage_failure(error: BaseException) -> str | None:
+    """One line about the disk, if that is what an error, or what caused it, tells of.
+
+    TensorFlow and Beam tell in text what the system told them; only what a working
+    disk never answers is looked for there.
+    """
+    kept = "what is finished is kept: see to the disk and run the same command again"
+    plain = [os.strerror(number) for number in _STORAGE[:5]]
+    native = "tensorflow" in type(error).__module__
+    if native:  # its writers also tell of folders that are gone
+        plain.append(os.strerror(errno.ENOENT))
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _STORAGE:
+            return f"{cause.filename or 'storage'}: {cause.strerror}; {kept}"
+        for line in str(cause).splitlines():
+            if told := [reason for reason in plain if reason in line]:
+                place = line.split(told[0])[0].strip(" ;:")[-200:]
+                return f"{place or 'storage'}: {told[0]}; {kept}"
+        cause = cause.__cause__ or cause.__context__
+    return None

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasdistill.cards import CARD_NAME
+from kerasdistill import cards
 from kerasdistill.errors import UserError
-from kerasdistill.files import replacing_directory, write_json_atomic
+from kerasdistill.files import replacing_directory
 from kerasdistill.models.summary import leaf_layers
 
 # Largest difference allowed between a model and its reloaded export, relative to the
@@ -52,7 +52,7 @@ def export_saved_model(
         expected = keras.ops.convert_to_numpy(model(images, training=False))
         found = load_saved_model(beside)(images)
         parity = _parity(expected, found, model)
-        write_json_atomic(beside / CARD_NAME, {**card, "parity": parity})
+        cards.write_folder_card(beside, {**card, "parity": parity})
     return parity
 
 
@@ -73,7 +73,9 @@ def scored(path: str | Path, images: np.ndarray, *, batch_size: int = 500):
 
     Raises:
         UserError: no SavedModel there, or not one with our signature.
+        StaleArtifactError: a file is not the one its card knows.
     """
+    cards.check_files(path)
     try:
         predict = load_saved_model(path)
         starts = range(0, len(images), batch_size)

@@ -1,6 +1,8 @@
 """Files that are complete or absent: written beside, synced, then renamed."""
 
 import contextlib
+import ctypes
+import fcntl
 import hashlib
 import json
 import os
@@ -10,7 +12,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from kerasdistill.errors import UserError
+from kerasdistill.errors import StaleArtifactError, UserError
+
+SEAL = "checksum"  # of all other fields of a JSON file
+_AT_CWD, _EXCHANGE = -100, 2  # Linux' AT_FDCWD and RENAME_EXCHANGE
 
 
 @contextlib.contextmanager
@@ -31,22 +36,29 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replacing_directory(path: str | Path) -> Iterator[Path]:
-    """As `replacing`, for a directory such as a SavedModel; an old one is replaced."""
+    """As `replacing`, for a directory such as a SavedModel; an old one is replaced.
+
+    There is no moment without one of the two. What killed processes left half-written
+    of the same directory is removed.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=".partial.", dir=path.parent))
-    beside.chmod(0o755)
+    prefix = f".partial.{path.name}."
+    for left in path.parent.glob(f"{prefix}*"):
+        with contextlib.suppress(OSError), _locked(left):
+            shutil.rmtree(left, ignore_errors=True)
+    beside = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
     try:
-        yield beside
-        for child in beside.rglob("*"):
-            _sync(child)
-        # A directory cannot be renamed over one that is not empty.
-        old = beside.with_name(beside.name + ".old")
-        if path.exists():
-            os.replace(path, old)
-        os.replace(beside, path)
-        _sync(path.parent)
-        shutil.rmtree(old, ignore_errors=True)
+        with _locked(beside):
+            beside.chmod(0o755)
+            yield beside
+            for child in beside.rglob("*"):
+                _sync(child)
+            if path.exists():
+                _exchange(beside, path)
+            else:
+                os.replace(beside, path)
+            _sync(path.parent)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
@@ -104,6 +116,31 @@ def write_json_atomic(path: str | Path, value: Any) -> None:
     write_atomic(path, text + "\n")
 
 
+def write_sealed_json(path: str | Path, value: dict[str, Any]) -> None:
+    """`write_json_atomic` with a checksum of all fields among them; `unsealed` reads
+    it."""
+    plain = json.loads(json.dumps(value, allow_nan=False))
+    write_json_atomic(path, {**plain, SEAL: digest_of(plain)})
+
+
+def unsealed(value: Any, *, where: str | Path) -> Any:
+    """A JSON file's value without its checksum; one that has none comes as it is.
+
+    Raises:
+        StaleArtifactError: the checksum does not fit the other fields.
+    """
+    if not isinstance(value, dict) or SEAL not in value:
+        return value
+    rest = {name: field for name, field in value.items() if name != SEAL}
+    if value[SEAL] != digest_of(rest):
+        raise StaleArtifactError(
+            f"{where} is damaged or was edited (field {SEAL} does not fit the others); "
+            "restore it or remove it and run again; a copy that is meant to differ "
+            f"has no field {SEAL}"
+        )
+    return rest
+
+
 def sha256_bytes(data: bytes | memoryview) -> str:
     """Hex digest of a buffer."""
     return hashlib.sha256(data).hexdigest()
@@ -126,3 +163,29 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Holds a folder; OSError if another process does. The kernel lets go of it with
+    the process, so only what is left by a dead one can be taken."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Swaps the names of two folders in one step, where the system can."""
+    paths = os.fsencode(one), os.fsencode(other)
+    with contextlib.suppress(AttributeError):  # an older C library, or another system
+        renamed = ctypes.CDLL(None).renameat2
+        if renamed(_AT_CWD, paths[0], _AT_CWD, paths[1], _EXCHANGE) == 0:
+            return
+    # A directory cannot be renamed over one that is not empty.
+    old = one.with_name(one.name + ".old")
+    os.replace(other, old)
+    os.replace(one, other)
+    shutil.rmtree(old, ignore_errors=True)

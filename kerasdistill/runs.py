@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from kerasdistill.errors import BusyError, StaleArtifactError, UserError
-from kerasdistill.files import digest_of, remove_partial, write_json_atomic
+from kerasdistill.files import (
+    digest_of,
+    remove_partial,
+    unsealed,
+    write_json_atomic,
+    write_sealed_json,
+)
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "apache-beam", "tensorflow-datasets")
 _DIFFERENCES = 3  # fields that a refusal names
@@ -78,7 +84,7 @@ class RunDirectory:
     def _describe(self) -> None:
         recipe = self.path / "recipe.json"
         if not recipe.exists():
-            write_json_atomic(recipe, self.request)
+            write_sealed_json(recipe, self.request)
         elif (before := read_json(recipe)) != json.loads(json.dumps(self.request)):
             raise StaleArtifactError(
                 f"{recipe} describes another request ({_difference(before, self)}); "
@@ -101,8 +107,20 @@ class RunDirectory:
         return {**found, **here}
 
     def finish(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Publishes the results; the run is finished from then on."""
-        write_json_atomic(self.path / "results.json", results)
+        """Publishes the results; the run is finished from then on.
+
+        Raises:
+            StaleArtifactError: the folder was removed, or replaced by another's.
+        """
+        lock = self.path / "lock"
+        if not lock.exists() or not os.path.samestat(
+            lock.stat(), os.fstat(self._lock.fileno())
+        ):
+            raise StaleArtifactError(
+                f"run directory {self.path} was removed or replaced while this run was "
+                "at work in it; run the same command again"
+            )
+        write_sealed_json(self.path / "results.json", results)
         return self.results()
 
 
@@ -128,14 +146,19 @@ def leaves(value: Any, name: str = "") -> dict[str, Any]:
 
 
 def read_json(path: str | Path) -> Any:
-    """Reads a JSON file; a damaged one is a StaleArtifactError naming it."""
+    """Reads a JSON file, without its checksum where it has one.
+
+    Raises:
+        StaleArtifactError: it is damaged, or its checksum does not fit.
+        UserError: it is not there.
+    """
     try:
-        return json.loads(Path(path).read_bytes())
+        return unsealed(json.loads(Path(path).read_bytes()), where=path)
     except OSError as error:
         raise UserError(
             f"{path} cannot be read ({error.strerror}); pass the path of a JSON file"
         ) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise StaleArtifactError(
             f"{path} is damaged ({error}); remove it and run again"
         ) from error

@@ -68,9 +68,8 @@ def open(  # noqa: A001 (the set is opened as distillation_set.open(path))
         )
     if data is not None:
         require(path, manifest, data_fields(data))
-    kept = [shard for place in chosen for shard in manifest.member_shards[place]]
-    check_shards(path, (*manifest.shards, *kept), progress)
     opened = DistillationSet(path, manifest, data, chosen, averaging)
+    opened.check_shards(progress)
     if manifest.store == "replay":
         opened.check_replay()
     return opened
@@ -193,16 +192,40 @@ class DistillationSet:
         with self.reading():
             next(iter(self._blocks(self.manifest.layout.shards_of(0)[:1])))
 
+    def check_shards(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """StaleArtifactError if a file that is read is not the one in the manifest."""
+        kept = [s for place in self.members for s in self.manifest.member_shards[place]]
+        check_shards(self.path, (*self.manifest.shards, *kept), progress)
+
+    def whole_blocks(self, pass_index: int) -> tf.data.Dataset:
+        """All that is known of a pass's blocks, in order: the fields of a record, and
+        the image but for the validation pass."""
+        shards = self.manifest.layout.shards_of(pass_index)
+        if pass_index == VALIDATION_PASS:
+            return self._decoded(shards, "replay")
+        if self.manifest.store == "images":
+            return self._decoded(shards, "images")
+        replay = replayer(self.path, self.manifest, self._data.train)
+        return self._decoded(shards, "replay", replay)
+
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
         """Turns a check that fails inside TensorFlow's graph into our own error."""
         try:
             yield
+        except (tf.errors.DataLossError, tf.errors.NotFoundError):
+            self.check_shards()  # what has changed since it was opened is named
+            raise
         except tf.errors.InvalidArgumentError as error:
             if _OTHER_VIEWS in str(error):
                 raise StaleArtifactError(
                     f"distillation set {self.path}: a member's {_OTHER_VIEWS}; "
                     "precompute again"
+                ) from error
+            if records.SCOPE in str(error):
+                raise StaleArtifactError(
+                    f"distillation set {self.path}: a record is damaged or of another "
+                    "kind; precompute again"
                 ) from error
             if "pixel_fingerprint" not in str(error):
                 raise

@@ -90,11 +90,17 @@ def read_unlabelled(root: Path, class_names: tuple[str, ...]) -> Raw:
 
 
 def _class_folders(root: Path) -> list[str]:
-    return sorted(
+    names = sorted(
         path.name
         for path in root.iterdir()
         if path.is_dir() and not path.name.startswith(".")
     )
+    for name in names:
+        if not name.isprintable():  # nor what bytes that are no text were read as
+            raise UserError(
+                f"{root} has a class folder {name!r}, which is no plain text; rename it"
+            )
+    return names
 
 
 def _read_folder(root: Path, class_names: tuple[str, ...]) -> Examples:

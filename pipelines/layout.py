@@ -49,6 +49,13 @@ class Layout:
         """Blocks of a full shard, at least one."""
         return max(1, self.views_per_shard // self.block_views)
 
+    @property
+    def num_shards(self) -> int:
+        """Shards of all passes, validation included."""
+        each = -(-self.blocks(0) // self.blocks_per_shard)
+        validation = -(-self.blocks(VALIDATION_PASS) // self.blocks_per_shard)
+        return self.passes * each + validation
+
     def shards_of(self, pass_index: int) -> list[tuple[int, int]]:
         """(pass, number inside the pass) of a pass's shards; the last may be short."""
         count = -(-self.blocks(pass_index) // self.blocks_per_shard)

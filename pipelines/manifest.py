@@ -1,6 +1,7 @@
 """What a distillation set says about itself, and how two descriptions differ."""
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from kerasdistill.errors import StaleArtifactError
 from pipelines.layout import AVERAGING, LOGITS_DTYPES, STORES, Layout, member_name
 
 SCHEMA_VERSION = 2
+_HEX = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -129,10 +131,17 @@ class Manifest:
         for field, (good, wanted) in expected.items():
             if not good:
                 raise _damaged(where, field, wanted)
+        if not all(type(name) is str for name in self.class_names):
+            raise _damaged(where, "class_names", "texts")
+        sides = [side for side in self.image_shape if type(side) is int and side > 0]
+        if len(sides) != 3 or len(self.image_shape) != 3:
+            raise _damaged(where, "image_shape", "height, width and channels")
         if self.views != samples * self.passes:
             raise _damaged(where, "views", f"{samples * self.passes}")
         names = [shard.name for shard in self.shards]
-        if names != self.layout.shard_names():
+        # Counted before they are listed: a damaged number may be huge.
+        count = self.layout.num_shards
+        if len(names) != count or names != self.layout.shard_names():
             raise _damaged(where, "shards", f"the names of {self.passes} passes")
         kept = self.teachers if self.keep_members else ()
         expected = [
@@ -197,8 +206,9 @@ def _shards(values: Any, *, where: str) -> tuple[Shard, ...]:
 
 def _digest_of(teacher: Any, where: str) -> str:
     digest = teacher.get("weights_digest") if isinstance(teacher, Mapping) else None
-    if not isinstance(digest, str):
-        raise _damaged(where, "teachers", "a weights_digest for each")
+    # It becomes part of a file's name.
+    if not isinstance(digest, str) or not _HEX.fullmatch(digest):
+        raise _damaged(where, "teachers", "a hexadecimal weights_digest for each")
     return digest
 
 

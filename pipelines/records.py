@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+SCOPE = "stored_record"  # by which an error in the graph tells where it was
+
 
 @dataclass(frozen=True)
 class Block:
@@ -107,18 +109,25 @@ def decode(
         schema["image"] = tf.io.FixedLenFeature([], tf.string)
     else:
         schema["seeds"] = _list()
-    example = tf.io.parse_single_example(serialized, schema)
-    fields = {
-        **_read_common(example, num_classes, logits_dtype),
-        "sample_id": example["sample_ids"],
-        "label": example["labels"],
-    }
-    if store == "images":
-        pixels = tf.io.decode_raw(example["image"], tf.uint8)
-        fields["image"] = tf.reshape(pixels, [-1, *image_shape])
-    else:
-        fields["seeds"] = example["seeds"]
-    return fields
+    with tf.name_scope(SCOPE):
+        example = tf.io.parse_single_example(serialized, schema)
+        fields = {
+            **_read_common(example, num_classes, logits_dtype),
+            "sample_id": example["sample_ids"],
+            "label": example["labels"],
+        }
+        if store == "images":
+            pixels = tf.io.decode_raw(example["image"], tf.uint8)
+            fields["image"] = tf.reshape(pixels, [-1, *image_shape])
+        else:
+            fields["seeds"] = example["seeds"]
+        views = tf.shape(fields["teacher_logits"])[0]
+        for name in ("sample_id", "label", "image", "seeds"):
+            if name in fields:
+                same = tf.debugging.assert_equal(tf.shape(fields[name])[0], views)
+                with tf.control_dependencies([same]):
+                    fields[name] = tf.identity(fields[name])
+        return fields
 
 
 def decode_member(
@@ -130,8 +139,9 @@ def decode_member(
         pass_index and block_index int64 [], teacher_logits float32 [B, K],
         pixel_fingerprint uint8 [8].
     """
-    example = tf.io.parse_single_example(serialized, _COMMON)
-    return _read_common(example, num_classes, logits_dtype)
+    with tf.name_scope(SCOPE):
+        example = tf.io.parse_single_example(serialized, _COMMON)
+        return _read_common(example, num_classes, logits_dtype)
 
 
 def bytes_per_view(

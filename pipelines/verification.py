@@ -6,10 +6,13 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from kerasdistill.errors import UserError
+from kerasdistill.errors import StaleArtifactError, UserError
 from kerasdistill.seeds import permutation
-from pipelines import augment
+from pipelines import augment, records
+from pipelines.datasets import ImageData
 from pipelines.distillation_set import DistillationSet
+from pipelines.layout import VALIDATION_PASS
+from pipelines.planning import content_digest
 from pipelines.scoring import Scorer
 
 FLOAT32_TOLERANCE = 1e-4
@@ -74,6 +77,59 @@ def verify(
             "teachers are not those that made it: precompute again"
         )
     return found
+
+
+def check_content(stored: DistillationSet, *, data: ImageData) -> None:
+    """Reads every view and target and digests them as those who wrote them did.
+
+    Unlike the shards' checksums this notices a set that was rewritten as a whole. A
+    replay store re-makes all its views.
+
+    Args:
+        stored: an opened set.
+        data: what it was made from.
+
+    Raises:
+        StaleArtifactError: they are not those of the manifest's content digest.
+    """
+    manifest = stored.manifest
+    signals = [(), *((place,) for place in range(len(manifest.member_shards)))]
+    blocks = []
+    for pass_index in (*range(manifest.passes), VALIDATION_PASS):
+        for number, signal in enumerate(signals):
+            with stored.reading():
+                read = stored.of(signal).whole_blocks(pass_index).as_numpy_iterator()
+                for fields in read:
+                    block = _as_written(fields, stored, data)
+                    digest = block.digest(with_logits=not manifest.keep_members)
+                    if number:
+                        digest = block.member_digest(block.logits)
+                    blocks.append((block.pass_index, block.block_index, number, digest))
+    if content_digest(blocks) != manifest.content_digest:
+        raise StaleArtifactError(
+            f"field content_digest of distillation set {stored.path} is not that of "
+            "its views and logits: they were rewritten; precompute again"
+        )
+
+
+def _as_written(
+    fields: Mapping[str, np.ndarray], stored: DistillationSet, data: ImageData
+) -> records.Block:
+    """A block as its writer had it; validation images come from the data."""
+    place = int(fields["pass_index"]), int(fields["block_index"])
+    pixels = fields.get("image")
+    if pixels is None:
+        layout = stored.manifest.layout
+        rows = layout.block_rows(layout.rows(VALIDATION_PASS), place[1])
+        pixels = data.validation.images[rows]
+    return records.Block(
+        *place,
+        sample_ids=fields["sample_id"],
+        labels=fields["label"],
+        seeds=np.empty(0),
+        pixels=pixels,
+        logits=fields["teacher_logits"],
+    )
 
 
 def _block(

@@ -11,7 +11,7 @@ from typing import Any
 import keras_tuner
 
 from kerasdistill.errors import StaleArtifactError
-from kerasdistill.files import write_json_atomic
+from kerasdistill.files import write_sealed_json
 from kerasdistill.runs import read_json
 
 STATE_NAME = "oracle.json"
@@ -30,10 +30,10 @@ class Durable(keras_tuner.Oracle):
 
     def save(self) -> None:
         """Writes the oracle's state; complete or not at all."""
-        write_json_atomic(self._state_path, self.get_state())
+        write_sealed_json(self._state_path, self.get_state())
 
     def _save_trial(self, trial: Any) -> None:
-        write_json_atomic(self._trial_path(trial.trial_id), trial.get_state())
+        write_sealed_json(self._trial_path(trial.trial_id), trial.get_state())
 
     def reload(self) -> None:
         """Goes back to what the files say, with the trial that was under way queued.
@@ -90,7 +90,7 @@ class Durable(keras_tuner.Oracle):
         try:
             return read_json(path)
         except StaleArtifactError as error:
-            raise self._damaged(path, str(error.__cause__)) from error
+            raise self._damaged(path, str(error.__cause__ or error)) from error
 
     def _damaged(self, path: Path, why: str) -> StaleArtifactError:
         return StaleArtifactError(

@@ -8,15 +8,21 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from kerasdistill.cli import answers, arguments
-from kerasdistill.errors import DivergedError, UserError, WorkersLostError
+from kerasdistill.errors import (
+    DivergedError,
+    UserError,
+    WorkersLostError,
+    one_line,
+    storage_failure,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command line: 0 done, 2 bad request, 1 diverged or
-    workers lost, 130 interrupted."""
+    """Runs a command line: 0 done, 2 bad request, 1 diverged, workers lost or the
+    disk failed, 130 interrupted."""
     try:
         asked = arguments.parse(sys.argv[1:] if argv is None else argv)
-        _start_tensorflow()
+        _start_tensorflow(deterministic=asked.deterministic)
         from kerasdistill import devices
         from kerasdistill.cli import commands
 
@@ -33,15 +39,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(answers.readable(answer, same_data=same_data))
         return 0
     except (UserError, DivergedError, WorkersLostError) as error:
-        line = " ".join(str(error).split())
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 1
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return 130
+    except Exception as error:
+        if (line := storage_failure(error)) is None:
+            raise
+        print(f"error: {one_line(line)}", file=sys.stderr)
+        return 1
 
 
-def _start_tensorflow() -> None:
+def _start_tensorflow(*, deterministic: bool) -> None:
     # Its C++ side greets on stderr before any log level is looked at, and would bury
     # the one line that matters.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -52,6 +62,9 @@ def _start_tensorflow() -> None:
         tf.config.list_physical_devices()
         # Advice to whoever writes TensorFlow code, such as on retracing.
         tf.get_logger().setLevel("ERROR")
+    if deterministic:
+        os.environ["TF_DETERMINISTIC_OPS"] = "1"  # workers' too
+        tf.config.experimental.enable_op_determinism()
 
 
 @contextlib.contextmanager

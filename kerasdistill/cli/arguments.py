@@ -88,6 +88,7 @@ def _common(verb: argparse.ArgumentParser) -> None:
     add("--quick", action="store_true", help="a shrunken recipe: minutes")
     add("--json", action="store_true", help="one JSON object on stdout")
     add("--precision", choices=PRECISIONS, default="auto", help="default: auto")
+    add("--deterministic", action="store_true", help="TensorFlow's same-bits kernels")
 
 
 def _teacher_widths(verb: argparse.ArgumentParser) -> None:

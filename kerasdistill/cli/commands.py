@@ -161,6 +161,7 @@ def run_evaluate(asked: argparse.Namespace) -> dict[str, Any]:
     data = interpret.data(asked)
     examples = data.split(asked.split)
     if Path(asked.path).is_dir():
+        card = cards.read_card(asked.path)
         logits = export.scored(asked.path, examples.images)
     else:
         model = loading.load(asked.path)
@@ -171,13 +172,13 @@ def run_evaluate(asked: argparse.Namespace) -> dict[str, Any]:
                 f"{asked.path} takes {takes}, {data.name} has images of "
                 f"{data.image_shape}; evaluate a model that takes these"
             )
+        card = cards.own_card(asked.path, model)
         logits = evaluation.predict(model, examples.images)
     if logits.shape[1] != data.num_classes:
         raise UserError(
             f"{asked.path} gives {logits.shape[1]} logits, {data.name} has "
             f"{data.num_classes} classes; evaluate it on its own data set"
         )
-    card = cards.read_card(asked.path)
     if card is not None and card["class_names"] != list(data.class_names):
         raise UserError(
             f"{asked.path} knows other classes, or in another order, than {data.name} "
@@ -197,7 +198,7 @@ def run_export(asked: argparse.Namespace) -> dict[str, Any]:
     target = Path("saved_models") / name
     if Path(name).name != name or name == ".." or target.is_file():
         raise UserError(f"--name {name!r} is a path or a file; give a folder's name")
-    card = cards.read_card(asked.path) or {}
+    card = cards.own_card(asked.path, model) or {}
     # Noise is enough: it is the two forms of one model that are compared.
     shape = (16, *model.input_shape[1:])
     images = np.random.default_rng(asked.seed).integers(0, 256, shape, np.uint8)

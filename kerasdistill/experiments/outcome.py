@@ -7,7 +7,7 @@ from typing import Any
 
 from kerasdistill.experiments import training
 from kerasdistill.experiments.asking import Search
-from kerasdistill.files import write_json_atomic
+from kerasdistill.files import write_sealed_json
 from kerasdistill.models import loading
 from kerasdistill.recipes import base
 from kerasdistill.runs import RunDirectory
@@ -28,7 +28,7 @@ def published(
     ranked = record.ranked(found)
     best, scores = ranked[0], [trial[OBJECTIVE] for trial in ranked[:BEST]]
     recipe = search.finish(search.space.recipe(best["values"]))
-    write_json_atomic(folder.path / BEST_RECIPE, base.to_json(recipe))
+    write_sealed_json(folder.path / BEST_RECIPE, base.to_json(recipe))
     fitted = FitResult(
         epochs=best["epochs"],
         best_epoch=best["best_epoch"],

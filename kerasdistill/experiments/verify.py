@@ -26,7 +26,7 @@ def run(
     sample: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Checks every checksum, then scores a sample of views again.
+    """Checks every checksum and the content, then scores a sample of views again.
 
     Args:
         path: a finished set, a directory or a URL.
@@ -42,11 +42,13 @@ def run(
 
     Raises:
         UserError: a teacher is not found, or logits differ beyond the tolerance.
-        StaleArtifactError: a shard or the manifest is damaged.
+        StaleArtifactError: a shard or the manifest is damaged, or was rewritten.
     """
     # As the workers did: the order of sums depends on the number of threads.
     scoring.pin_to_one_thread()
     stored = opened(path, data=data, workdir=workdir)
+    print(f"{path}: reading all of it", file=sys.stderr)
+    verification.check_content(stored, data=data)
     teachers = _teachers(stored.path, stored.manifest.teachers, teacher_paths)
     print(f"{path}: scoring {sample} views again", file=sys.stderr)
     found = verification.verify(stored, teachers, sample=sample, seed=seed)

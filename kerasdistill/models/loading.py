@@ -1,5 +1,6 @@
 """Model files, read without running code from them."""
 
+import zipfile
 from pathlib import Path
 
 import keras
@@ -19,6 +20,9 @@ def load(path: str | Path) -> keras.Model:
             f"model {path} is not a .keras file; pass the path of one that exists"
         )
     try:
+        with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():  # Keras reads no checksum of the weights
+                raise zipfile.BadZipFile(f"{damaged} is damaged")
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises what its many deserializers raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -198,7 +198,7 @@ def to_json(recipe: Recipe) -> dict[str, Any]:
 
 def from_json(value: dict[str, Any]) -> Recipe:
     """The recipe written by `to_json`; UserError names a field that is off."""
-    if not isinstance(value, dict) or value.get("kind") not in _KINDS:
+    if not isinstance(value, dict) or value.get("kind") not in [*_KINDS]:
         kinds = ", ".join(_KINDS)
         raise UserError(f"a recipe needs a 'kind' among {kinds}; rewrite the file")
     fields = {name: field for name, field in value.items() if name != "kind"}

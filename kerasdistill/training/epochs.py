@@ -153,6 +153,7 @@ class Epochs(keras.callbacks.Callback):
         """Checks, records, schedules and checkpoints."""
         self._bar.close()
         self._guard(self._train.steps_per_epoch - 1, logs)
+        self._guard_weights()
         row = {key: float(value) for key, value in logs.items()}
         row["learning_rate"] = float(
             keras.ops.convert_to_numpy(self._shell.optimizer.learning_rate)
@@ -178,6 +179,16 @@ class Epochs(keras.callbacks.Callback):
                 f"the loss is {float(logs['loss'])} at step {step} "
                 f"(epoch {self.epoch + 1}) of {self._training}"
             )
+
+    def _guard_weights(self) -> None:
+        """A gradient that is not finite shows in the loss one step too late."""
+        for variable in self._shell.student.variables:
+            if not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
+                step = (self.epoch + 1) * self._train.steps_per_epoch
+                raise DivergedError(
+                    f"weights {variable.path} are not finite after step {step} "
+                    f"(epoch {self.epoch + 1}) of {self._training}"
+                )
 
     def _best_path(self, epoch: int) -> Path:
         return self._checkpoints / f"best-{epoch:05d}.npz"

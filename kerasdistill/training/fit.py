@@ -45,9 +45,15 @@ def fit(
             metrics an epoch.
 
     Raises:
-        UserError: a schedule other than the paper's without a number of epochs.
+        UserError: a schedule other than the paper's without a number of epochs, or
+            no validation images.
         DivergedError: a loss that is not finite.
     """
+    if int(validation.cardinality()) == 0:
+        raise UserError(
+            "there are no validation images, by which the best epoch is chosen; give a "
+            "larger data set"
+        )
     with model.distribute_strategy.scope():
         model.compile(optimizer=_optimizer(training, train.steps_per_epoch))
         model.optimizer.build(model.trainable_variables)

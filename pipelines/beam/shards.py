@@ -13,6 +13,7 @@ from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
 from kerasdistill.errors import StaleArtifactError, UserError
+from kerasdistill.files import SEAL, digest_of, unsealed
 from pipelines import records
 from pipelines.beam import files
 from pipelines.integrity import sealed
@@ -48,7 +49,7 @@ def joined_with_earlier(output: str, request: dict[str, Any]) -> dict[str, Any]:
         if not FileSystems.exists(path):
             continue
         try:
-            value = json.loads(files.get(path))
+            value = unsealed(json.loads(files.get(path)), where=path)
             earlier = value if name == MANIFEST_NAME else value["request"]
             return joined(request, earlier, output=output)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -81,9 +82,9 @@ def _whole(output: str, name: str) -> bool:
     if not FileSystems.exists(sidecar_path) or not FileSystems.exists(path):
         return False
     try:
-        sidecar = json.loads(files.get(sidecar_path))
+        sidecar = _read_sidecar(sidecar_path)
         told = (sidecar["name"], sidecar["bytes"], sidecar["sha256"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, StaleArtifactError):
         return False
     return told == (name, *files.measure(path))
 
@@ -131,7 +132,9 @@ class ShardWriter:
             "block_digests": self._digests,
             "worker": worker,
         }
-        files.put_json(files.join(output, sidecar_name(self._name)), sidecar, scratch)
+        # Under a checksum: the manifest takes over what it says.
+        path = files.join(output, sidecar_name(self._name))
+        files.put_json(path, {**sidecar, SEAL: digest_of(sidecar)}, scratch)
 
 
 def write_plan(
@@ -144,6 +147,7 @@ def write_plan(
     """Says what the set is going to be, for whoever finds it unfinished."""
     command = command or "the same call of precompute.run"
     plan = {"request": request, "layout": asdict(layout), "command": command}
+    plan[SEAL] = digest_of(plan)
     try:
         files.put_json(files.join(output, PLAN_NAME), plan, scratch)
     except (OSError, BeamIOError) as error:
@@ -174,4 +178,8 @@ def _sidecar(output: str, name: str) -> dict[str, Any]:
         raise StaleArtifactError(
             f"{output}: shard {name} was not written; run the same command again"
         )
-    return json.loads(files.get(path))
+    return _read_sidecar(path)
+
+
+def _read_sidecar(path: str) -> dict[str, Any]:
+    return unsealed(json.loads(files.get(path)), where=path)

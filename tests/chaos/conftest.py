@@ -1,0 +1,28 @@
+"""The process that runs commands, and tiny inputs for them, made once."""
+
+import pytest
+
+from tests.chaos.harness import PRECOMPUTE, TEACHER, Inputs, Server
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """Runs command lines, each in a process forked for it."""
+    running = Server(tmp_path_factory.mktemp("server") / "log")
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="session")
+def inputs(server, tmp_path_factory) -> Inputs:
+    """Made once; tests that change them take copies."""
+    cwd = tmp_path_factory.mktemp("inputs") / "cwd"
+    teacher = server.run(TEACHER, cwd)
+    assert teacher.rc == 0, teacher.said
+    paths = {"teacher": str(cwd / teacher.answer["model"])}
+    for store in ("images", "replay"):
+        line = f"{PRECOMPUTE} --teacher {paths['teacher']} --store {store}"
+        made = server.run(line, cwd)
+        assert made.rc == 0, made.said
+        paths[store] = str(cwd / made.answer["distillation_set"])
+    return Inputs(**paths)

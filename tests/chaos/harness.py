@@ -1,0 +1,205 @@
+"""Commands in processes of their own, tiny inputs, and what must be equal after."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+LIMIT_SECONDS = 240
+SHARED = ("--dataset", "digits", "--quick", "--precision", "float32", "--json")
+TEACHER = "teacher --filters 4,4,6 --dense 8 --epochs 1 --schedule cosine"
+PRECOMPUTE = "precompute --passes 2 --direct_running_mode in_memory"
+
+# What tells of time or of how often the work was begun.
+_OF_THE_MOMENT = {
+    "seconds",
+    "images_per_second",
+    "planned_seconds",
+    "process_seconds",
+    "views_per_second",
+    "plan",
+    "shards_done",
+    "shards_skipped",
+    "command",
+    "checksum",
+    "files",
+}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: exit code (negative: by that signal), seconds, changes of
+    the disk, and what it said."""
+
+    rc: int
+    seconds: float
+    seen: list[str]
+    hung: bool
+    said: str
+
+    @property
+    def answer(self) -> dict:
+        """The JSON object it printed."""
+        return json.loads(self.said.strip().splitlines()[-1])
+
+    @property
+    def error(self) -> str:
+        """The one line it refused with; there must be one, and no traceback."""
+        assert self.rc in (1, 2) and "Traceback" not in self.said, self.said[-3000:]
+        lines = [line for line in self.said.splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1, self.said[-3000:]
+        return lines[0]
+
+
+class Server:
+    """`program.py`, running."""
+
+    def __init__(self, log: Path):
+        with open(log, "wb") as errors:
+            self._process = self._start(errors)
+        if self._process.stdout.readline() != '"ready"\n':
+            raise RuntimeError(log.read_text())
+
+    def _start(self, errors) -> subprocess.Popen:
+        root = Path(__file__).resolve().parents[2]
+        return subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("program.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(root),
+                "TF_CPP_MIN_LOG_LEVEL": "3",
+                "CUDA_VISIBLE_DEVICES": "-1",
+                "TF_NUM_INTRAOP_THREADS": "1",  # enough for so little
+            },
+        )
+
+    def run(
+        self,
+        line: str | list[str],
+        cwd: Path,
+        *,
+        fault: str | None = None,
+        after: float | None = None,
+        limit: float = LIMIT_SECONDS,
+        **how,
+    ) -> Ended:
+        """Runs a command line in `cwd`.
+
+        Args:
+            line: without the options all share.
+            cwd: working directory; runs/ is made in it.
+            fault: what is to happen, and how: see `program.Moments`.
+            after: seconds until the process is killed.
+            limit: seconds until it and its children count as hung, and are killed.
+            how: at, done or one_in of `program.Moments`.
+        """
+        return self.together([(line, cwd)], fault, after, limit, how)[0]
+
+    def together(
+        self,
+        lines: list[tuple[str | list[str], Path]],
+        fault: str | None = None,
+        after: float | None = None,
+        limit: float = LIMIT_SECONDS,
+        how: dict | None = None,
+        later: float = 0.0,
+    ) -> list[Ended]:
+        """Runs command lines side by side, `later` seconds after one another."""
+        requests, before = [], []
+        for number, (line, cwd) in enumerate(lines):
+            words = line.split() if isinstance(line, str) else line
+            log = cwd.parent / f"{cwd.name}-{number}.log"
+            before.append((log, log.stat().st_size if log.exists() else 0))
+            cwd.mkdir(exist_ok=True)
+            request = {"argv": [*words, *SHARED], "cwd": str(cwd), "log": str(log)}
+            request |= {"fault": fault, "how": how or {}, "after": after}
+            requests.append({**request, "limit": limit, "later": later})
+        print(json.dumps(requests), file=self._process.stdin, flush=True)
+        answers = json.loads(self._process.stdout.readline())
+        said = [
+            log.read_bytes()[size:].decode(errors="replace") for log, size in before
+        ]
+        return [Ended(**a, said=text) for a, text in zip(answers, said, strict=True)]
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.wait(timeout=30)
+        self._process.stdout.close()
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A finished teacher, and a set by it in either store."""
+
+    teacher: str
+    images: str
+    replay: str
+
+    def fill(self, line: str) -> str:
+        """A command line with the paths in it."""
+        return line.format(**vars(self))
+
+
+def outcome(cwd: Path) -> dict[str, object]:
+    """All that must not depend on how often the work was interrupted."""
+    found = {}
+    for path in sorted(cwd.rglob("*")):
+        name = str(path.relative_to(cwd))
+        if not path.is_file() or ".work" in path.parts:
+            continue
+        if path.name in ("results.json", "card.json", "trials.json", "oracle.json"):
+            found[name] = _lasting(json.loads(path.read_text()))
+        elif path.suffix == ".keras":
+            found[name] = weights(path)
+        elif path.name in ("recipe.json", "manifest.json", "best_recipe.json") or (
+            ".tfrecord-" in path.name and path.suffix != ".json"
+        ):
+            found[name] = path.read_bytes()
+        elif path.name == "variables.index":
+            found[name] = variables(path.with_suffix(""))
+        else:
+            found[name] = "there"
+    # Events are appended to, one file a process.
+    return {n: v for n, v in found.items() if "tensorboard" not in n}
+
+
+def _lasting(value):
+    if isinstance(value, dict):
+        return {k: _lasting(v) for k, v in value.items() if k not in _OF_THE_MOMENT}
+    return [_lasting(each) for each in value] if isinstance(value, list) else value
+
+
+def weights(path: Path) -> str:
+    """A digest of all arrays in a `.keras` file."""
+    import h5py
+
+    digest = hashlib.sha256()
+    with zipfile.ZipFile(path) as archive:
+        with archive.open("model.weights.h5") as file, h5py.File(file, "r") as tree:
+
+            def add(name, node):
+                if isinstance(node, h5py.Dataset):
+                    digest.update(np.asarray(node).tobytes())
+
+            tree.visititems(add)
+    return digest.hexdigest()
+
+
+def variables(prefix: Path) -> list[str]:
+    """Digests of a SavedModel's arrays; its graph's own bytes vary with the process."""
+    import tensorflow as tf
+
+    reader = tf.train.load_checkpoint(str(prefix))
+    names = [n for n in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in n]
+    arrays = [np.asarray(reader.get_tensor(name)) for name in names]
+    return sorted(hashlib.sha256(each.tobytes()).hexdigest() for each in arrays)
