@@ -15,6 +15,7 @@ STORES = ("images", "replay")
 LOGITS_DTYPES = ("float32", "float16")
 AVERAGINGS = ("mean-logits", "mean-probabilities")
 SELECTIONS = ("all", "top", "greedy")
+FORMATS = ("terminal", "markdown", "csv", "latex")
 RESIDENT = ("auto", "always", "never")
 
 
@@ -241,9 +242,16 @@ def _export(verb: argparse.ArgumentParser) -> None:
 
 def _report(verb: argparse.ArgumentParser) -> None:
     add = verb.add_argument
-    add("what", choices=("search",), help="search: what the trials of one found")
-    add("path", nargs="+", metavar="PATH", help="folders of searches, to compare")
-    add("--png", metavar="FILE", help="the picture (default: PATH/report.png)")
+    add(
+        "path",
+        nargs="*",
+        metavar="[search] PATH",
+        help="folders of runs or results.json files (default: --workdir); after "
+        "the word search, folders of searches to compare",
+    )
+    add("--html", metavar="FILE", help="one page with the figure, besides")
+    add("--format", choices=FORMATS, help="of what is printed (default: terminal)")
+    add("--png", metavar="FILE", help="search's picture (default: PATH/report.png)")
 
 
 VERBS = {
@@ -255,7 +263,7 @@ VERBS = {
     "baseline": (_baseline, "train a student's architecture on hard labels"),
     "evaluate": (_evaluate, "score a model on a data set"),
     "export": (_export, "write a student alone as a SavedModel"),
-    "report": (_report, "tables and a picture of finished or running work"),
+    "report": (_report, "the papers' tables beside what was measured; search PATH"),
     "summary": (_summary, "layers and parameters, without training"),
 }
 

@@ -237,21 +237,6 @@ def run_summary(asked: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def run_report(asked: argparse.Namespace) -> dict[str, Any]:
-    """report search: tables, and a picture where matplotlib is installed."""
-    from kerasdistill.reports import plots, search
-
-    searches = [search.load(path) for path in asked.path]
-    picture = asked.png or str(Path(searches[0].path) / "report.png")
-    if asked.png:
-        plots.require()  # asked for, it must be possible
-    if not any(each.scored for each in searches) or not plots.available():
-        picture = None
-    if picture is not None:
-        plots.search_picture(searches, picture)
-    return {"searches": [search.describe(each) for each in searches], "png": picture}
-
-
 COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "teacher": run_teacher,
     "ensemble": run_ensemble,
@@ -261,6 +246,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "baseline": run_baseline,
     "evaluate": run_evaluate,
     "export": run_export,
-    "report": run_report,
     "summary": run_summary,
 }
