@@ -15,6 +15,7 @@ STORES = ("images", "replay")
 LOGITS_DTYPES = ("float32", "float16")
 AVERAGINGS = ("mean-logits", "mean-probabilities")
 SELECTIONS = ("all", "top", "greedy")
+SPLITS = ("train", "validation", "test")
 FORMATS = ("terminal", "markdown", "csv", "latex")
 RESIDENT = ("auto", "always", "never")
 
@@ -229,15 +230,22 @@ def _baseline(verb: argparse.ArgumentParser) -> None:
 
 def _evaluate(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("path", metavar="PATH", help="a .keras file or a SavedModel")
-    verb.add_argument(
-        "--split", choices=("train", "validation", "test"), default="test"
-    )
+    verb.add_argument("--split", choices=SPLITS, default="test")
 
 
 def _export(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("path", metavar="PATH", help="a .keras file")
     verb.add_argument("--name", help="folder in saved_models (default: the run's)")
     verb.add_argument("--format", choices=("saved_model",), default="saved_model")
+
+
+def _inspect(verb: argparse.ArgumentParser) -> None:
+    add = verb.add_argument
+    add("path", metavar="PATH", help="a distillation set, a model, or a run with one")
+    add("--sample", type=_positive, metavar="N", help="views of a set (default: 4096)")
+    add("--split", choices=SPLITS, help="images for a model (default: validation)")
+    add("--teacher", nargs="+", metavar="PATH", help="to compare a model with")
+    add("--output", metavar="FOLDER", help="(default: inspect-NAME in --workdir)")
 
 
 def _report(verb: argparse.ArgumentParser) -> None:
@@ -263,6 +271,7 @@ VERBS = {
     "baseline": (_baseline, "train a student's architecture on hard labels"),
     "evaluate": (_evaluate, "score a model on a data set"),
     "export": (_export, "write a student alone as a SavedModel"),
+    "inspect": (_inspect, "look into a distillation set, or at a model's mistakes"),
     "report": (_report, "the papers' tables beside what was measured; search PATH"),
     "summary": (_summary, "layers and parameters, without training"),
 }

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from kerasdistill import cards, evaluation, export
-from kerasdistill.cli import interpret, searching
+from kerasdistill.cli import inspecting, interpret, searching
 from kerasdistill.cli.arguments import SOFT_LOSSES
 from kerasdistill.errors import UserError
 from kerasdistill.models import (
@@ -246,5 +246,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "baseline": run_baseline,
     "evaluate": run_evaluate,
     "export": run_export,
+    "inspect": inspecting.run_inspect,
     "summary": run_summary,
 }

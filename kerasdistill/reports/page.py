@@ -32,7 +32,8 @@ thead th { background: #f4f5f7; } thead th:first-child { background: #f4f5f7; }
   margin-left: auto; min-width: 6.6rem; max-width: 8rem; }
 @media (max-width: 40rem) { th:first-child, td:first-child { max-width: 8rem; } }
 .paper { display: block; color: #595959; }
-.held { color: #17692f; } .not-held { color: #a3231f; } .not-measured { color: #595959; }
+.held { color: #17692f; } .not-held { color: #a3231f; }
+.not-measured { color: #595959; }
 li { margin: .3rem 0; overflow-wrap: anywhere; }
 img { width: 100%; max-width: 36rem; height: auto; }
 """
@@ -54,7 +55,7 @@ def page(found: dict[str, Any]) -> str:
         "validation score is shown.</p>",
         *map(_table, found["tables"]),
         _section(
-            "Notes", (f"[{mark}] {note}" for mark, note in found["notes"].items())
+            "Notes", (f"[{mark}] {text}" for mark, text in found["notes"].items())
         ),
         _orderings(found["orderings"]),
         _figure(found["figure"]),

@@ -73,10 +73,8 @@ def _whole(dataset: dict[str, Any], *names: str) -> str:
     name, count = dataset["name"], dataset["num_samples"]
     if name not in names:
         raise NoPlace(f"its data set is {name}, not {' or '.join(names)}")
-    if count != TRAIN_IMAGES[name]:
-        raise NoPlace(
-            f"it learnt from {count:,} images, not all {TRAIN_IMAGES[name]:,}"
-        )
+    if count != (whole := TRAIN_IMAGES[name]):
+        raise NoPlace(f"it learnt from {count:,} images, not all {whole:,}")
     return name
 
 
