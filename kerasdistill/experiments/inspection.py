@@ -78,8 +78,7 @@ def of_set(
         images, logits, labels = _views(stored, sample)
         agreeing = _members_agreeing(stored, logits, len(labels))
     known = labels if stored.labelled else None
-    agreement = [shard.teacher_label_agreement for shard in manifest.shards]
-    agreement = [each for each in agreement if each is not None]
+    agreement = _agreement_by_shard(stored) if stored.labelled else []
     predicted = logits.argmax(axis=1)
     if known is None:
         pairs, agreed = findings.doubts(logits, names), None
@@ -196,15 +195,27 @@ def of_model(
 
 def _views(stored: DistillationSet, sample: int) -> tuple[np.ndarray, ...]:
     """Images for the sheet, and logits and labels of the sample."""
-    images, logits, labels = [], [], []
+    images, logits, labels = None, [], []
     for batch in stored.dataset(_BATCH).as_numpy_iterator():
-        if not images:
+        if images is None:
             images = batch["image"][: sheets.MOST]
         logits.append(batch["teacher_logits"])
         labels.append(batch["label"])
         if sum(map(len, labels)) >= sample:
             break
     return images, np.concatenate(logits)[:sample], np.concatenate(labels)[:sample]
+
+
+def _agreement_by_shard(stored: DistillationSet) -> list[float]:
+    """Of the passes' shards alone: the validation images are no views."""
+    layout = stored.manifest.layout
+    names = {
+        layout.shard_name(*shard)
+        for index in range(layout.passes)
+        for shard in layout.shards_of(index)
+    }
+    shards = [shard for shard in stored.manifest.shards if shard.name in names]
+    return [shard.teacher_label_agreement for shard in shards]
 
 
 def _members_agreeing(
