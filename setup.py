@@ -35,6 +35,7 @@ REQUIRED = [
     "numpy>=2.0,<3",
     "pillow>=11.0,<13",
     "requests>=2.31,<3",
+    "rich>=13.7,<16",
     "tqdm>=4.66,<5",
 ]
 REPORT = ["matplotlib>=3.9,<4"]

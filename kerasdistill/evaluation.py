@@ -28,3 +28,56 @@ def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
 def agreement(logits: np.ndarray, teacher_logits: np.ndarray) -> float:
     """Fraction of examples on which student and teacher name the same class."""
     return accuracy(logits, np.argmax(teacher_logits, axis=1))
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """softmax, [N, classes], in float64."""
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
+    return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+def confusion(predicted: np.ndarray, labels: np.ndarray, *, classes: int) -> np.ndarray:
+    """How often each class [row] was taken for each [column], int64."""
+    if len(predicted) != len(labels):
+        raise ValueError(f"{len(predicted)} predictions for {len(labels)} labels")
+    places = np.asarray(labels) * classes + np.asarray(predicted)
+    return np.bincount(places, minlength=classes**2).reshape(classes, classes)
+
+
+def calibration(
+    logits: np.ndarray, labels: np.ndarray, *, bins: int = 15
+) -> dict[str, object]:
+    """Expected calibration error, sum over bins of n_b/N * |accuracy - confidence|
+    (Guo et al. 2017), of the largest softmax probability in bins of equal width.
+
+    Args:
+        logits: [N, classes].
+        labels: [N].
+        bins: of confidence in (0, 1]; a bin holds its upper end.
+
+    Returns:
+        "ece", and "bins" from low to high: "low", "high", "count", and "confidence"
+        and "accuracy", its means (None for an empty bin).
+    """
+    found = probabilities(logits)
+    confidence = found.max(axis=1)
+    right = found.argmax(axis=1) == labels
+    places = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    rows, error = [], 0.0
+    for place in range(bins):
+        here = places == place
+        count = int(here.sum())
+        means = (None, None)
+        if count:
+            means = (float(confidence[here].mean()), float(right[here].mean()))
+            error += count / len(labels) * abs(means[1] - means[0])
+        rows.append(
+            {
+                "low": place / bins,
+                "high": (place + 1) / bins,
+                "count": count,
+                "confidence": means[0],
+                "accuracy": means[1],
+            }
+        )
+    return {"ece": error, "bins": rows}

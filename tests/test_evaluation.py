@@ -60,3 +60,22 @@ def test_agreement_by_hand():
 def test_lengths_must_agree():
     with pytest.raises(ValueError, match="4 predictions for 3 labels"):
         evaluation.accuracy(np.zeros((4, 2)), np.zeros(3, int))
+
+
+def test_calibration_by_hand():
+    # Confidences 0.6 (right), 0.6 (wrong) and 0.9 (right), in two bins of ten.
+    found = np.log([[0.6, 0.4], [0.6, 0.4], [0.1, 0.9]])
+    told = evaluation.calibration(found, np.array([0, 1, 1]), bins=10)
+    assert told["ece"] == pytest.approx(2 / 3 * 0.1 + 1 / 3 * 0.1)
+    full = [row for row in told["bins"] if row["count"]]
+    assert [row["count"] for row in full] == [2, 1]
+    assert full[0]["accuracy"] == 0.5 and full[1]["confidence"] == pytest.approx(0.9)
+    sure = evaluation.calibration(np.array([[900.0, 0.0]]), np.array([0]))
+    assert sure["ece"] == 0 and sure["bins"][-1]["count"] == 1
+
+
+def test_confusion_by_hand():
+    found = evaluation.confusion(np.array([0, 1, 1]), np.array([0, 0, 2]), classes=3)
+    assert found.tolist() == [[1, 1, 0], [0, 0, 0], [0, 1, 0]]
+    with pytest.raises(ValueError):
+        evaluation.confusion(np.array([0]), np.array([0, 1]), classes=2)

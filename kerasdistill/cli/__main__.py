@@ -1,13 +1,15 @@
 """`python -m kerasdistill.cli`: one verb, one answer, one exit code."""
 
+import argparse
 import contextlib
 import json
 import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-from kerasdistill.cli import answers, arguments
+from kerasdistill.cli import answers, arguments, light
 from kerasdistill.errors import (
     DivergedError,
     UserError,
@@ -22,17 +24,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     disk failed, 130 interrupted."""
     try:
         asked = arguments.parse(sys.argv[1:] if argv is None else argv)
-        _start_tensorflow(deterministic=asked.deterministic)
-        from kerasdistill import devices
-        from kerasdistill.cli import commands
-
         # Libraries print to stdout too; with --json it must hold one object alone.
-        with (
-            contextlib.redirect_stdout(sys.stderr),
-            devices.using(getattr(asked, "devices", "all")),
-        ):
-            answer = commands.COMMANDS[asked.verb](asked)
+        with contextlib.redirect_stdout(sys.stderr):
+            answer = _answer(asked)
         if asked.json:
+            answer.pop("text", None)
             print(json.dumps(answer))
         else:
             same_data = arguments.data_options(asked)
@@ -49,6 +45,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {one_line(line)}", file=sys.stderr)
         return 1
+
+
+def _answer(asked: argparse.Namespace) -> dict[str, Any]:
+    if asked.verb in light.COMMANDS:
+        return light.COMMANDS[asked.verb](asked)
+    _start_tensorflow(deterministic=asked.deterministic)
+    from kerasdistill import devices
+    from kerasdistill.cli import commands
+
+    with devices.using(getattr(asked, "devices", "all")):
+        return commands.COMMANDS[asked.verb](asked)
 
 
 def _start_tensorflow(*, deterministic: bool) -> None:

@@ -18,6 +18,8 @@ def readable(answer: dict[str, Any], *, same_data: Sequence[str] = ()) -> str:
         answer: what the verb found.
         same_data: the options that choose the same data set and split.
     """
+    if "text" in answer:
+        return answer["text"]
     lines = []
     if "searches" in answer:
         lines += [tables.searches(answer["searches"]), ""]

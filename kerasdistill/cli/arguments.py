@@ -15,6 +15,8 @@ STORES = ("images", "replay")
 LOGITS_DTYPES = ("float32", "float16")
 AVERAGINGS = ("mean-logits", "mean-probabilities")
 SELECTIONS = ("all", "top", "greedy")
+SPLITS = ("train", "validation", "test")
+FORMATS = ("terminal", "markdown", "csv", "latex")
 RESIDENT = ("auto", "always", "never")
 
 
@@ -233,9 +235,7 @@ def _born_again(verb: argparse.ArgumentParser) -> None:
 
 def _evaluate(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("path", metavar="PATH", help="a .keras file or a SavedModel")
-    verb.add_argument(
-        "--split", choices=("train", "validation", "test"), default="test"
-    )
+    verb.add_argument("--split", choices=SPLITS, default="test")
 
 
 def _export(verb: argparse.ArgumentParser) -> None:
@@ -244,11 +244,27 @@ def _export(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--format", choices=("saved_model",), default="saved_model")
 
 
+def _inspect(verb: argparse.ArgumentParser) -> None:
+    add = verb.add_argument
+    add("path", metavar="PATH", help="a distillation set, a model, or a run with one")
+    add("--sample", type=_positive, metavar="N", help="views of a set (default: 4096)")
+    add("--split", choices=SPLITS, help="images for a model (default: validation)")
+    add("--teacher", nargs="+", metavar="PATH", help="to compare a model with")
+    add("--output", metavar="FOLDER", help="(default: inspect-NAME in --workdir)")
+
+
 def _report(verb: argparse.ArgumentParser) -> None:
     add = verb.add_argument
-    add("what", choices=("search", "born-again"), help="what the folders hold")
-    add("path", nargs="+", metavar="PATH", help="folders of them, to compare")
-    add("--png", metavar="FILE", help="the picture (default: PATH/report.png)")
+    add(
+        "path",
+        nargs="*",
+        metavar="[search|born-again] PATH",
+        help="folders of runs or results.json files (default: --workdir); after "
+        "the word search or born-again, folders of those to compare",
+    )
+    add("--html", metavar="FILE", help="one page with the figure, besides")
+    add("--format", choices=FORMATS, help="of what is printed (default: terminal)")
+    add("--png", metavar="FILE", help="their picture (default: PATH/report.png)")
 
 
 VERBS = {
@@ -261,7 +277,8 @@ VERBS = {
     "born-again": (_born_again, "train generations, each on the one before"),
     "evaluate": (_evaluate, "score a model on a data set"),
     "export": (_export, "write a student alone as a SavedModel"),
-    "report": (_report, "tables and a picture of finished or running work"),
+    "inspect": (_inspect, "look into a distillation set, or at a model's mistakes"),
+    "report": (_report, "the papers' tables beside what was measured; search PATH"),
     "summary": (_summary, "layers and parameters, without training"),
 }
 

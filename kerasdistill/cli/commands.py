@@ -14,7 +14,7 @@ import numpy as np
 
 from kerasdistill import cards, evaluation, export
 from kerasdistill.cli import born_again as born_again_verb
-from kerasdistill.cli import interpret, searching
+from kerasdistill.cli import inspecting, interpret, searching
 from kerasdistill.cli.arguments import SOFT_LOSSES
 from kerasdistill.errors import UserError
 from kerasdistill.models import (
@@ -240,43 +240,6 @@ def run_summary(asked: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def run_report(asked: argparse.Namespace) -> dict[str, Any]:
-    """report: tables, and a picture where matplotlib is installed."""
-    from kerasdistill.reports import plots
-
-    if asked.png:
-        plots.require()  # asked for, it must be possible
-    return REPORTS[asked.what](asked)
-
-
-def _report_search(asked: argparse.Namespace) -> dict[str, Any]:
-    from kerasdistill.reports import plots, search
-
-    searches = [search.load(path) for path in asked.path]
-    picture = asked.png or str(Path(searches[0].path) / "report.png")
-    if not any(each.scored for each in searches) or not plots.available():
-        picture = None
-    if picture is not None:
-        plots.search_picture(searches, picture)
-    return {"searches": [search.describe(each) for each in searches], "png": picture}
-
-
-def _report_born_again(asked: argparse.Namespace) -> dict[str, Any]:
-    from kerasdistill.reports import born_again as report
-    from kerasdistill.reports import plots
-
-    runs = report.load(asked.path)
-    picture = asked.png or str(Path(asked.path[0]) / "report.png")
-    drawn = [run for run in runs if run["best_generation"] is not None]
-    if not drawn or not plots.available():
-        picture = None
-    else:
-        plots.generations_picture(drawn, picture)
-    return {"born_again": report.describe(runs), "png": picture}
-
-
-REPORTS = {"search": _report_search, "born-again": _report_born_again}
-
 COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "teacher": run_teacher,
     "ensemble": run_ensemble,
@@ -287,6 +250,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "born-again": born_again_verb.run,
     "evaluate": run_evaluate,
     "export": run_export,
-    "report": run_report,
+    "inspect": inspecting.run_inspect,
     "summary": run_summary,
 }

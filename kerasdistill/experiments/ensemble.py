@@ -88,6 +88,7 @@ def run(
                 "kind": "ensemble",
                 "model": str(saved),
                 "members": [str(paths[i]) for i in chosen],
+                "member_recipes": [_recipe(paths[i]) for i in chosen],
                 "member_val_accuracy": [accuracies[i] for i in chosen],
                 "candidates": [str(path) for path in paths],
                 "candidate_val_accuracy": accuracies,
@@ -108,6 +109,12 @@ def _loaded(
     for candidate, path in zip(candidates, paths, strict=True):
         scoring.check_teacher(candidate, path, data=data, force=force)
     return candidates
+
+
+def _recipe(path: Path) -> dict[str, Any] | None:
+    """What its card says it was made by."""
+    card = cards.read_card(path)
+    return None if card is None else card.get("recipe")
 
 
 def _chosen(

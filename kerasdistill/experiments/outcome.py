@@ -52,6 +52,8 @@ def published(
         "trials_table": str(folder.path / record.JSON),
         "oracle": search.oracle,
         "max_trials": search.max_trials,
+        "objective_views": search.objective_views,
+        "objective_images": search.objective_images,
         "trials": len(found),
         "failed_trials": len(found) - len(ranked),
         "best_trial": best["number"],

@@ -63,6 +63,7 @@ def on_set(
         "content_digest": stored.manifest.content_digest,
         "averaging": averaging,
         "members": members,
+        "teachers": stored.teachers,
         **of_set,
     }
     stream = _stored_stream(asked, stored, passes=passes, resident=resident)

@@ -96,6 +96,7 @@ def run(
             "content_digest": stored.manifest.content_digest,
             "averaging": averaging,
             "members": members,
+            "teachers": stored.teachers,
             **asked,
         }
         results = _trained(

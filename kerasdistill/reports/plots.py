@@ -1,6 +1,7 @@
 """Pictures of reports; the only module that imports matplotlib, on use."""
 
 import importlib.util
+import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from kerasdistill.reports.search import Dimension, Search, best_so_far
 _COLUMNS = 4
 _PANEL_INCHES = (3.1, 2.4)
 _COLOURS = ("#1f77b4", "#d95f02", "#2a9d5c", "#9350a1", "#8c564b", "#c23b75")
+_MANY = (*_COLOURS, "#1b9e9e", "#b8860b", "#555555")
 _GREY = "#777777"
 _DPI = 110
 
@@ -33,6 +35,36 @@ def require() -> None:
         )
 
 
+def figure(width: float, height: float) -> Any:
+    """An empty matplotlib figure of so many inches that arranges its parts itself."""
+    require()
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def colour(index: int) -> str:
+    """One of nine colours that stay apart in print."""
+    return _MANY[index % len(_MANY)]
+
+
+def as_svg(made: Any) -> bytes:
+    """The same figure is the same bytes: no date, no chance in its names."""
+    import matplotlib
+
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "kerasdistill"}):
+        made.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def as_png(made: Any) -> bytes:
+    """The figure as PNG."""
+    buffer = io.BytesIO()
+    made.savefig(buffer, dpi=_DPI, format="png")
+    return buffer.getvalue()
+
+
 def search_picture(searches: Sequence[Search], file: str | Path) -> None:
     """Best-so-far curves, each dimension's values against the objective, and length
     scales, as one PNG that is complete or absent.
@@ -44,16 +76,13 @@ def search_picture(searches: Sequence[Search], file: str | Path) -> None:
     Raises:
         UserError: matplotlib is not installed, or `file` cannot be written.
     """
-    require()
-    from matplotlib.figure import Figure
-
     dimensions = list(
         {each.name: each for search in searches for each in search.searched}.values()
     )
     rows = math.ceil(len(dimensions) / _COLUMNS)
     height = 3.6 + _PANEL_INCHES[1] * rows
-    figure = Figure(figsize=(_COLUMNS * _PANEL_INCHES[0], height), layout="constrained")
-    upper, lower = figure.subfigures(
+    made = figure(_COLUMNS * _PANEL_INCHES[0], height)
+    upper, lower = made.subfigures(
         2, 1, height_ratios=(3.6, max(0.1, height - 3.6)), hspace=0.03
     )
     with_scales = [search for search in searches if search.length_scales]
@@ -77,7 +106,7 @@ def search_picture(searches: Sequence[Search], file: str | Path) -> None:
             "trials along each dimension (ring: the best; triangle: below the axis)"
         )
         lower.suptitle(legend, fontsize=10)
-    _save(figure, file)
+    _save(made, file)
 
 
 def _axis_name(searches: Sequence[Search]) -> str:
@@ -224,11 +253,8 @@ def generations_picture(runs: Sequence[Mapping[str, Any]], file: str | Path) -> 
     Raises:
         UserError: matplotlib is not installed, or `file` cannot be written.
     """
-    require()
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    axes = figure.subplots()
+    made = figure(6.4, 4.2)
+    axes = made.subplots()
     for index, run in enumerate(runs):
         _generations(axes, run, _colour(index))
     axes.set_xlabel("generation (0: the teacher); an ensemble stands at its last")
@@ -236,7 +262,7 @@ def generations_picture(runs: Sequence[Mapping[str, Any]], file: str | Path) -> 
     axes.set_ylabel("accuracy [%]")
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8)
-    _save(figure, file)
+    _save(made, file)
 
 
 def _generations(axes: Any, run: Mapping[str, Any], colour: str) -> None:
@@ -261,10 +287,10 @@ def _generations(axes: Any, run: Mapping[str, Any], colour: str) -> None:
         axes.annotate(each["name"], at, (4, 4), textcoords="offset points", fontsize=7)
 
 
-def _save(figure: Any, file: str | Path) -> None:
+def _save(made: Any, file: str | Path) -> None:
     try:
         with replacing(file) as beside:
-            figure.savefig(beside, dpi=_DPI, format="png")
+            made.savefig(beside, dpi=_DPI, format="png")
     except OSError as error:
         raise UserError(
             f"{file} cannot be written ({error.strerror}); choose another --png"

@@ -98,3 +98,19 @@ def titles(labels: np.ndarray, class_names: Sequence[str]) -> str:
     names = [class_names[label] if label in known else "?" for label in labels]
     rows = [names[i : i + GRID_SIDE] for i in range(0, len(names), GRID_SIDE)]
     return "\n".join(f"{n}. {', '.join(row)}" for n, row in enumerate(rows, start=1))
+
+
+def write_pictures(directory: str | Path, pictures: Mapping[str, bytes]) -> None:
+    """Writes PNG files' contents as images, each under its name, for TensorBoard.
+
+    What an earlier call left in `directory` is replaced.
+    """
+    directory = Path(directory)
+    for old in directory.glob("*.tfevents.*"):
+        old.unlink()
+    writer = tf.summary.create_file_writer(str(directory))
+    with writer.as_default():
+        for name, content in pictures.items():
+            pixels = tf.io.decode_png(content, channels=3)
+            tf.summary.image(name, pixels[None], step=0)
+    writer.close()

@@ -1,12 +1,15 @@
 """The verb `report`, through `main`."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from kerasdistill.cli.__main__ import main
 from kerasdistill.reports import plots
 
+from ..reports import made
 from ..reports.conftest import content
 
 
@@ -51,10 +54,12 @@ def test_a_picture_is_left_out_where_none_can_be_drawn(folders, capsys, monkeypa
 @pytest.mark.parametrize(
     ("words", "fragment"),
     [
-        ("report", "what"),
         ("report search", "PATH"),
-        ("report born /tmp", "invalid choice: 'born'"),
+        ("report born", "born does not exist"),
         ("report search /nowhere", "/nowhere does not exist"),
+        ("report search . --html a.html", "no --html"),
+        ("report --png a.png", "report search"),
+        ("report --format pdf", "invalid choice"),
     ],
 )
 def test_bad_requests(words, fragment, capsys):
@@ -62,3 +67,43 @@ def test_bad_requests(words, fragment, capsys):
     printed = capsys.readouterr()
     errors = [row for row in printed.err.splitlines() if row.startswith("error: ")]
     assert len(errors) == 1 and fragment in errors[0] and printed.out == ""
+
+
+def test_the_papers_tables_and_a_page(tmp_path, capsys):
+    folder = made.write(tmp_path / "runs", made.results())
+    (folder / "damaged").mkdir()
+    (folder / "damaged" / "results.json").write_text("[")
+    html = tmp_path / "page.html"
+    line = ["report", "--workdir", str(folder), "--html", str(html)]
+    assert main(line) == 0
+    printed = capsys.readouterr()
+    assert "79.00" in printed.out and "missing" in printed.out
+    assert "damaged/results.json is damaged" in printed.err
+    assert html.read_text().startswith("<!doctype html>")
+    assert main([*line, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["runs"] == 1 and answer["html"] == str(html) and "text" not in answer
+    assert main(["report", str(folder), "--format", "csv"]) == 0
+    assert capsys.readouterr().out.startswith("table,row,column")
+    assert main(["report", "--workdir", str(tmp_path / "none"), "--json"]) == 0
+    assert "nothing is measured" in (shown := capsys.readouterr()).err
+    assert json.loads(shown.out)["runs"] == 0
+
+
+def test_a_page_needs_matplotlib_and_a_place(tmp_path, capsys, monkeypatch):
+    assert main(["report", str(tmp_path), "--html", "/proc/page.html"]) == 2
+    assert "/proc/page.html cannot be written" in capsys.readouterr().err
+    monkeypatch.setattr(plots, "available", lambda: False)
+    assert main(["report", str(tmp_path), "--html", str(tmp_path / "a.html")]) == 2
+    assert "kerasdistill[report]" in capsys.readouterr().err
+    assert main(["report", str(tmp_path)]) == 0
+
+
+def test_a_report_does_not_start_tensorflow(tmp_path):
+    code = (
+        "import sys; from kerasdistill.cli.__main__ import main; "
+        f"main(['report', {str(tmp_path)!r}, '--json']); "
+        "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

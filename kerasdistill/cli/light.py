@@ -1,0 +1,97 @@
+"""The verbs that look at finished work and need no TensorFlow."""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kerasdistill.errors import UserError
+from kerasdistill.files import write_atomic
+
+
+def run_report(asked: argparse.Namespace) -> dict[str, Any]:
+    """report: every run's results beside the papers', or one search's."""
+    what = REPORTS.get(asked.path[0] if asked.path else None)
+    if what is not None:
+        if asked.html or asked.format:
+            raise UserError(f"report {asked.path[0]} has no --html and no --format")
+        return what(asked)
+    if asked.png:
+        raise UserError("--png belongs to report search; the page is --html FILE")
+    from kerasdistill.reports import page, plots, render
+    from kerasdistill.reports.collect import collect
+    from kerasdistill.reports.overview import overview
+
+    if asked.html:
+        plots.require()  # asked for, it must be possible
+    places = asked.path or [asked.workdir]
+    if not asked.path and not Path(asked.workdir).exists():
+        print(f"{asked.workdir} does not exist: nothing is measured", file=sys.stderr)
+        places = []
+    found = overview(collect(places))
+    for problem in found["problems"]:
+        print(problem, file=sys.stderr)
+    if asked.html:
+        _write(asked.html, page.page(found))
+    how = asked.format or "terminal"
+    look = {}
+    if how == "terminal":
+        colour = sys.__stdout__ is not None and sys.__stdout__.isatty()
+        look = {"width": shutil.get_terminal_size().columns, "colour": colour}
+    return {**found, "html": asked.html, "text": render.FORMATS[how](found, **look)}
+
+
+def _write(file: str, text: str) -> None:
+    try:
+        write_atomic(file, text)
+    except OSError as error:
+        raise UserError(
+            f"{file} cannot be written ({error.strerror}); choose another --html"
+        ) from error
+
+
+def report_search(asked: argparse.Namespace) -> dict[str, Any]:
+    """report search: tables, and a picture where matplotlib is installed."""
+    from kerasdistill.reports import plots, search
+
+    if not asked.path[1:]:
+        raise UserError("report search needs PATH: the folders of searches")
+    searches = [search.load(path) for path in asked.path[1:]]
+    picture = asked.png or str(Path(searches[0].path) / "report.png")
+    if asked.png:
+        plots.require()  # asked for, it must be possible
+    if not any(each.scored for each in searches) or not plots.available():
+        picture = None
+    if picture is not None:
+        plots.search_picture(searches, picture)
+    return {"searches": [search.describe(each) for each in searches], "png": picture}
+
+
+def report_born_again(asked: argparse.Namespace) -> dict[str, Any]:
+    """report born-again: generations and ensembles, beside the paper's row."""
+    from kerasdistill.reports import born_again, plots
+
+    if not asked.path[1:]:
+        raise UserError("report born-again needs PATH: the folders of born-again runs")
+    if asked.png:
+        plots.require()
+    runs = born_again.load(asked.path[1:])
+    picture = asked.png or str(Path(asked.path[1]) / "report.png")
+    drawn = [run for run in runs if run["best_generation"] is not None]
+    if not drawn or not plots.available():
+        picture = None
+    else:
+        plots.generations_picture(drawn, picture)
+    return {"born_again": born_again.describe(runs), "png": picture}
+
+
+REPORTS: dict[str | None, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "search": report_search,
+    "born-again": report_born_again,
+}
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "report": run_report,
+}

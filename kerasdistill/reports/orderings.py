@@ -1,0 +1,139 @@
+"""The orderings that the first paper claims (fact sheet A8), checked on any numbers."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from kerasdistill.reports import paper
+
+Values = Callable[[str, str, str], float | None]  # table, row, column -> percent
+
+HELD, NOT_HELD, NOT_MEASURED = "held", "not held", "not measured"
+_GAP = 10.0  # points between any convolutional student and any MLP
+_CONVS = [key for key in paper.FAMILIES if key.startswith("convs")]
+_MLPS = [key for key in paper.FAMILIES if key.startswith("hidden")]
+_MIDDLE = ("hidden-2", "hidden-3")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One pair: `better` should exceed `worse` by more than `margin` points, or, with
+    `equal`, may be as large. Ends are (table, row, column)."""
+
+    better: tuple[str, str, str]
+    worse: tuple[str, str, str]
+    margin: float = 0.0
+    equal: bool = False
+
+    def holds(self, values: Values) -> bool | None:
+        """None where one of the two is not known."""
+        better, worse = values(*self.better), values(*self.worse)
+        if better is None or worse is None:
+            return None
+        # Percents of two decimals: what differs by less is rounding.
+        difference = round(better - worse - self.margin, 6)
+        return difference >= 0 if self.equal else difference > 0
+
+
+def check(values: Values) -> list[dict[str, Any]]:
+    """Every ordering: `claim`, `status`, how many pairs were compared and failed.
+
+    An ordering is held if all pairs that are known hold, and not measured if none is;
+    of "2 or 3 layers are best", a budget counts once both sides are known.
+    """
+    found = []
+    for claim, make in CLAIMS.items():
+        groups = list(make())
+        results = [_any(group, values) for group in groups]
+        known = [each for each in results if each is not None]
+        failed = [
+            _named(group[0], values)
+            for group, result in zip(groups, results, strict=True)
+            if result is False
+        ]
+        status = (NOT_HELD if failed else HELD) if known else NOT_MEASURED
+        found.append(
+            {
+                "claim": claim,
+                "status": status,
+                "compared": len(known),
+                "comparisons": len(groups),
+                "failed": failed,
+                "cells": _cells(groups, results),
+            }
+        )
+    return found
+
+
+def _any(group: list[Comparison], values: Values) -> bool | None:
+    """Whether one of the alternatives holds; None while that is open."""
+    results = [each.holds(values) for each in group]
+    if True in results:
+        return True
+    return None if None in results else False
+
+
+def _named(pair: Comparison, values: Values) -> str:
+    found = f"{values(*pair.better):.2f} against {values(*pair.worse):.2f}"
+    return f"{_end(*pair.better)} and {_end(*pair.worse)}: {found}"
+
+
+def _end(table: str, row: str, column: str) -> str:
+    on = f"at {column}" if table == paper.URBAN_2.name else "on 0/1 labels"
+    return f"{paper.FAMILIES[row]} {on}"
+
+
+def _cells(
+    groups: list[list[Comparison]], results: list[bool | None]
+) -> list[tuple[str, str, str]]:
+    """The cells that were compared, for who wants to know whether they are alike."""
+    pairs = [
+        pair
+        for group, result in zip(groups, results, strict=True)
+        if result is not None
+        for pair in group
+    ]
+    return sorted({end for pair in pairs for end in (pair.better, pair.worse)})
+
+
+def _student(row: str, column: str) -> tuple[str, str, str]:
+    return paper.URBAN_2.name, row, column
+
+
+def _conv_over_mlp() -> Iterator[list[Comparison]]:
+    for budget, conv, mlp in itertools.product(paper.BUDGETS, _CONVS, _MLPS):
+        yield [Comparison(_student(conv, budget), _student(mlp, budget), _GAP)]
+
+
+def _middle_depth() -> Iterator[list[Comparison]]:
+    for budget, mlp in itertools.product(list(paper.BUDGETS)[1:], _MLPS):
+        if mlp not in _MIDDLE:
+            worse = _student(mlp, budget)
+            yield [Comparison(_student(each, budget), worse) for each in _MIDDLE]
+
+
+def _small_and_deep() -> Iterator[list[Comparison]]:
+    yield [Comparison(_student("convs-2", "1M"), _student("convs-1", "31.6M"))]
+
+
+def _budget_helps() -> Iterator[list[Comparison]]:
+    for row in paper.FAMILIES:
+        for less, more in itertools.pairwise(paper.BUDGETS):
+            yield [Comparison(_student(row, more), _student(row, less), equal=True)]
+
+
+def _logits_over_labels() -> Iterator[list[Comparison]]:
+    for row in _CONVS:
+        on_labels = (paper.URBAN_1.name, row, *paper.ONE)
+        yield [Comparison(_student(row, "10M"), on_labels)]
+
+
+CLAIMS = {
+    "Any convolutional student beats any MLP of the same budget by more than 10 "
+    "points": _conv_over_mlp,
+    "Among MLPs of 3.16M and more, 2 or 3 hidden layers are best": _middle_depth,
+    "2 convolutions at 1M beat 1 convolution at 31.6M": _small_and_deep,
+    "Accuracy never falls as the budget grows": _budget_helps,
+    "At 10M, logits beat 0/1 labels at every convolutional depth": _logits_over_labels,
+}

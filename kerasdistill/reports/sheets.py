@@ -1,0 +1,139 @@
+"""Pictures of `inspect`, drawn by `plots`."""
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kerasdistill.reports import plots
+
+ACROSS = 6
+MOST = 36  # pictures on a sheet
+_GOOD, _BAD, _BLUE = "#2a9d5c", "#c0392b", "#1f77b4"
+_NAMED = 30  # classes up to which a matrix names them
+
+
+def contact_sheet(
+    images: np.ndarray, captions: Sequence[str], *, good: Sequence[bool | None]
+) -> Any:
+    """Images with what a model says of each below; the frame is green where `good`.
+
+    Args:
+        images: uint8 [N, H, W, 1 or 3], N at least 1; the first `MOST` are shown.
+        captions: one for each; lines break at "\\n".
+        good: one for each; None for a grey frame.
+    """
+    count = min(len(images), MOST)
+    down = -(-count // ACROSS)
+    figure = plots.figure(ACROSS * 1.75, down * 2.35)
+    # Every panel is alike: no layout has to be searched for, which takes seconds.
+    figure.set_layout_engine("none")
+    figure.subplots_adjust(0.01, 0.22 / down, 0.99, 1 - 0.02 / down, 0.08, 0.42)
+    panels = np.ravel(figure.subplots(down, ACROSS, squeeze=False))
+    for panel, image, caption, fine in zip(
+        panels, images[:count], captions, good, strict=False
+    ):
+        shown = image[..., 0] if image.shape[-1] == 1 else image
+        panel.imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        panel.set_xticks([])
+        panel.set_yticks([])
+        colour = "#888888" if fine is None else _GOOD if fine else _BAD
+        for side in panel.spines.values():
+            side.set(color=colour, linewidth=2.5)
+        lines = [textwrap.fill(line, 26) for line in caption.split("\n")]
+        panel.set_xlabel(_plain("\n".join(lines)), fontsize=7)
+    for panel in panels[count:]:
+        panel.remove()
+    return figure
+
+
+def histograms(
+    confidence: dict[str, Any], agreement: Sequence[dict[str, Any]], *, what: str
+) -> Any:
+    """The largest probability's histogram, and another of agreement called `what`."""
+    figure = plots.figure(9.0, 3.6)
+    left, right = figure.subplots(1, 2)
+    rows = confidence["histogram"]
+    middles = [(row["low"] + row["high"]) / 2 for row in rows]
+    counts = np.array([row["count"] for row in rows])
+    if rows[0]["right"] is None:
+        left.bar(middles, counts, width=0.09, color=_BLUE)
+    else:
+        fine = np.array([row["right"] for row in rows])
+        left.bar(middles, fine, width=0.09, color=_GOOD, label="names the label")
+        rest = counts - fine
+        left.bar(middles, rest, width=0.09, bottom=fine, color=_BAD, label="does not")
+        left.legend(fontsize=8)
+    left.set_title(f"confidence, mean {confidence['mean']:.3f}", fontsize=10)
+    left.set_xlabel("largest probability")
+    left.set_ylabel("views")
+    if agreement:
+        width = [row["high"] - row["low"] for row in agreement]
+        lows = [row["low"] for row in agreement]
+        heights = [row["count"] for row in agreement]
+        right.bar(lows, heights, width=width, align="edge", color=_BLUE)
+    else:
+        right.text(0.5, 0.5, "no labels", ha="center", transform=right.transAxes)
+    right.set_title(what, fontsize=10)
+    for axes in (left, right):
+        axes.tick_params(labelsize=8)
+        axes.grid(alpha=0.25)
+    return figure
+
+
+def confusion(matrix: np.ndarray, names: Sequence[str]) -> Any:
+    """Rows are labels, columns predictions; shades are fractions of a row."""
+    totals = np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    side = min(11.0, 2.5 + 0.5 * len(names))
+    figure = plots.figure(side, side)
+    axes = figure.subplots()
+    axes.imshow(matrix / totals, cmap="Blues", vmin=0, vmax=1)
+    if len(names) <= _NAMED:
+        ticks = range(len(names))
+        shown = [_plain(name) for name in names]
+        axes.set_xticks(ticks, shown, rotation=60, ha="right", fontsize=8)
+        axes.set_yticks(ticks, shown, fontsize=8)
+        for row, column in np.ndindex(*matrix.shape):
+            if count := int(matrix[row, column]):
+                dark = count > 0.5 * totals[row, 0]
+                look = {"color": "white" if dark else "#222222", "fontsize": 7}
+                axes.text(column, row, str(count), ha="center", va="center", **look)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("label")
+    return figure
+
+
+def calibration(found: dict[str, Any]) -> Any:
+    """Accuracy against confidence, bin by bin; equal is the diagonal."""
+    figure = plots.figure(4.6, 4.6)
+    axes = figure.subplots()
+    rows = [row for row in found["bins"] if row["count"]]
+    axes.bar(
+        [row["low"] for row in rows],
+        [row["accuracy"] for row in rows],
+        width=[row["high"] - row["low"] for row in rows],
+        align="edge",
+        color=_BLUE,
+        alpha=0.75,
+        edgecolor="white",
+        label="accuracy",
+    )
+    axes.plot(
+        [row["confidence"] for row in rows],
+        [row["confidence"] for row in rows],
+        "o",
+        color=_BAD,
+        markersize=4,
+        label="mean confidence",
+    )
+    axes.plot([0, 1], [0, 1], "--", color="#777777", linewidth=1)
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy")
+    axes.set_title(f"expected calibration error {found['ece']:.4f}", fontsize=10)
+    axes.legend(loc="upper left", fontsize=8)
+    return figure
+
+
+def _plain(text: str) -> str:
+    """Without matplotlib's mathematics: class names are not formulas."""
+    return text.replace("$", r"\$")

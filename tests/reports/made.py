@@ -1,0 +1,97 @@
+"""Hand-made results.json files: what a run of a kind writes, with made-up scores."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+PASSES = {"passes": 16, "averaging": "mean-logits", "teachers": ["t1", "t2"]}
+
+
+def training(**changes: Any) -> dict[str, Any]:
+    settings = {"loss": "logit-regression", "schedule": "cosine", "seed": 0}
+    return {**settings, "precision": "float32", "epochs": 16, **changes}
+
+
+def results(
+    kind: str = "student",
+    *,
+    filters: tuple[int, ...] = (65, 65, 65),
+    hidden: tuple[int, ...] = (746,),
+    bottleneck: int | None = None,
+    num_params: int = 1_000_376,
+    val: float = 0.80,
+    test: float = 0.79,
+    dataset: str = "cifar10",
+    samples: int = 40_000,
+    epochs: int = 16,
+    loss: str | None = None,
+    seed: int = 0,
+    **more: Any,
+) -> dict[str, Any]:
+    """A student's or baseline's."""
+    if loss is None:
+        loss = "hard-label" if kind == "baseline" else "logit-regression"
+    architecture = {"filters": filters, "hidden": hidden, "bottleneck": bottleneck}
+    made = {
+        "kind": kind,
+        "recipe": {
+            "kind": "StudentRecipe",
+            "architecture": {**architecture, "kernel": 5},
+            "training": training(loss=loss, seed=seed, epochs=epochs),
+        },
+        "dataset": {"name": dataset, "num_samples": samples, "split_seed": 0},
+        "num_params": num_params,
+        "val_accuracy": val,
+        "test_accuracy": test,
+        "epochs": epochs,
+    }
+    if kind == "student":
+        made["distillation_set"] = PASSES
+    return {**made, **more}
+
+
+def family(key: str, **more: Any) -> dict[str, Any]:
+    """A student of a family of Table 2, named as the table's rows are."""
+    what, count = key.split("-")
+    shape = {
+        "filters": (8,) * int(count) if what == "convs" else (),
+        "hidden": (9,) * (int(count) if what == "hidden" else 1),
+        "bottleneck": 7 if count == "1" else None,
+    }
+    return results(**{**shape, **more})
+
+
+def search(mean: float, **more: Any) -> dict[str, Any]:
+    """Fields that a search has beside."""
+    five = {"mean_of_five_best": mean, "best": mean + 0.01, "fifth_best": mean - 0.01}
+    return {**five, "max_trials": 20, "val_accuracy": mean + 0.01, **more}
+
+
+def teacher(**more: Any) -> dict[str, Any]:
+    """The published best teacher's."""
+    made = results("teacher", num_params=5_339_350, loss="hard-label")
+    made["recipe"]["kind"] = "TeacherRecipe"
+    made["recipe"]["architecture"] = {"filters": [76, 126, 148], "dense": 1200}
+    return {**made, **more}
+
+
+def ensemble(count: int = 16, **more: Any) -> dict[str, Any]:
+    made = {
+        "kind": "ensemble",
+        "members": [f"{n}.keras" for n in range(count)],
+        "member_recipes": [teacher()["recipe"]] * count,
+        "dataset": {"name": "cifar10", "num_samples": 40_000, "split_seed": 0},
+        "num_params": 83_400_000,
+        "val_accuracy": 0.90,
+        "test_accuracy": 0.89,
+    }
+    return {**made, **more}
+
+
+def write(folder: Path, *made: dict[str, Any]) -> Path:
+    """Each into a run's folder of its own below `folder`."""
+    for number, each in enumerate(made):
+        run = folder / f"run-{number}"
+        run.mkdir(parents=True, exist_ok=True)
+        (run / "results.json").write_text(json.dumps(each))
+    return folder
