@@ -27,5 +27,6 @@ def load(path: str | Path) -> keras.Model:
     except Exception as error:  # Keras raises what its many deserializers raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise UserError(
-            f"model {path} cannot be loaded ({reason}); save it with model.save()"
+            f"model {path} cannot be loaded ({reason}); save it with model.save(); "
+            "for layers of its own, born-again has --custom-objects"
         ) from error

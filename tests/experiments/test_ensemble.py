@@ -73,3 +73,28 @@ def test_greedy_stops_where_no_member_helps(candidates, data, tmp_path):
 def test_a_candidate_named_twice_is_refused(candidates, data, tmp_path):
     with pytest.raises(UserError, match="named twice"):
         run([candidates[0], candidates[0]], data, tmp_path)
+
+
+def says(logits, path):
+    """A teacher that answers these logits, whatever it is shown."""
+    knows(0, path)
+    model = keras.models.load_model(path)
+    model.layers[-1].bias.assign(logits)
+    model.save(path)
+    return str(path)
+
+
+def test_probabilities_may_be_averaged(data, tmp_path):
+    loud = says([0.0, 9.0, 8.0], tmp_path / "loud.keras")
+    sure = says([0.0, 0.0, 1.5], tmp_path / "sure.keras")
+    both = [loud, sure]
+    by_logits = run(both, data, tmp_path, select="all")
+    assert by_logits["averaging"] == "mean-logits"
+    told = run(both, data, tmp_path, select="all", averaging="mean-probabilities")
+    assert told["model"] != by_logits["model"]
+    model = keras.models.load_model(told["model"])
+    found = np.exp(model.predict(data.test.images, verbose=0)[0])
+    softmax = [np.exp(z) / np.exp(z).sum() for z in ([0, 9.0, 8.0], [0, 0, 1.5])]
+    np.testing.assert_allclose(found, np.mean(softmax, axis=0), rtol=1e-5)
+    right = float(np.mean(data.validation.labels == found.argmax()))
+    assert told["val_accuracy"] == pytest.approx(right)

@@ -81,3 +81,34 @@ def test_no_members_are_refused():
 def test_members_must_agree(different):
     with pytest.raises(UserError, match="member 3 maps"):
         ensemble.build([teacher(0), teacher(1), teacher(2, **different)])
+
+
+def sharp(seed):
+    """A teacher so sure of itself that float32 has no room for its other classes."""
+    model = teacher(seed)
+    last = model.layers[-1]
+    last.set_weights([3e4 * weight for weight in last.get_weights()])
+    return model
+
+
+@pytest.mark.parametrize("make", [teacher, sharp])
+def test_probabilities_are_the_members_mean(make, tmp_path):
+    members = [make(seed) for seed in range(3)]
+    combined = ensemble.build(members, averaging="mean-probabilities")
+    each = [member.predict(IMAGES, verbose=0).astype("f8") for member in members]
+    logs = [z - np.logaddexp.reduce(z, axis=1, keepdims=True) for z in each]
+    expected = np.logaddexp.reduce(logs, axis=0) - np.log(3)
+    found = combined.predict(IMAGES, verbose=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(np.exp(expected).sum(axis=1), 1.0)
+    if make is sharp:  # where the softmax itself would be 0
+        assert found.min() < -110
+
+    path = tmp_path / "super_teacher.keras"
+    combined.save(path)
+    loaded = keras.models.load_model(path, safe_mode=True)
+    np.testing.assert_array_equal(loaded.predict(IMAGES, verbose=0), found)
+    nested = ensemble.build([loaded, combined], averaging="mean-probabilities")
+    np.testing.assert_allclose(
+        nested.predict(IMAGES, verbose=0), found, rtol=1e-5, atol=1e-5
+    )

@@ -143,3 +143,34 @@ def test_bad_fields(part, field, value, message):
     written[part][field] = value
     with pytest.raises(UserError, match=message):
         base.from_json(written)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("wide-resnet-28-10", "wide-resnet-16-1", "densenet-bc-100-12"),
+        *(*born_again.LABELS, "ban-wide-resnet-4-0.5", "ban-pre-resnet-14-1"),
+    ],
+)
+def test_networks_know_their_names(name):
+    made = born_again.recipe(name, style="densenet").architecture
+    assert born_again.name_of(made) == name
+
+
+def test_table_4_s_networks_have_no_names():
+    assert (
+        born_again.name_of(born_again.architecture("densenet-90-60", depth_factor=2))
+        is None
+    )
+
+
+def test_ensembles():
+    assert born_again.ensembles("densenet-90-60", 1) == []
+    assert born_again.ensembles("densenet-90-60", 3) == [
+        ("Ens*2", (1, 2)),
+        ("Ens*3", (1, 2, 3)),
+    ]
+    assert born_again.ensembles("densenet-80-120", 2) == [
+        ("Ens*2", (1, 2)),
+        ("Ens*3 with teacher", (0, 1, 2)),
+    ]

@@ -1,0 +1,219 @@
+"""The verb born-again: its grammar, what it refuses, and a process that is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import pytest
+
+from kerasdistill.cli import answers, arguments
+from kerasdistill.cli import born_again as verb
+from kerasdistill.cli.__main__ import main
+from kerasdistill.errors import UserError
+from kerasdistill.models import loading
+
+from .test_bad_requests import refused, save_model, write_card
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = "born-again --arch wide-resnet-10-1 --epochs 1"
+
+
+@pytest.mark.parametrize(
+    ("line", "fragments"),
+    [
+        ("born-again", ["--arch is missing", "wide-resnet-28-10"]),
+        ("born-again --arch wide-resnet-17-1", ["17", "wide-resnet-16-1"]),
+        ("born-again --arch densenet-bc-41-12", ["41", "densenet-bc-40-12"]),
+        ("born-again --arch densenet-91-60", ["densenet-90-60", "densenet-bc-94-60"]),
+        (f"{SMALL} --generations 0", ["--generations is 0"]),
+        (f"{SMALL} --generations -3", ["--generations is -3"]),
+        (f"{SMALL} --loss kd", ["'kd'", "cwtm"]),
+        (f"{SMALL} --label-weight 2", ["--label-weight", "--loss ban+l"]),
+        (f"{SMALL} --permutation fixed", ["--permutation", "--loss dkpp"]),
+        (f"{SMALL} --passes 3", ["--passes", "--teacher-signal stored"]),
+        (f"{SMALL} --force", ["--force", "--teacher PATH"]),
+        (f"{SMALL} --dropout 1", ["--dropout 1"]),
+        (f"{SMALL} --temperature 0", ["'0'"]),
+        (f"{SMALL} --depth-factor 2", ["no depth"]),
+        ("born-again --arch densenet-90-60 --dropout 0.3", ["no dropout"]),
+        ("born-again --arch densenet-90-60 --depth-factor 0.4", ["both must be whole"]),
+        ("born-again --arch ban-wide-resnet-1-1", ["--teacher PATH"]),
+        (f"{SMALL} --teacher /nowhere.keras", ["/nowhere.keras"]),
+        (f"{SMALL} --dataset unlabelled:/nowhere", ["card.json"]),
+        (
+            f"{SMALL} --teacher t.keras --custom-objects no.such.module",
+            ["no.such.module", "ModuleNotFoundError"],
+        ),
+        (
+            f"{SMALL} --teacher t.keras --custom-objects a --teacher-signal stored",
+            ["Beam's workers", "live"],
+        ),
+        ("report born-again /nowhere", ["/nowhere", "no finished born-again run"]),
+    ],
+)
+def test_requests(line, fragments, tmp_path, capsys):
+    given = line.split()
+    if "--dataset" not in line:
+        given += ["--dataset", "digits"]
+    refused(capsys, [*given, "--workdir", str(tmp_path / "runs")], *fragments)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "fragment"),
+    [
+        ({"classes": 7}, "10 classes"),
+        ({"activation": "softmax"}, "probabilities"),
+        ({"nan": True}, "NaN"),
+        ({}, "--force"),
+    ],
+)
+def test_teachers(model, fragment, tmp_path, capsys):
+    path = save_model(tmp_path / "teacher" / "model.keras", **model)
+    line = f"{SMALL} --dataset digits --workdir {tmp_path}/runs --teacher {path}"
+    refused(capsys, line.split(), fragment)
+
+
+def test_teachers_of_other_images_and_files_with_code(tmp_path, capsys):
+    line = f"{SMALL} --dataset digits --workdir {tmp_path}/runs --teacher".split()
+    small = keras.Sequential(
+        [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(10)]
+    )
+    small.save(tmp_path / "small.keras")
+    refused(capsys, [*line, str(tmp_path / "small.keras")], "(8, 8, 3)", "(32, 32, 3)")
+    with_code = keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            keras.layers.Lambda(lambda x: x[:, 0, 0, :1], output_shape=(1,)),
+            keras.layers.Dense(10),
+        ]
+    )
+    with_code.save(tmp_path / "code.keras")
+    refused(capsys, [*line, str(tmp_path / "code.keras")], "cannot be loaded")
+    for name in ("model.pkl", "model.h5"):
+        (tmp_path / name).write_bytes(b"\x80\x04N.")
+        refused(capsys, [*line, str(tmp_path / name)], "is not a .keras file")
+
+
+def test_shared_layers_must_fit(tmp_path, capsys):
+    path = save_model(tmp_path / "teacher" / "model.keras")
+    write_card(path)
+    line = f"born-again --arch ban-wide-resnet-1-1 --teacher {path} --dataset digits"
+    request = [*line.split(), "--workdir", str(tmp_path / "runs")]
+    refused(capsys, request, "no Conv2D layer to share")
+
+
+OWN_LAYER = """
+import keras
+
+class Halved(keras.layers.Layer):
+    def call(self, x):
+        return x / 2
+"""
+
+
+def test_own_layers_come_from_a_module(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_layers.py").write_text(OWN_LAYER)
+    with verb._custom_objects("own_layers"):
+        from own_layers import Halved
+
+        model = keras.Sequential([keras.Input((2,)), Halved()])
+        model.save(tmp_path / "own.keras")
+        loaded = loading.load(tmp_path / "own.keras")
+        assert type(loaded.layers[0]) is Halved
+    with pytest.raises(UserError, match="--custom-objects"):
+        loading.load(tmp_path / "own.keras")
+
+
+def test_the_command_line_becomes_a_recipe():
+    line = (
+        "born-again --arch wide-resnet-16-2 --epochs 20 --loss ban+l "
+        "--label-weight 0.5 --temperature 2 --dropout 0 --seed 3 "
+        "--precision float32 --batch-size 64"
+    )
+    made = verb.recipe(arguments.parse(line.split()))
+    assert (made.architecture.units, made.architecture.width) == (2, 2)
+    assert made.architecture.dropout_rate == 0
+    training = made.training
+    assert (training.loss, training.label_weight, training.temperature) == (
+        "ban+l",
+        0.5,
+        2.0,
+    )
+    assert (training.epochs, training.batch_size, training.seed) == (20, 64, 3)
+    assert training.milestones == (0.3, 0.6, 0.8) and training.schedule == "steps"
+    dense = arguments.parse(
+        "born-again --arch densenet-bc-40-12 --recipe-style densenet".split()
+    )
+    assert verb.recipe(dense).training.epochs == 300
+    quick = verb.recipe(arguments.parse("born-again --quick".split()))
+    assert quick.architecture.units == 1 and quick.training.epochs < 20
+
+
+def test_generations_are_listed_for_people():
+    row = {"num_params": 1234, "val_accuracy": 0.5, "test_accuracy": 0.25, "model": "m"}
+    told = answers.readable(
+        {
+            "generations": [{"generation": 0, **row}],
+            "ensembles": [{"name": "Ens*2", **row}],
+        }
+    )
+    lines = [line.split() for line in told.splitlines()]
+    assert lines[1] == "generation 0 1,234 50.00 % 25.00 % m".split()
+    assert lines[2] == "Ens*2 1,234 50.00 % 25.00 % m".split()
+
+
+def command(workdir: Path) -> list[str]:
+    line = (
+        "-m kerasdistill.cli born-again --arch wide-resnet-10-1 --epochs 3 --quick "
+        "--dataset digits --batch-size 128 --precision float32 --json --workdir"
+    )
+    return [sys.executable, *line.split(), str(workdir)]
+
+
+def students(workdir: Path) -> list[Path]:
+    """Folders of generations that have a teacher."""
+    return [
+        file.parent
+        for file in workdir.glob("generation-*/recipe.json")
+        if "teacher" in json.loads(file.read_text())
+    ]
+
+
+@pytest.mark.slow
+def test_a_killed_process_goes_on_inside_its_generation(tmp_path):
+    where = {"cwd": ROOT, "env": {**os.environ, "PYTHONPATH": str(ROOT)}}
+    whole = subprocess.run(
+        command(tmp_path / "whole"), capture_output=True, text=True, **where
+    )
+    expected = json.loads(whole.stdout)["generations"]
+
+    parts = tmp_path / "parts"
+    process = subprocess.Popen(command(parts), stderr=subprocess.DEVNULL, **where)
+    until = time.monotonic() + 900
+    while not any((run / "metrics.csv").exists() for run in students(parts)):
+        assert process.poll() is None and time.monotonic() < until
+        time.sleep(0.2)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    again = subprocess.run(command(parts), capture_output=True, text=True, **where)
+    assert "resuming after epoch" in again.stderr
+    assert "step 1: generation 1" in again.stderr  # the 0th was finished
+    found = json.loads(again.stdout)["generations"]
+    for one, other in zip(expected, found, strict=True):
+        assert one["weights_digest"] == other["weights_digest"]
+        assert one["test_accuracy"] == other["test_accuracy"]
+
+
+@pytest.mark.slow
+def test_the_quick_generations_learn_the_digits(capsys, tmp_path):
+    line = f"born-again --quick --dataset digits --workdir {tmp_path} --json"
+    assert main(line.split()) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert [row["test_accuracy"] > 0.8 for row in made["generations"]] == [True, True]

@@ -1,0 +1,366 @@
+"""Generations through the real code path, with networks of a few hundred weights."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from kerasdistill.errors import StaleArtifactError, UserError
+from kerasdistill.experiments import (
+    born_again,
+    costs,
+    generation_costs,
+    generations,
+    lineage,
+    precompute,
+    teaching,
+)
+from kerasdistill.experiments.born_again import BornAgain
+from kerasdistill.experiments.teaching import Signal
+from kerasdistill.recipes import base
+from kerasdistill.recipes import born_again as recipes
+from kerasdistill.recipes.architectures import BanResNet, DenseNet
+
+SPEED = costs.Speed(
+    step_seconds=0.5, scoring_rate=10.0, startup_seconds=4.0, num_params=1000
+)
+SHARED = BanResNet(kind="wide", units=1, ratio=1, stem=2, sizes=(2, 2, 3))
+TINY = DenseNet(stem=2, growths=((1,), (1,), (1,)), transitions=(2, 2))
+
+
+def recipe(loss="ban", **changes) -> base.BornAgainRecipe:
+    made = recipes.recipe("densenet-bc-10-1")
+    settings = {"epochs": 2, "batch_size": 21, "loss": loss, **changes}
+    return dataclasses.replace(
+        made,
+        architecture=TINY,
+        training=dataclasses.replace(made.training, **settings),
+        augmentation=base.CropAugmentation(pad=1),
+    )
+
+
+def asked(loss="ban", *, generations=2, teacher=None, signal=None, **changes):
+    return BornAgain(
+        arch="tiny",
+        recipe=recipe(loss, **changes),
+        generations=generations,
+        signal=signal or Signal(),
+        teacher_path=teacher,
+        force=teacher is not None,
+    )
+
+
+@pytest.fixture
+def quickly(monkeypatch):
+    """Measuring builds networks that it then throws away; Beam would start workers."""
+    monkeypatch.setattr(costs, "measure", lambda *_, **__: SPEED)
+    speed = precompute.probe.WorkerSpeed(views_per_second=100.0, startup_seconds=3.0)
+    monkeypatch.setattr(precompute.probe, "measure", lambda *_, **__: speed)
+    run = precompute.precompute.run
+    in_memory = ["--direct_running_mode=in_memory"]
+    monkeypatch.setattr(
+        precompute.precompute,
+        "run",
+        lambda **given: run(**{**given, "beam_options": in_memory}),
+    )
+
+
+def logits(row, images):
+    model = keras.models.load_model(row["model"], compile=False)
+    return model.predict(images, verbose=0)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A chain of two generations, trained once for the tests that look at it."""
+    from ..conftest import CLASSES, ImageData, make_examples
+
+    data = ImageData(
+        name="shapes",
+        version="1",
+        class_names=CLASSES,
+        split_seed=0,
+        train=make_examples(41),
+        validation=make_examples(15, first_id=100),
+        test=make_examples(12, first_id=200),
+        digest="0" * 64,
+    )
+    workdir = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(costs, "measure", lambda *_, **__: SPEED)
+        results = born_again.run(asked(), data=data, workdir=workdir)
+    return data, workdir, results
+
+
+@pytest.fixture
+def chain(finished, tmp_path):
+    """(data, workdir, results): a copy to damage."""
+    data, workdir, results = finished
+    copy = tmp_path / "runs"
+    shutil.copytree(workdir, copy)
+    return data, copy, results
+
+
+def no_training(monkeypatch):
+    monkeypatch.setattr(keras.Model, "fit", lambda *_, **__: pytest.fail("trained"))
+
+
+def test_generations_and_ensembles(finished):
+    data, workdir, results = finished
+    rows = results["generations"]
+    assert [row["generation"] for row in rows] == [0, 1, 2]
+    assert [row["loss"] for row in rows] == ["hard-label", "ban", "ban"]
+    assert len({row["seed"] for row in rows}) == 3
+    assert len({row["weights_digest"] for row in rows}) == 3
+    for row in rows:
+        found = logits(row, data.test.images)
+        right = float(np.mean(found.argmax(1) == data.test.labels))
+        assert row["test_accuracy"] == pytest.approx(right)
+        own = json.loads(Path(row["results"]).read_text())
+        assert own["val_accuracy"] == row["val_accuracy"] and own["epochs"] == 2
+    # Each learned from the one before.
+    taught = [json.loads(Path(row["results"]).read_text()) for row in rows[1:]]
+    for before, own in zip(rows, taught, strict=False):
+        assert own["teacher"]["weights_digest"] == before["weights_digest"]
+
+    (joined,) = results["ensembles"]
+    assert (joined["name"], joined["members"]) == ("Ens*2", [1, 2])
+    each = [logits(row, data.test.images).astype("f8") for row in rows[1:]]
+    softmax = [np.exp(z) / np.exp(z).sum(1, keepdims=True) for z in each]
+    expected = np.log(np.mean(softmax, axis=0))
+    np.testing.assert_allclose(
+        logits(joined, data.test.images), expected, atol=1e-4, rtol=1e-4
+    )
+    best = max(rows[1:], key=lambda row: row["val_accuracy"])
+    assert results["best_generation"] == best["generation"]
+    names = [step["name"] for step in results["plan"]]
+    assert names == ["generation 0", "generation 1", "generation 2"]
+    with open(results["picture"], "rb") as file:
+        assert file.read(4) == b"\x89PNG"
+
+
+def test_the_same_request_is_found_where_the_workdir_is_now(chain, monkeypatch):
+    data, workdir, results = chain
+    no_training(monkeypatch)
+    again = born_again.run(asked(), data=data, workdir=workdir)
+    for row in (*again["generations"], *again["ensembles"]):
+        assert (
+            Path(row["model"]).is_relative_to(workdir) and Path(row["model"]).exists()
+        )
+    assert (
+        again["generations"][2]["weights_digest"]
+        == (results["generations"][2]["weights_digest"])
+    )
+
+
+def test_another_loss_begins_with_the_same_generation_0(chain, quickly, monkeypatch):
+    data, workdir, results = chain
+    monkeypatch.setattr(
+        generations.training, "on_hard_labels", _only_found(monkeypatch)
+    )
+    made = born_again.run(
+        asked("cwtm", generations=1, epochs=2), data=data, workdir=workdir
+    )
+    first, second = made["generations"]
+    assert first["weights_digest"] == results["generations"][0]["weights_digest"]
+    assert second["loss"] == "cwtm"
+    # The same seed as BAN-1: the same start and views, another loss.
+    assert second["seed"] == results["generations"][1]["seed"]
+    assert [step["name"] for step in made["plan"]] == ["generation 1"]
+    assert made["ensembles"] == []
+
+
+def _only_found(monkeypatch):
+    real = generations.training.on_hard_labels
+
+    def found(build, *arguments, **options):
+        return real(lambda *_, **__: pytest.fail("built"), *arguments, **options)
+
+    return found
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("unfinished", [False, True])
+def test_a_generation_that_is_gone_or_changed_is_named(
+    number, unfinished, chain, monkeypatch
+):
+    data, workdir, results = chain
+    no_training(monkeypatch)
+    own = workdir / Path(results["results"]).parent.name
+    if unfinished:
+        (own / "results.json").unlink()
+    model = workdir / Path(results["generations"][number]["model"]).parent.name
+    kept = (model / "model.keras").read_bytes()
+    (model / "model.keras").write_bytes(kept[:-1])
+    with pytest.raises(StaleArtifactError, match=f"generation {number} .* has changed"):
+        born_again.run(asked(), data=data, workdir=workdir)
+    shutil.rmtree(model)
+    with pytest.raises(StaleArtifactError, match=f"generation {number} .* is missing"):
+        born_again.run(asked(), data=data, workdir=workdir)
+
+
+def test_a_generation_that_no_run_recorded_is_looked_at_before_it_teaches(chain):
+    data, workdir, results = chain
+    model = workdir / Path(results["generations"][1]["model"]).parent.name
+    found = json.loads((model / "results.json").read_text())
+    found["model"] = str(model / "model.keras")
+    teacher = teaching.teacher_of(found, name="generation 1", data=data)
+    assert teacher.digest == found["weights_digest"]
+    with pytest.raises(StaleArtifactError, match="generation 1 has changed"):
+        other = {**found, "weights_digest": "0" * 64}
+        teaching.teacher_of(other, name="generation 1", data=data)
+    (model / "model.keras").unlink()
+    with pytest.raises(StaleArtifactError, match="generation 1 is missing"):
+        teaching.teacher_of(found, name="generation 1", data=data)
+
+
+def test_a_given_teacher_is_generation_0(chain, quickly):
+    data, workdir, results = chain
+    first = results["generations"][0]
+    made = born_again.run(
+        asked("dkpp", generations=1, teacher=first["model"], epochs=1),
+        data=data,
+        workdir=workdir / "elsewhere",
+    )
+    given, student = made["generations"]
+    assert given["weights_digest"] == first["weights_digest"]
+    assert given["test_accuracy"] == first["test_accuracy"]
+    assert (given["loss"], student["loss"]) == (None, "dkpp")
+    assert made["teacher_arch"] == "a given model"
+    runs = [path.name for path in (workdir / "elsewhere").iterdir()]
+    assert sorted(name.rsplit("-", 1)[0] for name in runs) == [
+        "born-again",
+        "generation",
+    ]
+
+
+def test_stored_answers_train_as_live_ones(chain, quickly):
+    data, workdir, results = chain
+    live = results["generations"][1]
+    where = {"data": data, "workdir": workdir}
+    stored = born_again.run(asked(generations=1, signal=Signal("stored")), **where)
+    assert [step["name"] for step in stored["plan"]] == [
+        "distillation set for generation 1",
+        "generation 1",
+    ]
+    student = stored["generations"][1]
+    models = [keras.models.load_model(row["model"]) for row in (live, student)]
+    for one, other in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+    own = json.loads(Path(student["results"]).read_text())
+    assert own["teacher_signal"] == "stored"
+    assert own["distillation_set"]["passes"] == 2
+
+
+@pytest.mark.slow
+def test_views_held_in_memory_change_nothing(chain, quickly):
+    data, workdir, _ = chain
+    made = [
+        born_again.run(
+            asked(generations=1, signal=Signal("stored", passes=1, resident=resident)),
+            data=data,
+            workdir=place,
+        )["generations"][1]["weights_digest"]
+        for resident, place in (("always", workdir), ("never", _copy(workdir)))
+    ]
+    assert made[0] == made[1]
+
+
+def _copy(workdir):
+    """Without the students, which would be found."""
+    copy = workdir.with_name("copy")
+    shutil.copytree(workdir, copy)
+    for run in copy.glob("generation-*"):
+        if "teacher" in json.loads((run / "recipe.json").read_text()):
+            shutil.rmtree(run)
+    for run in copy.glob("born-again-*"):
+        shutil.rmtree(run)
+    return copy
+
+
+def test_the_plan_names_what_is_left(image_data, tmp_path, quickly, capsys):
+    chain = generation_costs.Chain(recipe(), 3, Signal(), None)
+    plan = generation_costs.announced(chain, data=image_data, workdir=tmp_path)
+    assert [step.name for step in plan.steps] == [f"generation {n}" for n in range(4)]
+    told = capsys.readouterr().err
+    assert "generation 3 (DenseNet, 1,000 weights, 2 epochs" in told
+    assert not any(tmp_path.iterdir())
+
+
+def test_recipes_of_generations():
+    made = recipe("ban+l", label_weight=0.5, temperature=2.0)
+    zero = generations.recipe_of(made, 0)
+    assert zero == recipe("hard-label")
+    first, second = (generations.recipe_of(made, number) for number in (1, 2))
+    assert first.training.loss == "ban+l" and first.training.label_weight == 0.5
+    seeds = {each.training.seed for each in (zero, first, second)}
+    assert len(seeds) == 3
+    other = generations.recipe_of(recipe("ban+l", seed=1), 1).training.seed
+    assert other not in seeds
+
+
+def test_shared_layers_come_from_the_teacher(image_data):
+    network = SHARED
+    shared = dataclasses.replace(recipe(), architecture=network)
+    options = {"image_shape": (8, 8, 3), "num_classes": 3}
+    teacher = generations.builder(recipe(), None)(TINY, seed=7, **options)
+    student = generations.builder(shared, teacher)(network, seed=8, **options)
+    for name in ("conv_1", "logits"):
+        pair = [model.get_layer(name).get_weights() for model in (teacher, student)]
+        for theirs, own in zip(*pair, strict=True):
+            np.testing.assert_array_equal(theirs, own)
+    wider = dataclasses.replace(network, sizes=(2, 2, 4))
+    with pytest.raises(UserError, match="densenet-90-60"):
+        build = generations.builder(
+            dataclasses.replace(shared, architecture=wider), teacher
+        )
+        build(wider, seed=0, **options)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fragment"),
+    [
+        ({"generations": 0}, "--generations is 0"),
+        (
+            {
+                "recipe": dataclasses.replace(
+                    recipe(), architecture=BanResNet("pre", 1, 1)
+                )
+            },
+            "--teacher PATH",
+        ),
+        ({"teacher_path": "/nowhere.keras"}, "/nowhere.keras"),
+    ],
+)
+def test_requests_that_cannot_be_met(changes, fragment, image_data, tmp_path):
+    request = dataclasses.replace(asked(), **changes)
+    with pytest.raises(UserError, match=fragment):
+        born_again.run(request, data=image_data, workdir=tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("loss", ["ban+l", "cwtm"])
+def test_losses_of_labels_need_them(loss, image_data, tmp_path):
+    unlabelled = dataclasses.replace(
+        image_data,
+        train=dataclasses.replace(
+            image_data.train, labels=np.full(len(image_data.train), -1)
+        ),
+    )
+    with pytest.raises(UserError, match="learns labels, which shapes has not"):
+        born_again.run(asked(loss), data=unlabelled, workdir=tmp_path)
+    with pytest.raises(UserError, match="distillation set made from it have not"):
+        given = asked(loss, teacher="t.keras", signal=Signal("stored"))
+        born_again.run(given, data=unlabelled, workdir=tmp_path)
+
+
+def test_the_name_of_a_teacher_s_network(tmp_path):
+    row = {"model": str(tmp_path / "model.keras")}
+    assert lineage.teacher_arch(row) == lineage.UNNAMED
+    known = {"recipe": base.to_json(recipes.recipe("densenet-90-60"))}
+    (tmp_path / "results.json").write_text(json.dumps(known))
+    assert lineage.teacher_arch(row) == "densenet-90-60"
