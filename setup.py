@@ -33,6 +33,7 @@ REQUIRED = [
     "scipy>=1.14,<2",
     "threadpoolctl>=3.5,<4",
     "numpy>=2.0,<3",
+    "packaging>=24,<27",
     "pillow>=11.0,<13",
     "requests>=2.31,<3",
     "rich>=13.7,<16",

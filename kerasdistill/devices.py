@@ -3,12 +3,11 @@
 import contextlib
 import contextvars
 import functools
-import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import tensorflow as tf
 
+from kerasdistill import machine
 from kerasdistill.errors import UserError
 
 # What `using` is within. A strategy's own scope would not do: a SavedModel that is
@@ -91,28 +90,6 @@ def allow_gpu_growth() -> None:
             return
 
 
-def free_bytes() -> int:
-    """Host memory that this process may still take: the machine's or its container's.
-
-    What the operating system caches of files counts as free.
-    """
-    lines = _table(Path("/proc/meminfo"))
-    free = 1024 * int(lines.get("MemAvailable:", 1 << 53))
-    group = Path("/sys/fs/cgroup")
-    limit = group / "memory.max"
-    if limit.exists() and limit.read_text().strip().isdigit():
-        used = int((group / "memory.current").read_text())
-        cached = int(_table(group / "memory.stat").get("inactive_file", 0))
-        free = min(free, int(limit.read_text()) - used + cached)
-    return free
-
-
-def _table(path: Path) -> dict[str, str]:
-    """First word of every line -> second."""
-    lines = path.read_text().splitlines() if path.exists() else []
-    return dict(line.split()[:2] for line in lines)
-
-
 def resolve_precision(asked: str) -> str:
     """The Keras dtype policy to use for --precision.
 
@@ -126,10 +103,4 @@ def resolve_precision(asked: str) -> str:
         details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
         capabilities = [d.get("compute_capability", (0, 0)) for d in details]
         return "mixed_bfloat16" if min(capabilities) >= (8, 0) else "float32"
-    return "mixed_bfloat16" if _cpu_has_bfloat16() else "float32"
-
-
-def _cpu_has_bfloat16() -> bool:
-    path = Path("/proc/cpuinfo")
-    flags = path.read_text() if path.exists() else ""
-    return re.search(r"\b(amx_bf16|avx512_bf16)\b", flags) is not None
+    return "mixed_bfloat16" if machine.has_bfloat16() else "float32"

@@ -267,6 +267,18 @@ def _report(verb: argparse.ArgumentParser) -> None:
     add("--png", metavar="FILE", help="their picture (default: PATH/report.png)")
 
 
+def _runs(verb: argparse.ArgumentParser) -> None:
+    add = verb.add_argument
+    add("what", choices=("list", "clean"), help="show runs, or remove some")
+    add("--run", nargs="+", metavar="NAME", help="clean these, as list names them")
+    add("--unfinished", action="store_true", help="clean all that have no results")
+    add("--dry-run", action="store_true", help="only say what would be removed")
+
+
+def _doctor(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--start", action="store_true", help="start TensorFlow too")
+
+
 VERBS = {
     "student": (_student, "distil a student of an exact size, from nothing if need be"),
     "teacher": (_teacher, "train a teacher on hard labels"),
@@ -279,6 +291,8 @@ VERBS = {
     "export": (_export, "write a student alone as a SavedModel"),
     "inspect": (_inspect, "look into a distillation set, or at a model's mistakes"),
     "report": (_report, "the papers' tables beside what was measured; search PATH"),
+    "runs": (_runs, "list the runs of a workdir, or clean it"),
+    "doctor": (_doctor, "versions, devices, space and data, with advice"),
     "summary": (_summary, "layers and parameters, without training"),
 }
 

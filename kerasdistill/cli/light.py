@@ -87,6 +87,34 @@ def report_born_again(asked: argparse.Namespace) -> dict[str, Any]:
     return {"born_again": born_again.describe(runs), "png": picture}
 
 
+def run_runs(asked: argparse.Namespace) -> dict[str, Any]:
+    """runs: list them, or clean some away."""
+    from kerasdistill.reports import shelf
+
+    if asked.what == "list":
+        if asked.run or asked.unfinished or asked.dry_run:
+            raise UserError("--run, --unfinished and --dry-run belong to runs clean")
+        found = shelf.runs(asked.workdir)
+        return {"runs": found, "text": shelf.listed(found)}
+    done = shelf.clean(
+        asked.workdir,
+        names=asked.run or (),
+        unfinished=asked.unfinished,
+        dry_run=asked.dry_run,
+    )
+    return {**done, "text": shelf.cleaned(done)}
+
+
+def run_doctor(asked: argparse.Namespace) -> dict[str, Any]:
+    """doctor: versions, devices, space and data, with advice."""
+    from kerasdistill import doctor
+
+    found = doctor.examine(
+        workdir=asked.workdir, data_dir=asked.data_dir, start=asked.start
+    )
+    return {**found, "text": doctor.readable(found)}
+
+
 REPORTS: dict[str | None, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "search": report_search,
     "born-again": report_born_again,
@@ -94,4 +122,6 @@ REPORTS: dict[str | None, Callable[[argparse.Namespace], dict[str, Any]]] = {
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "report": run_report,
+    "runs": run_runs,
+    "doctor": run_doctor,
 }

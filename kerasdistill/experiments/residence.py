@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kerasdistill import devices
+from kerasdistill import machine
 from kerasdistill.errors import UserError
 from kerasdistill.experiments import costs
 from kerasdistill.experiments.plans import size
@@ -40,7 +40,7 @@ def choose(
         UserError: "always", but the set's store is another or memory is too small.
     """
     again = (epochs or costs.ASSUMED_EPOCHS) >= 2 * passes
-    free = devices.free_bytes()
+    free = machine.free_bytes()
     most = MOST_OF_MEMORY * free
     every = resident.bytes_needed(stored, kept=passes)
     keep = again and every <= most

@@ -35,12 +35,13 @@ def require() -> None:
         )
 
 
-def figure(width: float, height: float) -> Any:
-    """An empty matplotlib figure of so many inches that arranges its parts itself."""
+def figure(width: float, height: float, *, layout: str = "constrained") -> Any:
+    """An empty matplotlib figure of so many inches; by default it arranges its parts
+    itself."""
     require()
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    return Figure(figsize=(width, height), layout=layout)
 
 
 def colour(index: int) -> str:

@@ -26,9 +26,8 @@ def contact_sheet(
     """
     count = min(len(images), MOST)
     down = -(-count // ACROSS)
-    figure = plots.figure(ACROSS * 1.75, down * 2.35)
     # Every panel is alike: no layout has to be searched for, which takes seconds.
-    figure.set_layout_engine("none")
+    figure = plots.figure(ACROSS * 1.75, down * 2.35, layout="none")
     figure.subplots_adjust(0.01, 0.22 / down, 0.99, 1 - 0.02 / down, 0.08, 0.42)
     panels = np.ravel(figure.subplots(down, ACROSS, squeeze=False))
     for panel, image, caption, fine in zip(

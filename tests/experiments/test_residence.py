@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import pytest
 
-from kerasdistill import devices
+from kerasdistill import machine
 from kerasdistill.budget import Budget
 from kerasdistill.errors import UserError
 from kerasdistill.experiments import residence, student
@@ -76,7 +76,7 @@ def memory(path_of, image_data, monkeypatch):
     def leave(kept, *, missing=0):
         needed = resident.bytes_needed(stored, kept=kept) - missing
         free = int(needed / residence.MOST_OF_MEMORY)
-        monkeypatch.setattr(devices, "free_bytes", lambda: free)
+        monkeypatch.setattr(machine, "free_bytes", lambda: free)
 
     return leave
 
@@ -128,7 +128,7 @@ def test_always_needs_replay(choose):
 def test_free_memory_is_a_part_of_the_machines():
     text = Path("/proc/meminfo").read_text()
     total = 1024 * int(text.split()[1])
-    assert 0 < devices.free_bytes() <= total
+    assert 0 < machine.free_bytes() <= total
 
 
 def test_results_do_not_depend_on_it(

@@ -1,0 +1,99 @@
+"""What `doctor` finds, where it is so and where it is not."""
+
+import importlib.metadata
+import json
+import subprocess
+import sys
+
+import pytest
+
+from kerasdistill import doctor, machine
+from kerasdistill.cli.__main__ import main
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch):
+    monkeypatch.setattr(machine, "has_gpu", lambda: False)
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+
+
+def examined(tmp_path, **changes):
+    found = doctor.examine(workdir=str(tmp_path), data_dir=str(tmp_path), **changes)
+    return found, {check["check"]: check for check in found["checks"]}
+
+
+def test_this_installation_works(tmp_path, capsys):
+    (tmp_path / "cifar10" / "3.0.2").mkdir(parents=True)
+    (tmp_path / "cifar10" / "3.0.2" / "dataset_info.json").write_text("{}")
+    found, checks = examined(tmp_path)
+    assert found["works"] and found["devices"] == ["CPU"]
+    assert checks["tensorflow"]["status"] == "ok" and "2.21" in str(checks)
+    assert found["precision"] in checks["processor"]["advice"]
+    data = [each for each in found["checks"] if each["check"] == "data"]
+    assert data[0]["found"].startswith("cifar10 prepared") and not data[0]["advice"]
+    assert main(["doctor", "--workdir", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["works"] is True
+    assert main(["doctor", "--workdir", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.endswith("this installation works\n")
+
+
+def test_what_is_missing_or_untested(tmp_path, capsys, monkeypatch):
+    real = importlib.metadata.version
+
+    def version(name):
+        if name == "keras-tuner":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return {"keras": "3.14.0", "matplotlib": "9.0"}.get(name) or real(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    found, checks = examined(tmp_path)
+    assert not found["works"]
+    assert checks["keras-tuner"]["status"] == "failure"
+    assert "pip install 'keras-tuner" in checks["keras-tuner"]["advice"]
+    assert checks["keras"]["status"] == "warning" and "3.14.0" in str(checks["keras"])
+    assert checks["matplotlib"]["status"] == "warning"
+    assert main(["doctor", "--workdir", str(tmp_path)]) == 1
+    assert "cannot work as it is" in capsys.readouterr().out
+
+
+def test_advice(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setattr(machine, "instructions", lambda: [])
+    monkeypatch.setattr(machine, "free_bytes", lambda: 10**9)
+    usage = type("Usage", (), {"free": 10**9})
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage)
+    found, checks = examined(tmp_path)
+    assert found["works"] and found["precision"] == "float32"
+    for name in ("backend", "processor", "memory", "disk"):
+        assert checks[name]["status"] == "warning" and checks[name]["advice"]
+    monkeypatch.setattr(machine, "instructions", lambda: ["avx2", "amx_bf16"])
+    assert examined(tmp_path)[0]["precision"] == "mixed_bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        ('{"version": "2", "devices": ["G"], "gpus": 1, "precision": "x"}', "ok"),
+        ('{"version": "2", "devices": ["C"], "gpus": 0, "precision": "x"}', "warning"),
+        ("", "failure"),
+    ],
+)
+def test_a_gpu_is_asked_for_in_another_process(tmp_path, monkeypatch, answer, status):
+    monkeypatch.setattr(machine, "has_gpu", lambda: True)
+    done = subprocess.CompletedProcess([], 0, stdout=f"noise\n{answer}", stderr="why")
+    monkeypatch.setattr(doctor.subprocess, "run", lambda *_, **__: done)
+    found, checks = examined(tmp_path)
+    assert checks["tensorflow starts"]["status"] == status
+    assert found["works"] == (status != "failure")
+    assert (found["precision"] == "x") == (status != "failure")
+
+
+def test_neither_doctor_nor_runs_starts_tensorflow(tmp_path):
+    code = (
+        "import sys; from kerasdistill.cli.__main__ import main; "
+        f"where = ['--workdir', {str(tmp_path)!r}, '--json']; "
+        "main(['doctor', *where]); main(['runs', 'list', *where]); "
+        "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
