@@ -15,6 +15,7 @@ STORES = ("images", "replay")
 LOGITS_DTYPES = ("float32", "float16")
 AVERAGINGS = ("mean-logits", "mean-probabilities")
 SELECTIONS = ("all", "top", "greedy")
+FORMATS = ("saved-model", "keras", "litert", "litert-int8", "onnx")
 RESIDENT = ("auto", "always", "never")
 
 
@@ -234,9 +235,26 @@ def _evaluate(verb: argparse.ArgumentParser) -> None:
 
 
 def _export(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("path", metavar="PATH", help="a .keras file")
-    verb.add_argument("--name", help="folder in saved_models (default: the run's)")
-    verb.add_argument("--format", choices=("saved_model",), default="saved_model")
+    add = verb.add_argument
+    add("path", metavar="PATH", help="a .keras file")
+    add("--name", help="folder in saved_models (default: the run's)")
+    which = verb.add_mutually_exclusive_group()
+    which.add_argument(
+        "--format",
+        nargs="+",
+        type=lambda text: text.replace("_", "-"),
+        choices=FORMATS,
+        default=["saved-model"],
+        help=f"{', '.join(FORMATS)} (default: saved-model)",
+    )
+    which.add_argument("--all", action="store_true", help="every format")
+    add("--fold-bottleneck", action="store_true", help="merge it into the next layer")
+    add(
+        "--distillation-set",
+        metavar="PATH",
+        help="try the exports on its views (default: images of the card's data set, "
+        "else of --dataset)",
+    )
 
 
 def _report(verb: argparse.ArgumentParser) -> None:
@@ -254,7 +272,7 @@ VERBS = {
     "verify": (_verify, "score a sample of a distillation set again and compare"),
     "baseline": (_baseline, "train a student's architecture on hard labels"),
     "evaluate": (_evaluate, "score a model on a data set"),
-    "export": (_export, "write a student alone as a SavedModel"),
+    "export": (_export, "write a model as SavedModel, LiteRT, ONNX, ..."),
     "report": (_report, "tables and a picture of finished or running work"),
     "summary": (_summary, "layers and parameters, without training"),
 }
