@@ -16,6 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     workers lost, 130 interrupted."""
     try:
         asked = arguments.parse(sys.argv[1:] if argv is None else argv)
+        _check_backend()
         _start_tensorflow()
         from kerasdistill import devices
         from kerasdistill.cli import commands
@@ -39,6 +40,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return 130
+
+
+def _check_backend() -> None:
+    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if backend != "tensorflow":
+        raise UserError(
+            f"KERAS_BACKEND is {backend}, but the command line trains on tensorflow; "
+            "unset it, or fit the models of kerasdistill.training from Python"
+        )
 
 
 def _start_tensorflow() -> None:
