@@ -67,7 +67,7 @@ $(VENV)/.installed-dev: $(VENV)/bin/python $(PACKAGING)
 	$(RUN) -m pip install --quiet --editable ".[test,lint]"
 	@touch $@ $(VENV)/.installed
 
-# The slow tests start a Dask cluster of their own.
+# The slow tests start a Dask cluster and a server, and try every export.
 $(VENV)/.installed-slow: $(VENV)/bin/python $(PACKAGING)
-	$(RUN) -m pip install --quiet --editable ".[test,lint,dask]"
+	$(RUN) -m pip install --quiet --editable ".[test,lint,all]"
 	@touch $@ $(VENV)/.installed-dev $(VENV)/.installed

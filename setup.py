@@ -48,6 +48,16 @@ TEST = [
 ]
 LINT = ["ruff>=0.12,<0.18", "import-linter>=2.3,<3"]
 DASK = ["apache-beam[dask]>=2.77,<2.78"]
+# What `export` needs besides SavedModel and .keras.
+EXPORT = [
+    "ai-edge-litert>=2.3,<3",
+    "onnx>=1.19,<2",
+    "onnxruntime>=1.22,<2",
+    "tf2onnx>=1.17,<2",
+]
+# Keras' other backend, for models, losses and shells.
+JAX = ["jax>=0.7,<0.11"]
+SERVE = ["litserve>=0.2.16,<0.3"]
 
 setup(
     name="kerasdistill",
@@ -64,7 +74,10 @@ setup(
         "lint": LINT,
         "dask": DASK,
         "report": REPORT,
-        "all": DASK + REPORT,
+        "export": EXPORT,
+        "jax": JAX,
+        "serve": SERVE,
+        "all": DASK + REPORT + EXPORT + JAX + SERVE,
     },
     entry_points={
         "console_scripts": ["kerasdistill=kerasdistill.cli.__main__:main"],

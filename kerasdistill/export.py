@@ -38,6 +38,17 @@ def export_saved_model(
     Raises:
         UserError: the reloaded model's logits differ by more than the tolerance.
     """
+    with replacing_directory(path) as beside:
+        write_saved_model(model, beside)
+        expected = keras.ops.convert_to_numpy(model(images, training=False))
+        found = load_saved_model(beside)(images)
+        found = compared(expected, found, tolerance=tolerance_of(model))
+        cards.write_folder_card(beside, {**card, "parity": found})
+    return found
+
+
+def write_saved_model(model: keras.Model, path: str | Path) -> None:
+    """Writes the SavedModel of `export_saved_model` into `path`, nothing else."""
     shape = (None, *model.input_shape[1:])
     archive = keras.export.ExportArchive()
     archive.track(model)
@@ -47,13 +58,7 @@ def export_saved_model(
 
     signature = [tf.TensorSpec(shape, tf.uint8, name="image")]
     archive.add_endpoint("serving_default", serve, input_signature=signature)
-    with replacing_directory(path) as beside:
-        archive.write_out(str(beside), verbose=False)
-        expected = keras.ops.convert_to_numpy(model(images, training=False))
-        found = load_saved_model(beside)(images)
-        parity = _parity(expected, found, model)
-        cards.write_folder_card(beside, {**card, "parity": parity})
-    return parity
+    archive.write_out(str(path), verbose=False)
 
 
 def load_saved_model(path: str | Path):
@@ -89,22 +94,33 @@ def scored(path: str | Path, images: np.ndarray, *, batch_size: int = 500):
     return np.concatenate(parts)
 
 
-def _parity(
-    expected: np.ndarray, found: np.ndarray, model: keras.Model
-) -> dict[str, Any]:
-    largest = float(np.max(np.abs(expected)))
+def tolerance_of(model: keras.Model) -> float:
+    """The largest difference allowed, by the coarsest format the model computes in."""
     formats = {layer.compute_dtype for layer in leaf_layers(model)}
-    coarsest = max(TOLERANCE.get(name, 0.0) for name in formats | {"float32"})
-    tolerance = coarsest * max(largest, 1.0)
+    return max(TOLERANCE.get(name, 0.0) for name in formats | {"float32"})
+
+
+def compared(
+    expected: np.ndarray, found: np.ndarray, *, tolerance: float
+) -> dict[str, Any]:
+    """What an export's parity is; UserError if it is none.
+
+    Args:
+        expected: logits of the original, [N, classes].
+        found: the export's.
+        tolerance: relative to the largest logit, or to 1 if that is smaller.
+    """
+    largest = float(np.max(np.abs(expected)))
+    allowed = tolerance * max(largest, 1.0)
     difference = float(np.max(np.abs(expected - found)))
-    if not difference <= tolerance:
+    if not difference <= allowed:
         raise UserError(
             f"the exported model's logits differ by {difference:.3g} from the "
-            f"original's, more than {tolerance:.3g}; nothing was written"
+            f"original's, more than {allowed:.3g}; nothing was written"
         )
     return {
         "largest_difference": difference,
         "largest_logit": largest,
-        "tolerance": tolerance,
+        "tolerance": allowed,
         "num_examples": len(expected),
     }

@@ -50,12 +50,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _answer(asked: argparse.Namespace) -> dict[str, Any]:
     if asked.verb in light.COMMANDS:
         return light.COMMANDS[asked.verb](asked)
+    _check_backend()
     _start_tensorflow(deterministic=asked.deterministic)
     from kerasdistill import devices
     from kerasdistill.cli import commands
 
     with devices.using(getattr(asked, "devices", "all")):
         return commands.COMMANDS[asked.verb](asked)
+
+
+def _check_backend() -> None:
+    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if backend != "tensorflow":
+        raise UserError(
+            f"KERAS_BACKEND is {backend}, but the command line trains on tensorflow; "
+            "unset it, or fit the models of kerasdistill.training from Python"
+        )
 
 
 def _start_tensorflow(*, deterministic: bool) -> None:

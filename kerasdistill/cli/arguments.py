@@ -16,7 +16,8 @@ LOGITS_DTYPES = ("float32", "float16")
 AVERAGINGS = ("mean-logits", "mean-probabilities")
 SELECTIONS = ("all", "top", "greedy")
 SPLITS = ("train", "validation", "test")
-FORMATS = ("terminal", "markdown", "csv", "latex")
+REPORT_FORMATS = ("terminal", "markdown", "csv", "latex")
+EXPORT_FORMATS = ("saved-model", "keras", "litert", "litert-int8", "onnx")
 RESIDENT = ("auto", "always", "never")
 
 
@@ -239,9 +240,26 @@ def _evaluate(verb: argparse.ArgumentParser) -> None:
 
 
 def _export(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("path", metavar="PATH", help="a .keras file")
-    verb.add_argument("--name", help="folder in saved_models (default: the run's)")
-    verb.add_argument("--format", choices=("saved_model",), default="saved_model")
+    add = verb.add_argument
+    add("path", metavar="PATH", help="a .keras file")
+    add("--name", help="folder in saved_models (default: the run's)")
+    which = verb.add_mutually_exclusive_group()
+    which.add_argument(
+        "--format",
+        nargs="+",
+        type=lambda text: text.replace("_", "-"),
+        choices=EXPORT_FORMATS,
+        default=["saved-model"],
+        help=f"{', '.join(EXPORT_FORMATS)} (default: saved-model)",
+    )
+    which.add_argument("--all", action="store_true", help="every format")
+    add("--fold-bottleneck", action="store_true", help="merge it into the next layer")
+    add(
+        "--distillation-set",
+        metavar="PATH",
+        help="try the exports on its views (default: images of the card's data set, "
+        "else of --dataset)",
+    )
 
 
 def _inspect(verb: argparse.ArgumentParser) -> None:
@@ -263,7 +281,11 @@ def _report(verb: argparse.ArgumentParser) -> None:
         "the word search or born-again, folders of those to compare",
     )
     add("--html", metavar="FILE", help="one page with the figure, besides")
-    add("--format", choices=FORMATS, help="of what is printed (default: terminal)")
+    add(
+        "--format",
+        choices=REPORT_FORMATS,
+        help="of what is printed (default: terminal)",
+    )
     add("--png", metavar="FILE", help="their picture (default: PATH/report.png)")
 
 
@@ -288,7 +310,7 @@ VERBS = {
     "baseline": (_baseline, "train a student's architecture on hard labels"),
     "born-again": (_born_again, "train generations, each on the one before"),
     "evaluate": (_evaluate, "score a model on a data set"),
-    "export": (_export, "write a student alone as a SavedModel"),
+    "export": (_export, "write a model as SavedModel, LiteRT, ONNX, ..."),
     "inspect": (_inspect, "look into a distillation set, or at a model's mistakes"),
     "report": (_report, "the papers' tables beside what was measured; search PATH"),
     "runs": (_runs, "list the runs of a workdir, or clean it"),

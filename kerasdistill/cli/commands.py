@@ -15,7 +15,7 @@ import numpy as np
 from kerasdistill import cards, evaluation, export
 from kerasdistill.cli import born_again as born_again_verb
 from kerasdistill.cli import inspecting, interpret, searching
-from kerasdistill.cli.arguments import SOFT_LOSSES
+from kerasdistill.cli.arguments import EXPORT_FORMATS, SOFT_LOSSES
 from kerasdistill.errors import UserError
 from kerasdistill.models import (
     born_again,
@@ -165,12 +165,10 @@ def run_evaluate(asked: argparse.Namespace) -> dict[str, Any]:
         logits = export.scored(asked.path, examples.images)
     else:
         model = loading.load(asked.path)
-        takes = tuple(model.input_shape)[1:]
-        sides = zip(takes, data.image_shape, strict=False)
-        if len(takes) != 3 or not all(side in (None, given) for side, given in sides):
+        if not loading.takes(model, data.image_shape):
             raise UserError(
-                f"{asked.path} takes {takes}, {data.name} has images of "
-                f"{data.image_shape}; evaluate a model that takes these"
+                f"{asked.path} takes {tuple(model.input_shape)[1:]}, {data.name} has "
+                f"images of {data.image_shape}; evaluate a model that takes these"
             )
         card = cards.own_card(asked.path, model)
         logits = evaluation.predict(model, examples.images)
@@ -193,17 +191,25 @@ def run_evaluate(asked: argparse.Namespace) -> dict[str, Any]:
 
 def run_export(asked: argparse.Namespace) -> dict[str, Any]:
     """export: saved_models/NAME."""
-    model = loading.load(asked.path)
+    from kerasdistill.experiments import exporting
+
     name = asked.name or Path(asked.path).resolve().parent.name
     target = Path("saved_models") / name
     if Path(name).name != name or name == ".." or target.is_file():
         raise UserError(f"--name {name!r} is a path or a file; give a folder's name")
-    card = cards.own_card(asked.path, model) or {}
-    # Noise is enough: it is the two forms of one model that are compared.
-    shape = (16, *model.input_shape[1:])
-    images = np.random.default_rng(asked.seed).integers(0, 256, shape, np.uint8)
-    parity = export.export_saved_model(model, target, card=card, images=images)
-    return {"saved_model": str(target), "parity": parity}
+    loading.load(asked.path)  # a bad one is told before any data is read
+    return exporting.run(
+        asked.path,
+        target=target,
+        formats_asked=EXPORT_FORMATS
+        if asked.all
+        else tuple(dict.fromkeys(asked.format)),
+        workdir=asked.workdir,
+        data=None if asked.distillation_set else interpret.export_data(asked),
+        distillation_set_path=asked.distillation_set,
+        fold_bottleneck=asked.fold_bottleneck,
+        seed=asked.seed,
+    )
 
 
 def run_summary(asked: argparse.Namespace) -> dict[str, Any]:

@@ -39,6 +39,20 @@ def data(
     )
 
 
+def export_data(asked: argparse.Namespace) -> datasets.ImageData:
+    """The data set a model's card names, else that of --dataset."""
+    card = cards.read_card(asked.path) or {}
+    told = card.get("dataset")
+    if not isinstance(told, dict):
+        return data(asked)
+    return datasets.load(
+        told["name"],
+        data_dir=asked.data_dir,
+        split_seed=told["split_seed"],
+        class_names=tuple(card.get("class_names", ())),
+    )
+
+
 def _class_names(asked: argparse.Namespace, set_path: str | None) -> tuple[str, ...]:
     if asked.verb not in ("precompute", "student", "verify", "born-again"):
         raise UserError(

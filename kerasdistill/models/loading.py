@@ -30,3 +30,10 @@ def load(path: str | Path) -> keras.Model:
             f"model {path} cannot be loaded ({reason}); save it with model.save(); "
             "for layers of its own, born-again has --custom-objects"
         ) from error
+
+
+def takes(model: keras.Model, image_shape: tuple[int, int, int]) -> bool:
+    """Whether the model takes images [height, width, channels] of this shape."""
+    wanted = tuple(model.input_shape)[1:]
+    sides = zip(wanted, image_shape, strict=False)
+    return len(wanted) == 3 and all(side in (None, given) for side, given in sides)

@@ -32,6 +32,11 @@ def refused(capsys, arguments: list[str], *fragments: str) -> None:
         assert fragment in errors[0]
 
 
+def test_another_backend_is_refused(capsys, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    refused(capsys, ["summary", "teacher"], "KERAS_BACKEND is jax", "from Python")
+
+
 @pytest.mark.parametrize(
     ("line", "fragments"),
     [

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from kerasdistill import formats
 from kerasdistill.cli import answers
 from kerasdistill.cli.__main__ import main
 
@@ -47,6 +48,7 @@ def test_summary_for_people_ends_with_the_count(capsys):
 
 def test_teacher_evaluate_and_export(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(formats, "TIMED_CALLS", (1, 2))
     widths = ["--filters", "2,3,4", "--dense", "5"]
     command = ["teacher", *widths, *SHORT, *DIGITS, "--workdir", tmp_path / "runs"]
     made = answer(capsys, *command)
@@ -66,6 +68,20 @@ def test_teacher_evaluate_and_export(capsys, tmp_path, monkeypatch):
     assert (tmp_path / "saved_models" / "tiny" / "card.json").is_file()
     difference = exported["parity"]["largest_difference"]
     assert difference <= exported["parity"]["tolerance"]
+    card = json.loads((tmp_path / "saved_models" / "tiny" / "card.json").read_text())
+    assert card["export_images"] == "images of digits"
+    # The card knows the data set, --dataset need not be named again.
+    forms = ["--format", "keras", "saved_model", "--name", "both"]
+    both = answer(capsys, "export", made["model"], *forms)
+    assert set(both["exports"]) == {"keras", "saved-model"}
+    scored = answer(capsys, "evaluate", "saved_models/both/model.keras", *DIGITS)
+    assert scored == of_file
+    assert main(["export", made["model"], "--fold-bottleneck", "--name", "none"]) == 2
+    assert "no linear bottleneck" in capsys.readouterr().err
+    assert sorted(p.name for p in (tmp_path / "saved_models").iterdir()) == [
+        "both",
+        "tiny",
+    ]
 
 
 def test_the_answer_for_people_says_what_to_do_next(capsys, tmp_path):

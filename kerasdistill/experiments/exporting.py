@@ -1,0 +1,89 @@
+"""A finished model in other formats, tried on images of its own data set."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kerasdistill import cards, formats
+from kerasdistill.errors import UserError
+from kerasdistill.experiments.opening import opened
+from kerasdistill.models import loading
+from kerasdistill.seeds import permutation
+from pipelines.datasets import ImageData
+
+NUM_IMAGES = 256  # to compare on, and as many to learn int8's ranges from
+
+
+def run(
+    path: str | Path,
+    *,
+    target: str | Path,
+    formats_asked: Sequence[str],
+    workdir: str | Path,
+    data: ImageData | None = None,
+    distillation_set_path: str | None = None,
+    fold_bottleneck: bool = False,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Writes `target` with every format asked for, or nothing.
+
+    Args:
+        path: a `.keras` file.
+        target: the folder to write.
+        formats_asked: names in `formats.FORMATS`.
+        workdir: where a copy of a set in a bucket goes.
+        data: gives validation images to compare on and training images for int8's
+            ranges (None: the set's).
+        distillation_set_path: its views take their place.
+        fold_bottleneck: see `models.twins`.
+        seed: chooses images.
+
+    Returns:
+        saved_model (the folder; None if it was not asked for), parity (of the first
+        format) and exports (by format: file, bytes, compute, parity, latency).
+    """
+    formats.require(formats_asked)
+    model = loading.load(path)
+    if distillation_set_path is not None:
+        views = _views(distillation_set_path, data=data, workdir=workdir)
+        representative, images = views[::2], views[1::2]
+        source = f"views of {distillation_set_path}"
+    else:
+        representative = _some(data.train.images, seed)
+        images = _some(data.validation.images, seed)
+        source = f"images of {data.name}"
+    if not loading.takes(model, images.shape[1:]):
+        raise UserError(
+            f"{path} takes {tuple(model.input_shape)[1:]}, the {source} are "
+            f"{images.shape[1:]}; name its own with --dataset or --distillation-set"
+        )
+    print(f"{target}: {', '.join(formats_asked)}", file=sys.stderr)
+    told = formats.write_formats(
+        model,
+        target,
+        formats=formats_asked,
+        card={**(cards.own_card(path, model) or {}), "export_images": source},
+        images=images,
+        representative=representative,
+        fold_bottleneck=fold_bottleneck,
+    )
+    return {
+        "saved_model": str(target) if "saved-model" in told else None,
+        "directory": str(target),
+        "parity": told[formats_asked[0]]["parity"],
+        "exports": told,
+    }
+
+
+def _views(path: str, *, data: ImageData | None, workdir: str | Path) -> np.ndarray:
+    stored = opened(path, data=data, workdir=workdir)
+    batches = stored.dataset(2 * NUM_IMAGES, passes=1)
+    with stored.reading():
+        return next(batches.as_numpy_iterator())["image"]
+
+
+def _some(images: np.ndarray, seed: int) -> np.ndarray:
+    return images[permutation(len(images), seed, "export")[:NUM_IMAGES]]
