@@ -63,12 +63,9 @@ def run(
         images, labels = data.validation.images, data.validation.labels
         logits = [evaluation.predict(c, images) for c in candidates]
         accuracies = [evaluation.accuracy(each, labels) for each in logits]
-        votes = logits
-        if averaging == "mean-probabilities":
-            votes = [special.softmax(each, axis=1) for each in logits]
+        votes = _votes(averaging, logits)
         chosen = _chosen(select, size, votes, labels, accuracies, paths)
         model = ensemble.build([candidates[i] for i in chosen], averaging=averaging)
-        # Its largest value is at the class that the ensemble names.
         mean = np.mean([votes[i] for i in chosen], axis=0)
         saved = cards.save_model(
             model,
@@ -106,6 +103,13 @@ def _loaded(
     for candidate, path in zip(candidates, paths, strict=True):
         scoring.check_teacher(candidate, path, data=data, force=force)
     return candidates
+
+
+def _votes(averaging: str, logits: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    """What is averaged: the largest value of the mean is at the ensemble's class."""
+    if averaging == "mean-logits":
+        return logits
+    return [special.softmax(each, axis=1) for each in logits]
 
 
 def _chosen(
