@@ -42,6 +42,7 @@ bench: $(VENV)/.installed
 	$(RUN) benchmarks/reader.py
 	$(RUN) benchmarks/resident.py
 	$(RUN) benchmarks/batch_norm.py
+	$(RUN) benchmarks/born_again_step.py
 
 # Optuna's GPSampler needs PyTorch, and greenlet to run its searches side by side;
 # nothing here does, so they have an environment of their own.

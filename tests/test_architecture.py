@@ -78,7 +78,9 @@ def test_help_is_quick():
     assert min(seconds for _, seconds in shown) < 0.5
 
 
-@pytest.mark.parametrize("verb", [(), ("student",), ("teacher",), ("precompute",)])
+@pytest.mark.parametrize(
+    "verb", [(), ("student",), ("teacher",), ("precompute",), ("born-again",)]
+)
 def test_help_needs_no_heavy_library(verb):
     done, _ = run("-c", SHOW_HELP, *verb, "--help")
     assert "usage: kerasdistill" in done.stdout

@@ -234,13 +234,15 @@ def _summed_up(
     joined: list[dict[str, Any]],
     data: ImageData,
 ) -> dict[str, Any]:
-    students = rows[1:]
-    best = max(students, key=lambda row: row["val_accuracy"] or 0.0)
+    factors = {
+        "depth_factor": asked.depth_factor,
+        "compression_factor": asked.compression_factor,
+    }
+    best = max(rows[1:], key=lambda row: row["val_accuracy"] or 0.0)
     return {
         "kind": "born-again",
         "arch": asked.arch,
-        "depth_factor": asked.depth_factor,
-        "compression_factor": asked.compression_factor,
+        **factors,
         "teacher_arch": asked.teacher_path and lineage.teacher_arch(rows[0]),
         "loss": asked.recipe.training.loss,
         "teacher_signal": asked.signal.kind,
@@ -250,4 +252,5 @@ def _summed_up(
         "generations": rows,
         "ensembles": joined,
         "best_generation": best["generation"] if data.labelled else None,
+        "notes": born_again.notes(asked.arch, **factors),
     }

@@ -52,11 +52,8 @@ def run(
     candidates = _loaded(paths, data=data, force=force)
     if select == "top" and size >= len(paths):
         select = "all"
-    request = {
-        "members": [sha256_file(path) for path in paths],
-        "averaging": averaging,
-        "dataset": data.identity(),
-    }
+    shas = [sha256_file(path) for path in paths]
+    request = {"members": shas, "averaging": averaging, "dataset": data.identity()}
     if select != "all":
         request |= {"select": select, "size": size}
     with RunDirectory.open(workdir, "ensemble", request) as folder:
@@ -66,9 +63,7 @@ def run(
         images, labels = data.validation.images, data.validation.labels
         logits = [evaluation.predict(c, images) for c in candidates]
         accuracies = [evaluation.accuracy(each, labels) for each in logits]
-        # Their sum names the classes that the ensemble does.
-        votes = [special.softmax(each, axis=1) for each in logits]
-        votes = logits if averaging == "mean-logits" else votes
+        votes = _votes(averaging, logits)
         chosen = _chosen(select, size, votes, labels, accuracies, paths)
         model = ensemble.build([candidates[i] for i in chosen], averaging=averaging)
         mean = np.mean([votes[i] for i in chosen], axis=0)
@@ -82,7 +77,7 @@ def run(
             val_accuracy=evaluation.accuracy(mean, labels),
         )
         card = cards.read_card(saved)
-        test_logits = evaluation.predict(model, data.test.images)
+        on_test = evaluation.predict(model, data.test.images)
         return folder.finish(
             {
                 "kind": "ensemble",
@@ -96,7 +91,7 @@ def run(
                 "averaging": averaging,
                 "num_params": card["num_params"],
                 "val_accuracy": card["val_accuracy"],
-                "test_accuracy": evaluation.accuracy(test_logits, data.test.labels),
+                "test_accuracy": evaluation.accuracy(on_test, data.test.labels),
                 "dataset": data.identity(),
             }
         )
@@ -115,6 +110,13 @@ def _recipe(path: Path) -> dict[str, Any] | None:
     """What its card says it was made by."""
     card = cards.read_card(path)
     return None if card is None else card.get("recipe")
+
+
+def _votes(averaging: str, logits: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    """What is averaged: the largest value of the mean is at the ensemble's class."""
+    if averaging == "mean-logits":
+        return logits
+    return [special.softmax(each, axis=1) for each in logits]
 
 
 def _chosen(

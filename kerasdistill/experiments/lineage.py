@@ -51,8 +51,7 @@ def given_row(given: Teacher, data: ImageData) -> dict[str, Any]:
         "num_params": num_trainable(given.model),
         "weights_digest": given.digest,
     }
-    beside = Path(given.path).with_name("results.json")
-    known = read_json(beside) if beside.is_file() else {}
+    known = _told_beside(given.path)
     scores = ("val_accuracy", "test_accuracy")
     same = known.get("weights_digest") == given.digest
     if same and known.get("dataset") == data.identity() and set(scores) <= set(known):
@@ -67,11 +66,17 @@ def given_row(given: Teacher, data: ImageData) -> dict[str, Any]:
 
 def teacher_arch(row: dict[str, Any]) -> str:
     """The name of a given teacher's network, where a run of ours made it."""
-    beside = Path(row["model"]).with_name("results.json")
-    recipe = read_json(beside).get("recipe", {}) if beside.is_file() else {}
+    recipe = _told_beside(row["model"]).get("recipe", {})
     if recipe.get("kind") != base.BornAgainRecipe.__name__:
         return UNNAMED
     return born_again.name_of(base.from_json(recipe).architecture) or UNNAMED
+
+
+def _told_beside(model: str | Path) -> dict[str, Any]:
+    """The results of the run that a model file lies in; nothing if there are none."""
+    beside = Path(model).with_name("results.json")
+    found = read_json(beside) if beside.is_file() else None
+    return found if isinstance(found, dict) else {}
 
 
 def record(folder: RunDirectory, rows: list[dict[str, Any]]) -> None:
@@ -79,7 +84,6 @@ def record(folder: RunDirectory, rows: list[dict[str, Any]]) -> None:
     known = [
         {
             "generation": row["generation"],
-            "model": row["model"],
             # A given teacher lies where its owner put it, ours beside this run.
             "run": Path(row["model"]).parent.name if row["loss"] else None,
             "sha256": sha256_file(row["model"]),
@@ -93,9 +97,9 @@ def require_intact(folder: RunDirectory, workdir: Path) -> None:
     """StaleArtifactError naming a recorded generation that is gone or another one."""
     file = folder.path / RECORD
     for known in read_json(file) if file.exists() else ():
-        path = _lies_at(known, workdir)
         if known["run"] is None:  # the request names its digest
             continue
+        path = workdir / known["run"] / "model.keras"
         if path.is_file() and sha256_file(path) == known["sha256"]:
             continue
         what = "has changed" if path.is_file() else "is missing"
@@ -103,12 +107,6 @@ def require_intact(folder: RunDirectory, workdir: Path) -> None:
             f"generation {known['generation']} of {folder.path} {what} ({path}); put "
             f"it back, or remove {path.parent} and {folder.path} to train it again"
         )
-
-
-def _lies_at(known: dict[str, Any], workdir: Path) -> Path:
-    if known.get("run") is None:
-        return Path(known["model"])
-    return workdir / known["run"] / "model.keras"
 
 
 def as_they_lie(found: dict[str, Any], workdir: Path) -> dict[str, Any]:

@@ -358,6 +358,28 @@ def test_losses_of_labels_need_them(loss, image_data, tmp_path):
         born_again.run(given, data=unlabelled, workdir=tmp_path)
 
 
+def test_images_without_labels_have_what_the_teacher_says(chain, quickly):
+    data, workdir, results = chain
+    unlabelled = dataclasses.replace(
+        data,
+        **{
+            name: dataclasses.replace(split, labels=np.full(len(split), -1))
+            for name, split in (("train", data.train), ("validation", data.validation))
+        },
+        test=data.test.take(np.arange(0)),
+    )
+    teacher = results["generations"][0]["model"]
+    made = born_again.run(
+        asked(generations=1, teacher=teacher, epochs=1),
+        data=unlabelled,
+        workdir=workdir,
+    )
+    student = made["generations"][1]
+    assert student["val_accuracy"] is student["test_accuracy"] is None
+    assert 0 <= student["teacher_agreement"] <= 1
+    assert made["ensembles"] == [] and made["best_generation"] is None
+
+
 def test_the_name_of_a_teacher_s_network(tmp_path):
     row = {"model": str(tmp_path / "model.keras")}
     assert lineage.teacher_arch(row) == lineage.UNNAMED

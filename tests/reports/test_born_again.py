@@ -27,7 +27,7 @@ def result(
         for number, error in enumerate(students)
     ]
     ensembles = [
-        {"name": "Ens*2", "members": [1, 2], "test_accuracy": 1 - joined / 100}
+        {"name": "Ens*2", "members": [1, 2], "test_accuracy": 1 - (joined or 0) / 100}
     ]
     return {
         "kind": "born-again",
