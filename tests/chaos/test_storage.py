@@ -16,8 +16,18 @@ import pytest
 from tests.chaos.harness import outcome
 from tests.chaos.table import VERBS
 
-SHORT = ("precompute", "student", "export")
-LONG = [name for name, verb in VERBS.items() if verb.counted and name not in SHORT]
+FAULTS = {
+    "ENOSPC": "No space left on device",
+    "EROFS": "Read-only file system",
+    "EIO": "Input/output error",
+}
+SHORT = [("precompute", "ENOSPC"), ("student", "EROFS"), ("export", "EIO")]
+LONG = [
+    pytest.param(name, fault, marks=pytest.mark.slow)
+    for name, verb in VERBS.items()
+    for fault in FAULTS
+    if verb.counted and (name, fault) not in SHORT
+]
 
 
 @pytest.fixture
@@ -49,16 +59,8 @@ def says(error: str, reason: str) -> None:
     assert "run the same command again" in error or "choose another" in error
 
 
-@pytest.mark.parametrize("fault", ["ENOSPC", "EROFS", "EIO"])
-@pytest.mark.parametrize(
-    "name", [*SHORT, *(pytest.param(n, marks=pytest.mark.slow) for n in LONG)]
-)
+@pytest.mark.parametrize(("name", "fault"), [*SHORT, *LONG])
 def test_a_disk_that_fails_at_some_moment(name, fault, server, inputs, tmp_path):
-    reason = {
-        "ENOSPC": "No space left on device",
-        "EROFS": "Read-only file system",
-        "EIO": "Input/output error",
-    }[fault]
     line = inputs.fill(VERBS[name].line)
     whole = server.run(line, tmp_path / "whole", fault="count")
     at = random.Random(f"{name} {fault}").randrange(2, len(whole.seen) - 3)
@@ -67,7 +69,7 @@ def test_a_disk_that_fails_at_some_moment(name, fault, server, inputs, tmp_path)
     if failed.rc == 0:  # it failed in what is only tidied up at the end
         assert fault == "ENOSPC" or at > len(whole.seen) - 20
     else:
-        says(failed.error, reason)
+        says(failed.error, FAULTS[fault])
     again = server.run(line, cwd)
     assert again.rc == 0, again.said[-2000:]
     assert outcome(cwd) == outcome(tmp_path / "whole")
