@@ -14,8 +14,8 @@ from kerasdistill.errors import DivergedError, UserError, WorkersLostError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command line: 0 done, 2 bad request, 1 diverged, workers lost or an
-    installation that can't work, 130 interrupted."""
+    """Runs a command line: 0 done, 2 bad request, 1 diverged, workers lost, part of a
+    table not done or an installation that can't work, 130 interrupted."""
     try:
         asked = arguments.parse(sys.argv[1:] if argv is None else argv)
         # Libraries print to stdout too; with --json it must hold one object alone.
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             same_data = arguments.data_options(asked)
             print(answers.readable(answer, same_data=same_data))
-        return 1 if answer.get("works") is False else 0
+        return 1 if False in (answer.get("works"), answer.get("complete")) else 0
     except (UserError, DivergedError, WorkersLostError) as error:
         line = " ".join(str(error).split())
         print(f"error: {line}", file=sys.stderr)
