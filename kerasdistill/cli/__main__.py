@@ -20,8 +20,9 @@ from kerasdistill.errors import (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command line: 0 done, 2 bad request, 1 diverged, workers lost, the disk
-    failed or an installation that can't work, 130 interrupted."""
+    """Runs a command line: 0 done; 2 bad request; 1 diverged, workers lost, the disk
+    failed, part of a table not done or an installation that can't work; 130
+    interrupted."""
     try:
         asked = arguments.parse(sys.argv[1:] if argv is None else argv)
         # Libraries print to stdout too; with --json it must hold one object alone.
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             same_data = arguments.data_options(asked)
             print(answers.readable(answer, same_data=same_data))
-        return 1 if answer.get("works") is False else 0
+        return 1 if False in (answer.get("works"), answer.get("complete")) else 0
     except (UserError, DivergedError, WorkersLostError) as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 1

@@ -6,6 +6,13 @@ from collections.abc import Sequence
 
 from kerasdistill import __version__
 from kerasdistill.cli import born_again_options, search_options
+from kerasdistill.cli import looking_options as looking
+from kerasdistill.cli.values import fraction as _fraction
+from kerasdistill.cli.values import natural as _natural
+from kerasdistill.cli.values import positive as _positive
+from kerasdistill.cli.values import positive_real as _positive_real
+from kerasdistill.cli.values import share as _share
+from kerasdistill.cli.values import widths as _widths
 from kerasdistill.errors import UserError
 
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
@@ -15,9 +22,9 @@ STORES = ("images", "replay")
 LOGITS_DTYPES = ("float32", "float16")
 AVERAGINGS = ("mean-logits", "mean-probabilities")
 SELECTIONS = ("all", "top", "greedy")
-SPLITS = ("train", "validation", "test")
-REPORT_FORMATS = ("terminal", "markdown", "csv", "latex")
 EXPORT_FORMATS = ("saved-model", "keras", "litert", "litert-int8", "onnx")
+REPRODUCED = ("urban-table-1", "urban-table-2", "urban-figure-1")
+PRESETS = ("snn-ecnn-mimic-30k",)
 RESIDENT = ("auto", "always", "never")
 
 
@@ -197,6 +204,7 @@ def _student(verb: argparse.ArgumentParser) -> None:
     add = verb.add_argument
     _student_widths(verb)
     add("--recipe", metavar="FILE", help="a run's recipe.json instead of widths")
+    add("--preset", choices=PRESETS, help="a named student instead of widths")
     _training(verb)
     signal = verb.add_mutually_exclusive_group()
     signal.add_argument("--distillation-set", metavar="PATH", help="a finished set")
@@ -236,7 +244,7 @@ def _born_again(verb: argparse.ArgumentParser) -> None:
 
 def _evaluate(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("path", metavar="PATH", help="a .keras file or a SavedModel")
-    verb.add_argument("--split", choices=SPLITS, default="test")
+    verb.add_argument("--split", choices=looking.SPLITS, default="test")
 
 
 def _export(verb: argparse.ArgumentParser) -> None:
@@ -262,43 +270,15 @@ def _export(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def _inspect(verb: argparse.ArgumentParser) -> None:
+def _reproduce(verb: argparse.ArgumentParser) -> None:
     add = verb.add_argument
-    add("path", metavar="PATH", help="a distillation set, a model, or a run with one")
-    add("--sample", type=_positive, metavar="N", help="views of a set (default: 4096)")
-    add("--split", choices=SPLITS, help="images for a model (default: validation)")
-    add("--teacher", nargs="+", metavar="PATH", help="to compare a model with")
-    add("--output", metavar="FOLDER", help="(default: inspect-NAME in --workdir)")
-
-
-def _report(verb: argparse.ArgumentParser) -> None:
-    add = verb.add_argument
-    add(
-        "path",
-        nargs="*",
-        metavar="[search|born-again] PATH",
-        help="folders of runs or results.json files (default: --workdir); after "
-        "the word search or born-again, folders of those to compare",
-    )
-    add("--html", metavar="FILE", help="one page with the figure, besides")
-    add(
-        "--format",
-        choices=REPORT_FORMATS,
-        help="of what is printed (default: terminal)",
-    )
-    add("--png", metavar="FILE", help="their picture (default: PATH/report.png)")
-
-
-def _runs(verb: argparse.ArgumentParser) -> None:
-    add = verb.add_argument
-    add("what", choices=("list", "clean"), help="show runs, or remove some")
-    add("--run", nargs="+", metavar="NAME", help="clean these, as list names them")
-    add("--unfinished", action="store_true", help="clean all that have no results")
-    add("--dry-run", action="store_true", help="only say what would be removed")
-
-
-def _doctor(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--start", action="store_true", help="start TensorFlow too")
+    add("table", choices=REPRODUCED, help="which")
+    add("--scale", type=_share, default=1.0, metavar="S", help="of 160 epochs, passes")
+    add("--trials", type=_positive, metavar="N", help="search each cell (figure: 20)")
+    add("--max-budget", metavar="B", help="leave out larger students")
+    add("--teacher", nargs="+", metavar="PATH", help="instead of the three published")
+    _store(verb)
+    add("--plan", action="store_true", help="print commands and cost, and end")
 
 
 VERBS = {
@@ -311,10 +291,20 @@ VERBS = {
     "born-again": (_born_again, "train generations, each on the one before"),
     "evaluate": (_evaluate, "score a model on a data set"),
     "export": (_export, "write a model as SavedModel, LiteRT, ONNX, ..."),
-    "inspect": (_inspect, "look into a distillation set, or at a model's mistakes"),
-    "report": (_report, "the papers' tables beside what was measured; search PATH"),
-    "runs": (_runs, "list the runs of a workdir, or clean it"),
-    "doctor": (_doctor, "versions, devices, space and data, with advice"),
+    "inspect": (
+        looking.inspect,
+        "look into a distillation set, or at a model's mistakes",
+    ),
+    "report": (
+        looking.report,
+        "the papers' tables beside what was measured; search PATH",
+    ),
+    "runs": (looking.runs, "list the runs of a workdir, or clean it"),
+    "doctor": (
+        looking.doctor,
+        "versions, devices, space and data, with advice",
+    ),
+    "reproduce": (_reproduce, "run all that a table of the papers needs, at a scale"),
     "summary": (_summary, "layers and parameters, without training"),
 }
 
@@ -326,26 +316,3 @@ def _options(parser: argparse.ArgumentParser, verb: str) -> list[str]:
         for action in actions[0].choices[verb]._actions
         for option in action.option_strings
     ]
-
-
-def _number(kind, accept, expected: str):
-    def read(text: str):
-        try:
-            value = kind(text)
-        except ValueError:
-            value = None
-        if value is None or not accept(value):
-            raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
-        return value
-
-    return read
-
-
-_natural = _number(int, lambda n: 0 <= n < 2**31, "a whole number from 0 to 2^31-1")
-_positive = _number(int, lambda n: n > 0, "a whole number above 0")
-_positive_real = _number(float, lambda x: 0 < x < float("inf"), "a number above 0")
-_fraction = _number(float, lambda x: 0 <= x <= 1, "a number from 0 to 1")
-
-
-def _widths(text: str) -> tuple[int, ...]:
-    return tuple(_positive(part) for part in text.split(","))

@@ -14,7 +14,7 @@ import numpy as np
 
 from kerasdistill import cards, evaluation, export
 from kerasdistill.cli import born_again as born_again_verb
-from kerasdistill.cli import inspecting, interpret, searching
+from kerasdistill.cli import inspecting, interpret, reproducing, searching
 from kerasdistill.cli.arguments import EXPORT_FORMATS, SOFT_LOSSES
 from kerasdistill.errors import UserError
 from kerasdistill.models import (
@@ -246,6 +246,11 @@ def run_summary(asked: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def run_reproduce(asked: argparse.Namespace) -> dict[str, Any]:
+    """reproduce: the command lines that a table needs, one by one."""
+    return reproducing.run_reproduce(asked, commands=COMMANDS)
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "teacher": run_teacher,
     "ensemble": run_ensemble,
@@ -257,5 +262,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "evaluate": run_evaluate,
     "export": run_export,
     "inspect": inspecting.run_inspect,
+    "reproduce": run_reproduce,
     "summary": run_summary,
 }

@@ -11,7 +11,13 @@ from typing import Any
 from kerasdistill import cards, devices
 from kerasdistill.budget import Budget
 from kerasdistill.errors import UserError
-from kerasdistill.recipes import base, born_again, fast, urban2017
+from kerasdistill.recipes import (
+    base,
+    born_again,
+    fast,
+    urban2017,
+    urban2017_presets,
+)
 from kerasdistill.runs import read_json
 from pipelines import datasets, integrity
 
@@ -219,9 +225,19 @@ def student_maker(
     losses: Sequence[str] = ("hard-label",),
 ) -> Callable[[datasets.ImageData], base.StudentRecipe]:
     """Checks the request before any data is read; the data then fix the shapes."""
+    preset = getattr(asked, "preset", None)  # students alone have them
+    for option, value in (("recipe", asked.recipe), ("preset", preset)):
+        given = (asked.budget, asked.convs, asked.hidden)
+        if value is not None and given != (None, None, None):
+            raise UserError(
+                f"--{option} fixes the widths; leave out --budget and shape"
+            )
+    if preset is not None:
+        if asked.recipe is not None:
+            raise UserError("--preset and --recipe are two students; leave one out")
+        recipe = urban2017_presets.PRESETS[preset]()
+        return lambda data: recipe
     if asked.recipe is not None:
-        if (asked.budget, asked.convs, asked.hidden) != (None, None, None):
-            raise UserError("--recipe fixes the widths; leave out --budget and shape")
         recipe = _read_recipe(asked.recipe, losses)
         return lambda data: recipe
     widths = {"convs": asked.convs, "hidden": asked.hidden, "kernel": asked.kernel}

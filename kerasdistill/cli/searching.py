@@ -92,8 +92,11 @@ def _family(asked: argparse.Namespace, kind: str) -> Make:
     """The space of the family asked for; refuses a bad request."""
     from tuners import spaces
 
-    if asked.recipe is not None:
-        raise UserError("--recipe fixes what --trials searches; leave one of them out")
+    for option in ("recipe", "preset"):
+        if getattr(asked, option, None) is not None:
+            raise UserError(
+                f"--{option} fixes what --trials searches; leave one of them out"
+            )
     families = {"student": spaces.student, "baseline": spaces.baseline}
     shape = {"convs": asked.convs, "hidden": asked.hidden, "kernel": asked.kernel}
     family = partial(families[kind], budget=interpret.budget_of(asked), **shape)

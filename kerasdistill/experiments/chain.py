@@ -23,6 +23,7 @@ from kerasdistill.files import require_space
 from kerasdistill.models import loading
 from kerasdistill.models import student as student_model
 from kerasdistill.recipes import base
+from kerasdistill.runs import RunDirectory
 from kerasdistill.training.epochs import EpochStream
 from pipelines import distillation_set, live_views, scoring
 from pipelines.datasets import ImageData
@@ -103,10 +104,10 @@ def prepare(
     command: str | None = None,
 ) -> Prepared:
     """Everything before the student: teachers, super teacher, distillation set."""
-    plan = announce(chain, data=data, workdir=workdir, force=force)
+    planned = announce(chain, data=data, workdir=workdir, force=force)
     where = {"data": data, "workdir": workdir}
     teachers = [
-        teacher.run(recipe, **where, planned=plan.step(f"teacher {number}"))
+        teacher.run(recipe, **where, planned=planned.step(f"teacher {number}"))
         for number, recipe in enumerate(chain.teachers, start=1)
     ]
     paths = [*chain.teacher_paths, *(result["model"] for result in teachers)]
@@ -120,17 +121,17 @@ def prepare(
         signal=_signal(chain),
         force=force,
         command=command,
-        planned=plan.step(precompute.STEP),
+        planned=planned.step(precompute.STEP),
     )
     named = {f"teacher {i}": found for i, found in enumerate(teachers, start=1)}
     named[precompute.STEP] = steps["distillation_set"]
     done = [
         plans.kept(step.name, named[step.name])
-        for step in plan.steps
+        for step in planned.steps
         if step.name in named
     ]
     path = steps["distillation_set"]["distillation_set"]
-    return Prepared(path=path, steps=steps, done=tuple(done), plan=plan)
+    return Prepared(path=path, steps=steps, done=tuple(done), plan=planned)
 
 
 def announce(
@@ -141,19 +142,16 @@ def announce(
     Raises:
         UserError: less free space than that needs, or a teacher that does not fit.
     """
+    found = plan(chain, data=data, workdir=workdir, force=force)
+    return plans.announce(found, workdir=workdir)
+
+
+def plan(
+    chain: Chain, *, data: ImageData, workdir: str | Path, force: bool = False
+) -> plans.Plan:
+    """What `announce` says."""
     devices.allow_gpu_growth()  # its memory is for the workers too
-    runs = [
-        training.run_directory(recipe, kind="teacher", data=data, workdir=workdir)
-        for recipe in chain.teachers
-    ]
-    found = [run.results() for run in runs]
-    folder = None
-    if None not in found:
-        paths = [*chain.teacher_paths, *(results["model"] for results in found)]
-        run = precompute.run_directory(
-            paths, data=data, workdir=workdir, signal=_signal(chain)
-        )
-        folder = run.path / precompute.FOLDER
+    runs, found, folder = _standing(chain, data=data, workdir=workdir)
     missing, num_bytes = _missing(chain, folder, data)
     require_space(workdir, num_bytes)  # before anything is measured
     for path in chain.teacher_paths:
@@ -178,7 +176,33 @@ def announce(
             known = {"data": data, "signal": _signal(chain), "num_bytes": num_bytes}
             steps.append(precompute.plan(paths, missing, **known))
     steps += _student_step(chain, folder, data=data, workdir=workdir)
-    return plans.announce(plans.Plan(tuple(steps)), workdir=workdir)
+    return plans.Plan(tuple(steps))
+
+
+def student_plan(
+    chain: Chain, *, data: ImageData, workdir: str | Path
+) -> list[plans.Step]:
+    """The student's part of `plan`: nothing, or a step."""
+    _, _, folder = _standing(chain, data=data, workdir=workdir)
+    return _student_step(chain, folder, data=data, workdir=workdir)
+
+
+def _standing(
+    chain: Chain, *, data: ImageData, workdir: str | Path
+) -> tuple[list[RunDirectory], list[dict[str, Any] | None], Path | None]:
+    """The teachers' runs, their results, and the set's folder once all are there."""
+    runs = [
+        training.run_directory(recipe, kind="teacher", data=data, workdir=workdir)
+        for recipe in chain.teachers
+    ]
+    found = [run.results() for run in runs]
+    if None in found:
+        return runs, found, None
+    paths = [*chain.teacher_paths, *(results["model"] for results in found)]
+    run = precompute.run_directory(
+        paths, data=data, workdir=workdir, signal=_signal(chain)
+    )
+    return runs, found, run.path / precompute.FOLDER
 
 
 def _signal(chain: Chain) -> precompute.Signal:

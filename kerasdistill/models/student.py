@@ -67,7 +67,10 @@ def build(
         if index in POOLED_AFTER[len(architecture.filters)]:
             pools += 1
             x = keras.layers.MaxPooling2D(
-                architecture.pool, dtype=precision, name=f"pool_{pools}"
+                architecture.pool,
+                strides=architecture.pool_stride,
+                dtype=precision,
+                name=f"pool_{pools}",
             )(x)
             x = dropout(x, pools - 1, f"dropout_{pools}")
     x = keras.layers.Flatten(dtype=precision, name="flatten")(x)

@@ -96,6 +96,7 @@ class Student:
     bottleneck: int | None
     kernel: int = 5
     pool: int = 2
+    pool_stride: int | None = None  # None: poolings do not overlap
     input_scale: float = 1.0
     init_scale: float = 1.0
     dropout_rates: tuple[float, ...] = ()
@@ -193,7 +194,11 @@ def fields(value: Any) -> dict[str, Any]:
 
 def to_json(recipe: Recipe) -> dict[str, Any]:
     """A dictionary of plain values that `from_json` turns back into the recipe."""
-    return {"kind": type(recipe).__name__, **fields(recipe)}
+    value = {"kind": type(recipe).__name__, **fields(recipe)}
+    # What runs were named by before there was this field still names them.
+    if value["architecture"].get("pool_stride", 0) is None:
+        del value["architecture"]["pool_stride"]
+    return value
 
 
 def from_json(value: dict[str, Any]) -> Recipe:

@@ -5,7 +5,7 @@ import pytest
 from kerasdistill.budget import Budget, student_params
 from kerasdistill.errors import UserError
 from kerasdistill.models import student, summary
-from kerasdistill.recipes import urban2017
+from kerasdistill.recipes import base, urban2017, urban2017_presets
 from kerasdistill.recipes.base import Student
 
 SHAPE = (32, 32, 3)
@@ -204,3 +204,19 @@ def test_layer_table():
     before = summary.num_trainable(model)
     model.get_layer("conv_1").trainable = False
     assert summary.num_trainable(model) == before - 112
+
+
+def test_overlapping_pools_and_the_shallow_preset():
+    recipe = urban2017_presets.snn_ecnn_mimic_30k()
+    built = student.build(
+        recipe.architecture, image_shape=SHAPE, num_classes=10, seed=0
+    )
+    assert summary.num_trainable(built) == 70_900_938
+    assert built.get_layer("pool_1").output.shape[1:] == (15, 15, 128)
+
+
+def test_runs_keep_their_names():
+    """A recipe's JSON names its run; a field that is new must not change it."""
+    recipe = urban2017.student(budget=Budget(1_000_000), convs=3)
+    assert "pool_stride" not in base.to_json(recipe)["architecture"]
+    assert base.from_json(base.to_json(recipe)) == recipe

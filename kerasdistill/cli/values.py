@@ -1,0 +1,34 @@
+"""Readers of options' values for argparse. No heavy imports."""
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+
+def number(
+    kind: Callable[[str], Any], accept: Callable[[Any], bool], expected: str
+) -> Callable[[str], Any]:
+    """A reader for argparse: `kind` of the text, where `accept` takes it."""
+
+    def read(text: str):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not accept(value):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
+        return value
+
+    return read
+
+
+natural = number(int, lambda n: 0 <= n < 2**31, "a whole number from 0 to 2^31-1")
+positive = number(int, lambda n: n > 0, "a whole number above 0")
+positive_real = number(float, lambda x: 0 < x < float("inf"), "a number above 0")
+share = number(float, lambda x: 0 < x <= 1, "above 0 and at most 1")
+fraction = number(float, lambda x: 0 <= x <= 1, "a number from 0 to 1")
+
+
+def widths(text: str) -> tuple[int, ...]:
+    """Whole numbers above 0 between commas."""
+    return tuple(positive(part) for part in text.split(","))

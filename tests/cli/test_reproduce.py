@@ -1,0 +1,166 @@
+"""reproduce: a table's command lines, their cost, and that they go on where they were."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from kerasdistill.cli import arguments, interpret, reproducing
+from kerasdistill.cli.__main__ import main
+from kerasdistill.errors import DivergedError
+from kerasdistill.experiments import costs
+from kerasdistill.recipes import base, urban2017_presets
+from kerasdistill.reports import paper
+
+
+def lines(words: str) -> list[list[str]]:
+    asked = arguments.parse(["reproduce", *words.split()])
+    return reproducing.TABLES[asked.table](asked)
+
+
+def test_every_line_is_a_command_line():
+    for table in arguments.REPRODUCED:
+        for line in lines(f"{table} --scale 0.1 --store replay --quick"):
+            asked = arguments.parse(line)
+            assert asked.quick and asked.workdir == "runs"
+    assert set(arguments.REPRODUCED) == set(reproducing.TABLES)
+
+
+def test_what_table_2_needs():
+    found = [arguments.parse(line) for line in lines("urban-table-2 --scale 0.1")]
+    cells = Counter((a.budget, a.convs, a.hidden, a.preset) for a in found)
+    assert len(cells) == 37 and set(cells.values()) == {1}
+    assert {(a.epochs, a.passes, a.schedule) for a in found} == {(16, 16, "cosine")}
+    assert {(a.teachers, a.trials) for a in found} == {(3, None)}
+    assert sum(a.preset is not None for a in found) == 1
+    few = [arguments.parse(line) for line in lines("urban-table-2 --max-budget 3.2M")]
+    assert {a.budget for a in few} == {"1M", "3.16M"} and len(few) == 18
+    # The paper's own length: its schedule ends a training.
+    assert {(a.epochs, a.passes, a.schedule) for a in few} == {(None, 160, None)}
+
+
+def test_what_table_1_needs():
+    found = [arguments.parse(line) for line in lines("urban-table-1 --scale 0.001")]
+    kinds = Counter(asked.verb for asked in found)
+    assert kinds == {"baseline": 4, "teacher": 4, "ensemble": 1}
+    search, joined = found[-2:]
+    assert search.trials == 16 and joined.from_search == search.search
+    assert (joined.size, search.epochs) == (16, 1)
+    whole = [arguments.parse(line) for line in lines("urban-table-1")]
+    assert whole[-2].trials == 129
+
+
+def test_what_the_figure_needs():
+    found = [arguments.parse(line) for line in lines("urban-figure-1 --scale 0.5")]
+    assert {(a.trials, a.epochs) for a in found} == {(20, 80)}
+    assert len({a.search for a in found}) == len(found) == 40
+    other = arguments.parse(lines("urban-figure-1 --scale 0.5 --seed 1")[0])
+    assert other.search not in {a.search for a in found}
+
+
+def test_own_teachers():
+    (first, *_) = lines("urban-table-2 --teacher a.keras b.keras --scale 0.1")
+    assert arguments.parse(first).teacher == ["a.keras", "b.keras"]
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A table of two baselines and a student that take moments."""
+    for name in ("_WARM_SECONDS", "_TRAINED_SECONDS", "_SCORED_SECONDS"):
+        monkeypatch.setattr(costs, name, 0.0)
+
+    def made(asked):
+        end = ["--epochs", "1", "--schedule", "cosine", *reproducing._common(asked)]
+        return [
+            ["baseline", "--budget", budget, "--convs", "2", *end]
+            for budget in ("30k", "40k")
+        ]
+
+    monkeypatch.setitem(reproducing.TABLES, "urban-table-1", made)
+
+
+def test_plan_then_run_then_nothing_is_left(small, tmp_path, capsys):
+    workdir = ["--workdir", str(tmp_path), "--dataset", "digits"]
+    line = ["reproduce", "urban-table-1", *workdir, "--precision", "float32"]
+    assert main([*line, "--plan", "--json"]) == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert len(planned["steps"]) == 2 and planned["planned_seconds"] > 0
+    assert planned["commands"][0].startswith("baseline --budget 30k")
+    assert not list(tmp_path.glob("*/results.json"))
+    assert main(line) == 0
+    printed = capsys.readouterr()
+    assert "in all about" in printed.err and "1 of 2: baseline" in printed.err
+    assert f"report --workdir {tmp_path}" in printed.out
+    written = {p: p.stat().st_mtime_ns for p in tmp_path.glob("*/results.json")}
+    assert len(written) == 2
+    assert main([*line, "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["steps"] == [] and again["complete"] and len(again["done"]) == 2
+    assert written == {p: p.stat().st_mtime_ns for p in written}
+
+
+def test_one_that_diverges_does_not_stop_the_others(
+    small, tmp_path, capsys, monkeypatch
+):
+    from kerasdistill.cli import commands
+
+    def run(asked):
+        if asked.budget == "30k":
+            raise DivergedError("step 3")
+        return {"test_accuracy": 0.5}
+
+    monkeypatch.setitem(commands.COMMANDS, "baseline", run)
+    line = ["reproduce", "urban-table-1", "--workdir", str(tmp_path)]
+    assert main([*line, "--dataset", "digits", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert [each["accuracy"] for each in found["done"]] == [0.5]
+    assert found["failed"][0]["error"] == "step 3" and not found["complete"]
+
+
+def test_the_plan_of_students_counts_teachers_and_set_once(
+    small, tmp_path, capsys, monkeypatch
+):
+    def made(asked):
+        end = ["--epochs", "1", "--schedule", "cosine", "--passes", "1"]
+        end += ["--teachers", "1", *reproducing._common(asked)]
+        search = ["--trials", "5", "--search", str(tmp_path / "search")]
+        return [
+            ["student", "--budget", "30k", "--convs", "2", *end],
+            ["student", "--budget", "40k", "--convs", "2", *end],
+            ["student", "--budget", "40k", "--convs", "2", *search, *end],
+        ]
+
+    monkeypatch.setitem(reproducing.TABLES, "urban-table-2", made)
+    line = ["reproduce", "urban-table-2", "--plan", "--dataset", "digits", "--quick"]
+    assert main([*line, "--workdir", str(tmp_path), "--json"]) == 0
+    steps = json.loads(capsys.readouterr().out)["steps"]
+    names = [step["name"] for step in steps]
+    assert names[0] == "teacher 1" and len(names) == 5
+    assert names[-1].endswith("5 trials") and names[-2].startswith("student --budget")
+    assert steps[-1]["seconds"] > steps[-2]["seconds"]
+
+
+def test_preset(capsys):
+    asked = arguments.parse("student --preset snn-ecnn-mimic-30k".split())
+    recipe = interpret.student_maker(asked, None)(None)
+    assert recipe == urban2017_presets.snn_ecnn_mimic_30k()
+    assert base.from_json(base.to_json(recipe)) == recipe
+    for more in ("--budget 1M", "--recipe a.json", "--trials 3"):
+        line = f"student --preset snn-ecnn-mimic-30k {more}".split()
+        assert main(line) == 2
+    assert paper.URBAN_2.value("snn", "70M") == 85.8
+
+
+@pytest.mark.parametrize(
+    ("line", "fragment"),
+    [
+        ("reproduce", "table"),
+        ("reproduce ban-table-9", "invalid choice"),
+        ("reproduce urban-table-1 --scale 0", "above 0"),
+        ("reproduce urban-table-1 --scale 2", "at most 1"),
+        ("reproduce urban-table-2 --max-budget x", "budget 'x'"),
+    ],
+)
+def test_bad_requests(line, fragment, capsys):
+    assert main(line.split()) == 2
+    assert fragment in capsys.readouterr().err
