@@ -40,6 +40,8 @@ REQUIRED = [
 REPORT = ["matplotlib>=3.9,<4"]
 TEST = ["pytest>=8.3,<10", "pytest-xdist>=3.6,<4", *REPORT]
 LINT = ["ruff>=0.12,<0.18", "import-linter>=2.3,<3"]
+# Pinned, because warnings are errors and each release has new ones.
+DOCS = ["sphinx==9.0.4", "furo==2025.12.19", "myst-parser==5.2.0"]
 DASK = ["apache-beam[dask]>=2.77,<2.78"]
 
 setup(
@@ -55,6 +57,7 @@ setup(
     extras_require={
         "test": TEST,
         "lint": LINT,
+        "docs": DOCS,
         "dask": DASK,
         "report": REPORT,
         "all": DASK + REPORT,
