@@ -144,6 +144,8 @@ def defines(module: str, name: str) -> bool:
     if (place / f"{name}.py").exists():
         return True
     file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+    if not file.exists():
+        return False
     tree = ast.parse(file.read_text(encoding="utf-8"))
     named = {getattr(node, "name", None) for node in tree.body}
     for node in tree.body:
