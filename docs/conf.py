@@ -14,6 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from sphinx.errors import ExtensionError  # noqa: E402
+
 from kerasdistill import __version__  # noqa: E402
 from kerasdistill.cli import arguments  # noqa: E402
 
@@ -90,7 +92,7 @@ def nothing_from_elsewhere(app, exception):
         if file.suffix in (".html", ".css") and (
             found := _FETCHED.search(file.read_text(encoding="utf-8"))
         ):
-            raise RuntimeError(f"{file} fetches from elsewhere: {found.group()}")
+            raise ExtensionError(f"{file} fetches from elsewhere: {found.group()}")
 
 
 def setup(app):
