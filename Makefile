@@ -11,7 +11,7 @@ PACKAGING := setup.py pyproject.toml
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint bench bench-oracle clean
+.PHONY: help demo test test-slow lint docs bench bench-oracle clean
 
 help:
 	@echo "make demo       distil a digits student, quick (runs/demo)"
@@ -20,7 +20,7 @@ help:
 	@echo "make lint       ruff and import rules"
 	@echo "make bench      augmentation, reader and training speed"
 	@echo "make bench-oracle  the search's oracle against others, an hour (.venv-peers)"
-	@echo "make clean      remove $(VENV) and caches; runs/ stays"
+	@echo "make clean      remove $(VENV), site and caches; runs/ stays"
 
 demo: $(VENV)/.installed
 	$(RUN) -m kerasdistill.cli student --dataset digits --budget 1M --convs 3 \
@@ -36,6 +36,9 @@ lint: $(VENV)/.installed-dev
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(VENV)/bin/lint-imports
+
+docs: $(VENV)/.installed-dev
+	$(RUN) -m sphinx --fail-on-warning --keep-going --quiet docs site
 
 bench: $(VENV)/.installed
 	$(RUN) benchmarks/augment.py
@@ -54,7 +57,7 @@ bench-oracle:
 
 clean:
 	rm -rf $(VENV) .venv-peers build *.egg-info .pytest_cache .ruff_cache .import_linter_cache
-	rm -rf .hypothesis
+	rm -rf .hypothesis site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -65,10 +68,10 @@ $(VENV)/.installed: $(VENV)/bin/python $(PACKAGING)
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/bin/python $(PACKAGING)
-	$(RUN) -m pip install --quiet --editable ".[test,lint]"
+	$(RUN) -m pip install --quiet --editable ".[test,lint,docs]"
 	@touch $@ $(VENV)/.installed
 
 # The slow tests start a Dask cluster and a server, and try every export.
 $(VENV)/.installed-slow: $(VENV)/bin/python $(PACKAGING)
-	$(RUN) -m pip install --quiet --editable ".[test,lint,all]"
+	$(RUN) -m pip install --quiet --editable ".[test,lint,docs,all]"
 	@touch $@ $(VENV)/.installed-dev $(VENV)/.installed

@@ -47,6 +47,8 @@ TEST = [
     *REPORT,
 ]
 LINT = ["ruff>=0.12,<0.18", "import-linter>=2.3,<3"]
+# Pinned, because warnings are errors and each release has new ones.
+DOCS = ["sphinx==9.0.4", "furo==2025.12.19", "myst-parser==5.2.0"]
 DASK = ["apache-beam[dask]>=2.77,<2.78"]
 # What `export` needs besides SavedModel and .keras.
 EXPORT = [
@@ -72,6 +74,7 @@ setup(
     extras_require={
         "test": TEST,
         "lint": LINT,
+        "docs": DOCS,
         "dask": DASK,
         "report": REPORT,
         "export": EXPORT,

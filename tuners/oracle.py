@@ -31,9 +31,9 @@ class GaussianProcessOracle(keras_tuner.Oracle):
     """Proposes where the expected improvement is largest.
 
     Args:
-        objective, max_trials, hyperparameters, allow_new_entries, tune_new_entries,
-            max_retries_per_trial, max_consecutive_failed_trials: as KerasTuner's
-            `Oracle` has them.
+        objective, max_trials, hyperparameters: as KerasTuner's `Oracle` has them.
+        allow_new_entries, tune_new_entries: likewise.
+        max_retries_per_trial, max_consecutive_failed_trials: likewise.
         seed: int; 0 is a seed like any other, None draws one.
         num_initial_points: how many trials of a scrambled Sobol sequence come first.
             Fewer serve smooth functions a little better, but leave more of a noisy

@@ -1,4 +1,4 @@
-"""reproduce: a table's command lines, their cost, and that they go on where they were."""
+"""reproduce: a table's command lines and cost; it goes on where it was."""
 
 import json
 from collections import Counter
