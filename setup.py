@@ -37,6 +37,7 @@ REQUIRED = [
     "pillow>=11.0,<13",
     "requests>=2.31,<3",
     "rich>=13.7,<16",
+    "shtab>=1.13,<2",
     "tqdm>=4.66,<5",
 ]
 REPORT = ["matplotlib>=3.9,<4"]

@@ -305,6 +305,7 @@ VERBS = {
         "versions, devices, space and data, with advice",
     ),
     "reproduce": (_reproduce, "run all that a table of the papers needs, at a scale"),
+    "completion": (looking.completion, "print a shell's completion script"),
     "summary": (_summary, "layers and parameters, without training"),
 }
 

@@ -115,6 +115,16 @@ def run_doctor(asked: argparse.Namespace) -> dict[str, Any]:
     return {**found, "text": doctor.readable(found)}
 
 
+def run_completion(asked: argparse.Namespace) -> dict[str, Any]:
+    """completion: a script for a shell, made from the grammar."""
+    import shtab
+
+    from kerasdistill.cli import arguments
+
+    text = shtab.complete(arguments.build_parser(), shell=asked.shell)
+    return {"shell": asked.shell, "script": text, "text": text.rstrip("\n")}
+
+
 REPORTS: dict[str | None, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "search": report_search,
     "born-again": report_born_again,
@@ -124,4 +134,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "report": run_report,
     "runs": run_runs,
     "doctor": run_doctor,
+    "completion": run_completion,
 }

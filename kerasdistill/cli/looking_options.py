@@ -5,6 +5,7 @@ import argparse
 from kerasdistill.cli.values import positive
 
 SPLITS = ("train", "validation", "test")
+SHELLS = ("bash", "zsh", "fish")
 FORMATS = ("terminal", "markdown", "csv", "latex")
 
 
@@ -45,3 +46,8 @@ def runs(verb: argparse.ArgumentParser) -> None:
 def doctor(verb: argparse.ArgumentParser) -> None:
     """The installation."""
     verb.add_argument("--start", action="store_true", help="start TensorFlow too")
+
+
+def completion(verb: argparse.ArgumentParser) -> None:
+    """A shell's."""
+    verb.add_argument("shell", choices=SHELLS, help="whose script is printed")

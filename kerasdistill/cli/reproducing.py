@@ -190,16 +190,17 @@ TABLES: dict[str, Callable[[argparse.Namespace], list[Line]]] = {
 
 def _steps(lines: list[Line], data: ImageData) -> list[Any]:
     """What each line will cost that is not finished, measured on this machine."""
-    from kerasdistill.experiments import chain
+    from kerasdistill.experiments import chain, plans
 
     steps, prepared = [], False
     for line in lines:
         asked = parse(line)
-        # Words that say the same in every line, and folders, are left out.
-        name = shlex.join([line[0], *line[1:5]])
-        if line[0] == "ensemble":
-            continue  # scoring 16 models takes minutes, and needs them
+        # The words that tell lines apart come first.
+        name = shlex.join(line[:5])
         if _search_is_done(asked):
+            continue
+        if line[0] not in ("student", "baseline", "teacher"):
+            steps.append(plans.Step(name, None))
             continue
         if line[0] != "student":
             steps += _labelled_step(asked, name, data)

@@ -14,6 +14,7 @@ from typing import Any
 from kerasdistill.files import digest_of
 from kerasdistill.reports import paper
 from kerasdistill.reports.collect import Found
+from kerasdistill.reports.generations import models, parts
 from kerasdistill.reports.places import NoPlace, Place, places
 
 _SCORES = {"test_accuracy", "test_perplexity"}
@@ -36,31 +37,37 @@ def sort_out(
 ) -> tuple[list[Placed], list[dict[str, Any]], list[str]]:
     """Placed numbers, the runs without a place and why, and what is no run's."""
     placed, others, problems = [], [], []
+    runs = list(runs)
+    known = models(runs)
     for run in runs:
-        if not _SCORES & run.results.keys():
-            continue  # such as a distillation set
         try:
-            cells = places(run.results)
-            group, seed = _group(run.results), _seed(run.results)
-            placed += [
-                Placed(cell, *_scores(run.results, cell), group, seed, run)
-                for cell in cells
-            ]
-        except NoPlace as reason:
-            others.append(
-                {
-                    "path": run.path,
-                    "kind": run.results["kind"],
-                    "why": str(reason),
-                    "test_accuracy": run.results.get("test_accuracy"),
-                }
-            )
+            for part in parts(run, known):
+                if not _SCORES & part.results.keys():
+                    continue  # such as a distillation set
+                try:
+                    placed += _placed(part)
+                except NoPlace as reason:
+                    others.append(_other(part, str(reason)))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             problems.append(
                 f"{run.path} is not what a run writes "
                 f"({type(error).__name__}: {error}); left out"
             )
     return placed, others, problems
+
+
+def _placed(run: Found) -> list[Placed]:
+    cells = places(run.results)
+    group, seed = _group(run.results), _seed(run.results)
+    return [
+        Placed(cell, *_scores(run.results, cell), group, seed, run) for cell in cells
+    ]
+
+
+def _other(run: Found, why: str) -> dict[str, Any]:
+    accuracy = run.results.get("test_accuracy")
+    kind = run.results["kind"]
+    return {"path": run.path, "kind": kind, "why": why, "test_accuracy": accuracy}
 
 
 def _scores(results: dict[str, Any], place: Place) -> tuple[float, float]:
@@ -104,6 +111,11 @@ def _group(results: dict[str, Any]) -> str:
             "averaging": told.get("averaging"),
             "teachers": told.get("teachers"),
             "members": results.get("members"),
+            # Of the second paper: whose student, how it was asked, which generation.
+            "taught": [
+                results.get(name)
+                for name in ("teacher_arch", "teacher_signal", "generation", "ensemble")
+            ],
             # The best of many trials is no fair draw beside runs of its recipe.
             "trials": results.get("max_trials"),
         }

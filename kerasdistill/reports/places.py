@@ -5,7 +5,6 @@ A run is placed by what its results say of it (kind, architecture, parameters wi
 split counts: `--quick` and other data sets have no place in the papers' tables.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,16 @@ TRAIN_IMAGES = {"cifar10": 40_000, "cifar100": 40_000}
 ENSEMBLE = 16
 _SNN = {"filters": [128], "bottleneck": 1200, "hidden": [30_000], "pool_stride": 2}
 _BAN_LOSSES = {"ban": "BAN", "ban+l": "BAN+L", "cwtm": "CWTM", "dkpp": "DKPP"}
+_DENSE = "densenet-90-60"
+_PTB = (10_000, 82_430)  # words known, words in the test split
+_LANGUAGE = {
+    "lstm": {"units": 1500, "layers": 2, "filters": None},
+    "cnn-lstm": {
+        "units": 650,
+        "layers": 2,
+        "filters": [50, 100, 150, 200, 200, 200, 200],
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -45,10 +54,9 @@ def places(results: dict[str, Any]) -> list[Place]:
         KeyError, TypeError, ValueError: the results are not what a run writes.
     """
     kind = results["kind"]
-    recipe = results.get("recipe") or {}
     if kind == "language-model":
         return _language_model(results)
-    if recipe.get("kind") == "BornAgainRecipe":
+    if kind == "born-again":
         return _born_again(results)
     if kind not in _URBAN:
         raise NoPlace(f"no table has results of the kind {kind!r}")
@@ -129,93 +137,97 @@ _URBAN = {
 
 
 def _born_again(results: dict[str, Any]) -> list[Place]:
-    """A generation; the 0th is the teacher, or Table 5's baseline."""
-    recipe = results["recipe"]
+    """A generation or ensemble, see `generations`; the 0th is the teacher."""
     dataset = _whole(results["dataset"], "cifar10", "cifar100")
-    loss = recipe["training"]["loss"]
-    generation = results.get("generation", 0 if loss == "hard-label" else 1)
-    teacher = results.get("teacher_architecture")
-    row = _born_again_row(recipe["architecture"])
-    found = list(_born_again_cells(row, dataset, generation, loss, teacher))
-    if not found:
-        raise NoPlace(f"no table has {row}, generation {generation}, loss {loss}")
-    return found
+    if "arch" not in results:
+        return [_on_labels(results, dataset)]
+    name, loss = results["arch"], results["loss"]
+    factors = {"depth": results["depth_factor"]}
+    factors["compression"] = results["compression_factor"]
+    changed = {key: value for key, value in factors.items() if value != 1}
+    row = "-".join(f"{key}-{value:g}" for key, value in changed.items()) or name
+    teacher = results["teacher_arch"]
+    own = teacher in (None, name) and not changed
+    if own and dataset == "cifar10":
+        found = [(paper.BAN_1, row, column) for column in _columns(results, loss)]
+    elif own:
+        columns = _columns(results, loss)
+        tables = (paper.BAN_2, paper.BAN_3)
+        found = [(table, row, column) for table in tables for column in columns]
+        if (name, results.get("generation")) == (_DENSE, 0):
+            found.append((paper.BAN_4, "teacher", "Error"))
+    elif (dataset, loss, results.get("generation")) == ("cifar100", "ban", 1):
+        found = [(paper.BAN_3, teacher, "Dense-90-60")] * (name == _DENSE)
+        if teacher == _DENSE:
+            found = [(paper.BAN_4, row, "Error"), (paper.BAN_5, row, "BAN")]
+    else:
+        found = []
+    fitting = [
+        Place(table.name, key, column)
+        for table, key, column in found
+        if key in {each.key for each in table.rows} and column in table.columns
+    ]
+    if not fitting:
+        what = results.get("ensemble") or f"generation {results['generation']}"
+        raise NoPlace(f"no table has {row} of {teacher or name}, {loss}, {what}")
+    return fitting
 
 
-def _born_again_row(architecture: dict[str, Any]) -> str:
-    """The name of the network: what `born_again.architecture` makes of a row's key."""
-    for key, network in _networks():
-        same = fields(network)
-        different = [
-            name
+def _columns(results: dict[str, Any], loss: str) -> list[str]:
+    """What a network that learns from its own kind is called in tables 1 to 3."""
+    if (ensemble := results.get("ensemble")) is not None:
+        if loss != "ban":
+            return []
+        if results["arch"] == "densenet-80-120":  # there the paper's has the teacher
+            renamed = {"Ens*3": "", "Ens*3 with teacher": "Ens*3"}
+            return [renamed.get(ensemble, ensemble)]
+        return [ensemble]
+    number = results["generation"]
+    if number == 0:
+        return ["Teacher"]
+    along = [f"BAN-{number}"] * (loss == "ban")
+    return along + [_BAN_LOSSES[loss]] * (number == 1)
+
+
+def _on_labels(results: dict[str, Any], dataset: str) -> Place:
+    """Table 5's baselines: its networks, trained on labels."""
+    architecture = results["recipe"]["architecture"]
+    for row in paper.BAN_5.rows[1:]:  # the first is quoted from elsewhere
+        same = fields(born_again.architecture(row.key))
+        del same["weight_decay"]
+        if all(
+            _plain(architecture.get(name)) == _plain(value)
             for name, value in same.items()
-            if name not in ("weight_decay", "dropout_rate")
-            and _plain(value) != _plain(architecture.get(name))
-        ]
-        if not different:
-            return key
-    raise NoPlace("the network is none of the second paper's tables")
-
-
-def _networks() -> Iterator[tuple[str, Any]]:
-    for table in (paper.BAN_1, paper.BAN_5):
-        for row in table.rows:
-            if row.key != "pre-resnet-1001":  # only quoted by the paper
-                yield row.key, born_again.architecture(row.key)
-    for row in paper.BAN_4.rows[1:]:
-        what, factor = row.key.split("-")
-        factors = {f"{what}_factor": float(factor)}
-        yield row.key, born_again.architecture("densenet-90-60", **factors)
+        ):
+            if dataset == "cifar100":
+                return Place(paper.BAN_5.name, row.key, "Baseline")
+    raise NoPlace("on labels alone only Table 5 has networks, on CIFAR-100")
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return value
-
-
-def _born_again_cells(
-    row: str, dataset: str, generation: int, loss: str, teacher: str | None
-) -> Iterator[Place]:
-    label = _BAN_LOSSES.get(loss)
-    if dataset == "cifar10":
-        tables, columns = (paper.BAN_1,), {0: ["Teacher"], 1: [label]}
-    else:
-        tables = (paper.BAN_2, paper.BAN_3, paper.BAN_4, paper.BAN_5)
-        columns = {
-            0: ["Teacher", "Baseline"] + ["Error"] * (row == "densenet-90-60"),
-            1: [label, "Error"] + ["BAN-1"] * (loss == "ban"),
-        }
-        if loss == "ban":
-            columns |= {2: ["BAN-2"], 3: ["BAN-3"]}
-    own = teacher in (None, row)
-    for table in tables:
-        keys = {each.key for each in table.rows}
-        for column in columns.get(generation, ()):
-            key = row
-            if table is paper.BAN_4 and row == "densenet-90-60":
-                key = "teacher" if generation == 0 else ""
-            dense = table is paper.BAN_4 or (table is paper.BAN_5 and generation)
-            if dense and teacher not in (None, "densenet-90-60", row):
-                continue
-            if (own or dense) and key in keys and column in table.columns:
-                yield Place(table.name, key, column)
-    if (row, dataset, label) == ("densenet-90-60", "cifar100", "BAN") and not own:
-        if teacher in {each.key for each in paper.BAN_3.rows}:
-            yield Place(paper.BAN_3.name, teacher, "Dense-90-60")
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _language_model(results: dict[str, Any]) -> list[Place]:
     """Table 6: the teacher, or the first student, of the paper's size."""
-    if results.get("size") != "paper":
+    data = results["dataset"]
+    if (data["num_words"], data["num_tokens"]["test"]) != _PTB:
+        raise NoPlace(f"its text is {data['name']}, not the Penn Treebank of Table 6")
+    network = results["recipe"]["architecture"]
+    keys = [
+        key
+        for key, sizes in _LANGUAGE.items()
+        if all(network.get(name) == value for name, value in sizes.items())
+    ]
+    if not keys:
         raise NoPlace("the paper's language models have --size paper")
-    generation = results.get("generation", 0)
+    generation = results["generation"]
     if generation not in (0, 1):
-        raise NoPlace(f"Table 6 ends at generation 1, this is {generation}")
-    who = ("Teacher", "BAN")[generation]
+        raise NoPlace("Table 6 has a teacher and its first student; this is no such")
+    if generation == 1 and (loss := results["recipe"]["training"]["loss"]) != "ban+l":
+        raise NoPlace(f"its loss is {loss}, Table 6's students have ban+l")
+    who, name = ("Teacher", "BAN")[generation], paper.BAN_6.name
     return [
-        Place(
-            paper.BAN_6.name, results["arch"], f"{who} {split}", f"{split}_perplexity"
-        )
+        Place(name, keys[0], f"{who} {split}", f"{split}_perplexity")
         for split in ("val", "test")
     ]

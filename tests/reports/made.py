@@ -88,6 +88,79 @@ def ensemble(count: int = 16, **more: Any) -> dict[str, Any]:
     return {**made, **more}
 
 
+def born_again(
+    arch: str,
+    *,
+    students: int = 1,
+    loss: str = "ban",
+    seed: int = 0,
+    dataset: str = "cifar100",
+    samples: int = 40_000,
+    teacher_arch: str | None = None,
+    ensembles: tuple[str, ...] = (),
+    **factors: float,
+) -> dict[str, Any]:
+    """A chain's; generation g has test accuracy 0.70 + g/100, ensemble i 0.80 + i."""
+    rows = [
+        {
+            "generation": number,
+            "loss": (loss if number else None if teacher_arch else "hard-label"),
+            "seed": seed + number,
+            "num_params": 1,
+            "val_accuracy": 0.7,
+            "test_accuracy": 0.70 + number / 100,
+            "epochs": 200,
+        }
+        for number in range(students + 1)
+    ]
+    joined = [
+        {"name": name, "members": [1, 2], "val_accuracy": 0.8, "test_accuracy": test}
+        for name, test in zip(ensembles, (0.80, 0.81), strict=False)
+    ]
+    settings = {"loss": loss, "seed": seed, "label_weight": 0.5, "schedule": "steps"}
+    return {
+        "kind": "born-again",
+        "arch": arch,
+        "depth_factor": 1,
+        "compression_factor": 1,
+        **factors,
+        "teacher_arch": teacher_arch,
+        "loss": loss,
+        "teacher_signal": "live",
+        "seed": seed,
+        "recipe": {"kind": "BornAgainRecipe", "training": settings},
+        "dataset": {"name": dataset, "num_samples": samples, "split_seed": 0},
+        "generations": rows,
+        "ensembles": joined,
+    }
+
+
+def language_model(
+    teachers: tuple[str, ...] | list[str] = (),
+    *,
+    loss: str = "hard-label",
+    units: int = 1500,
+    words: int = 10_000,
+    val: float = 90.0,
+    test: float = 85.0,
+) -> dict[str, Any]:
+    tokens = {"train": 929_589, "validation": 73_760, "test": 82_430}
+    return {
+        "kind": "language-model",
+        "recipe": {
+            "kind": "LanguageModelRecipe",
+            "architecture": {"units": units, "layers": 2, "dropout_rate": 0.65},
+            "training": {"loss": loss, "seed": 0, "epochs": 40, "schedule": "paper"},
+        },
+        "dataset": {"name": "ptb", "num_words": words, "num_tokens": tokens},
+        "val_perplexity": val,
+        "test_perplexity": test,
+        "num_params": 51_020_000,
+        "epochs": 40,
+        "teachers": list(teachers),
+    }
+
+
 def write(folder: Path, *made: dict[str, Any]) -> Path:
     """Each into a run's folder of its own below `folder`."""
     for number, each in enumerate(made):

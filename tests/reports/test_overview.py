@@ -135,49 +135,67 @@ def test_an_ensemble_of_others_is_not_the_papers(tmp_path):
 
 
 def test_born_again_generations(tmp_path):
-    def generation(number, loss, name="densenet-90-60", dataset="cifar100", **more):
-        made_by = to_json(born_again.recipe(name, **more.pop("factors", {})))
-        made_by["training"]["loss"] = loss
-        run = {**made.results(dataset=dataset), "recipe": made_by}
-        return {**run, "kind": "born-again", "generation": number, **more}
-
-    deep = {"depth_factor": 2}
-    teacher = {"teacher_architecture": "wide-resnet-28-2"}
+    dense, wide = "densenet-90-60", "wide-resnet-28-2"
+    baseline = made.results("born-again", dataset="cifar100", loss="hard-label")
+    baseline["recipe"] = to_json(born_again.recipe("ban-wide-resnet-4-1"))
     found = report(
         tmp_path,
-        generation(0, "hard-label", test_accuracy=0.8),
-        generation(1, "ban"),
-        generation(3, "ban"),
-        generation(1, "cwtm"),
-        generation(1, "ban", factors=deep),
-        generation(1, "ban", **teacher),
-        generation(1, "ban", "wide-resnet-28-1", "cifar10"),
-        generation(0, "hard-label", "ban-wide-resnet-4-1"),
+        made.born_again(dense, students=3, ensembles=("Ens*2", "Ens*3")),
+        made.born_again(dense, loss="cwtm", seed=1),
+        made.born_again(dense, teacher_arch=dense, depth_factor=2),
+        made.born_again(dense, teacher_arch=wide),
+        made.born_again("ban-wide-resnet-2-1", teacher_arch=dense),
+        made.born_again("wide-resnet-28-1", dataset="cifar10"),
+        made.born_again(wide),
+        made.born_again("densenet-80-120", ensembles=("Ens*3", "Ens*3 with teacher")),
+        made.born_again("wide-resnet-28-10", samples=4_000),
+        baseline,
+        # A generation's own folder tells nothing that its run doesn't.
+        {**baseline, "recipe": {"training": {"loss": "ban"}}},
     )
-    assert set(filled(found)) == {
-        ("ban-table-1", "wide-resnet-28-1", "BAN"),
-        ("ban-table-2", "densenet-90-60", "Teacher"),
-        ("ban-table-2", "densenet-90-60", "BAN"),
-        ("ban-table-2", "densenet-90-60", "BAN-1"),
-        ("ban-table-2", "densenet-90-60", "BAN-3"),
-        ("ban-table-2", "densenet-90-60", "CWTM"),
-        ("ban-table-3", "wide-resnet-28-2", "Dense-90-60"),
+    own = ("Teacher", "BAN", "BAN-1")
+    expected = {("ban-table-2", dense, column) for column in (*own, "BAN-2", "BAN-3")}
+    expected |= {("ban-table-2", dense, each) for each in ("Ens*2", "Ens*3", "CWTM")}
+    expected |= {
+        ("ban-table-2", "densenet-80-120", column) for column in (*own, "Ens*3")
+    }
+    expected |= {("ban-table-1", "wide-resnet-28-1", column) for column in own[:2]}
+    expected |= {("ban-table-3", wide, column) for column in own[:2]}
+    expected |= {
+        ("ban-table-3", wide, "Dense-90-60"),
         ("ban-table-4", "teacher", "Error"),
         ("ban-table-4", "depth-2", "Error"),
+        ("ban-table-5", "ban-wide-resnet-2-1", "BAN"),
         ("ban-table-5", "ban-wide-resnet-4-1", "Baseline"),
     }
-    at = cell(found, "ban-table-2", "densenet-90-60", "Teacher")["measured"]
-    assert at["mean"] == pytest.approx(20.0)  # an error
+    assert set(filled(found)) == expected and found["problems"] == []
+    first = cell(found, "ban-table-2", dense, "BAN")["measured"]
+    assert first["mean"] == pytest.approx(29.0)  # an error: made.born_again's 0.71
+    # Generation 0 serves all losses: two seeds of one thing.
+    assert cell(found, "ban-table-2", dense, "Teacher")["measured"]["n"] == 2
+    joined = cell(found, "ban-table-2", "densenet-80-120", "Ens*3")["measured"]
+    assert joined["mean"] == pytest.approx(100 - 81)
+    small = [each for each in found["unplaced"] if "4,000" in each["why"]]
+    assert len(small) == 2
 
 
 def test_language_models(tmp_path):
-    of_size = {"val_perplexity": 80.5, "test_perplexity": 77.25}
-    common = {"kind": "language-model", "arch": "lstm", **of_size}
-    runs = [{**common, "size": "small"}, {**common, "size": "paper", "generation": 1}]
+    runs = [
+        made.language_model(),
+        made.language_model(["run-0"], loss="ban+l", val=80.5, test=77.25),
+        made.language_model(["run-1"], loss="ban+l"),  # a second generation
+        made.language_model(["run-9"], loss="ban+l"),  # whose teacher is not here
+        made.language_model(units=200),
+        made.language_model(words=3_000),
+    ]
+    for run in runs:
+        places = run.get("teachers", ())
+        run["teachers"] = [str(tmp_path / each / "model.keras") for each in places]
     found = report(tmp_path, *runs)
     columns = [each[2] for each in filled(found)]
-    assert columns == ["BAN val", "BAN test"] and len(found["unplaced"]) == 1
+    assert columns == ["Teacher val", "BAN val", "Teacher test", "BAN test"]
     assert cell(found, "ban-table-6", "lstm", "BAN test")["measured"]["mean"] == 77.25
+    assert len(found["unplaced"]) == 4 and found["problems"] == []
 
 
 def test_damaged_files_are_named_and_others_counted(tmp_path):
@@ -188,11 +206,13 @@ def test_damaged_files_are_named_and_others_counted(tmp_path):
         made.results(val=float("nan")),
         made.results(num_params="many"),
         {**made.results(), "recipe": [1]},
+        {"kind": "born-again", "generations": [{"loss": "ban"}]},
+        {**made.language_model(), "teachers": 3},
     ]
     made.write(tmp_path / "odd", *odd)
     found = overview(collect([folder]))
     assert len(filled(found)) == 1
-    assert len(found["problems"]) == 5  # a trial is none
+    assert len(found["problems"]) == 7  # a trial is none
     assert all("results.json" in line for line in found["problems"])
     named = collect([folder / "run-1" / "results.json"])
     assert "no results of a run" in named.problems[0]
