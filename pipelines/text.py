@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from kerasdistill.errors import UserError
 from kerasdistill.files import digest_of
+from kerasdistill.training.epochs import EpochStream
 
 END, UNKNOWN = "<eos>", "<unk>"
 QUICK_TOKENS = 300_000
@@ -76,6 +78,11 @@ class Windows:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def num_words(self) -> int:
+        """Targets that count."""
+        return int(np.count_nonzero(self.weights))
 
 
 def load(folder: str | Path | None, *, quick: bool = False) -> TextData:
@@ -147,6 +154,26 @@ def windows(tokens: np.ndarray, *, end: int, streams: int, length: int) -> Windo
     return Windows(cut(ids), cut(tokens), cut(np.ones(len(tokens), np.float32)))
 
 
+def stream(cut: Windows) -> EpochStream:
+    """The windows in order, again and again, as training data.
+
+    A batch is {"ids", "targets", "weights" [B, T], "begins" bool []}; the first window
+    of an epoch begins.
+    """
+    columns = {
+        "ids": cut.ids,
+        "targets": cut.targets,
+        "weights": cut.weights,
+        "begins": np.arange(len(cut)) == 0,
+    }
+    epoch = tf.data.Dataset.from_tensor_slices(columns)
+    return EpochStream(
+        steps_per_epoch=len(cut),
+        examples_per_epoch=cut.num_words,
+        batches=lambda first_epoch: epoch.repeat().prefetch(4),
+    )
+
+
 def vocabulary_digest(words: tuple[str, ...]) -> str:
     """Hex sha256 of the words in their order."""
     return digest_of(list(words))
@@ -165,8 +192,8 @@ def require_same_words(
     """UserError with the first word that differs, unless both are the same."""
     if len(words) > len(teacher):
         raise UserError(
-            f"the text has {len(words):,} different words, more than the {len(teacher):,}"
-            f" that teacher {path} knows; use a teacher of this text"
+            f"the text has {len(words):,} different words, more than teacher {path}, "
+            f"which knows {len(teacher):,}; use a teacher of this text"
         )
     for number, (ours, theirs) in enumerate(zip(words, teacher, strict=False)):
         if ours != theirs:
@@ -200,7 +227,7 @@ def _read(folder: Path, split: str) -> list[str]:
         text = found[0].read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{found[0]} is not UTF-8 (byte {error.start}); convert it, such as with iconv"
+            f"{found[0]} is not UTF-8 (byte {error.start}); convert it, as with iconv"
         ) from error
     lines = text.removesuffix("\n").split("\n")
     if not text.strip():

@@ -5,7 +5,7 @@ import difflib
 from collections.abc import Sequence
 
 from kerasdistill import __version__
-from kerasdistill.cli import search_options
+from kerasdistill.cli import language_options, search_options
 from kerasdistill.errors import UserError
 
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
@@ -53,7 +53,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def data_options(asked: argparse.Namespace) -> list[str]:
     """The options that choose the same data set and split again."""
-    options = ["--dataset", asked.dataset]
+    is_text = asked.verb == "language-model"
+    options = [] if is_text else ["--dataset", asked.dataset]
     if asked.data_dir is not None:
         options += ["--data-dir", asked.data_dir]
     if asked.split_seed:
@@ -130,6 +131,7 @@ def _summary(verb: argparse.ArgumentParser) -> None:
     _student_widths(verb)
     _architecture(verb)
     verb.add_argument("--classes", type=_positive, default=10, help="logits")
+    language_options.for_summary(verb, count=_positive)
 
 
 def _teacher(verb: argparse.ArgumentParser) -> None:
@@ -226,6 +228,12 @@ def _baseline(verb: argparse.ArgumentParser) -> None:
     search_options.describe(verb, count=_positive)
 
 
+def _language_model(verb: argparse.ArgumentParser) -> None:
+    language_options.describe(
+        verb, count=_positive, rate=_positive_real, fraction=_fraction
+    )
+
+
 def _evaluate(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("path", metavar="PATH", help="a .keras file or a SavedModel")
     verb.add_argument(
@@ -253,6 +261,7 @@ VERBS = {
     "precompute": (_precompute, "label augmented passes with teachers, by Beam"),
     "verify": (_verify, "score a sample of a distillation set again and compare"),
     "baseline": (_baseline, "train a student's architecture on hard labels"),
+    "language-model": (_language_model, "train a language model, or its students"),
     "evaluate": (_evaluate, "score a model on a data set"),
     "export": (_export, "write a student alone as a SavedModel"),
     "report": (_report, "tables and a picture of finished or running work"),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from kerasdistill import cards, evaluation, export
-from kerasdistill.cli import interpret, searching
+from kerasdistill.cli import interpret, language, language_options, searching
 from kerasdistill.cli.arguments import SOFT_LOSSES
 from kerasdistill.errors import UserError
 from kerasdistill.models import (
@@ -155,7 +155,10 @@ def run_baseline(asked: argparse.Namespace) -> dict[str, Any]:
 
 
 def run_evaluate(asked: argparse.Namespace) -> dict[str, Any]:
-    """evaluate: accuracy of a model file or SavedModel on a split."""
+    """evaluate: accuracy, or perplexity, of a model file or SavedModel on a split."""
+    card = cards.read_card(asked.path)
+    if card is not None and card.get("kind") == cards.LANGUAGE_MODEL:
+        return language.evaluate(asked)
     data = interpret.data(asked)
     examples = data.split(asked.split)
     if Path(asked.path).is_dir():
@@ -175,7 +178,6 @@ def run_evaluate(asked: argparse.Namespace) -> dict[str, Any]:
             f"{asked.path} gives {logits.shape[1]} logits, {data.name} has "
             f"{data.num_classes} classes; evaluate it on its own data set"
         )
-    card = cards.read_card(asked.path)
     if card is not None and card["class_names"] != list(data.class_names):
         raise UserError(
             f"{asked.path} knows other classes, or in another order, than {data.name} "
@@ -207,6 +209,8 @@ def run_summary(asked: argparse.Namespace) -> dict[str, Any]:
     """summary: layers and trainable parameters."""
     shape = (datasets.IMAGE_SIDE, datasets.IMAGE_SIDE, 3)
     interpret.check_summary(asked)
+    if asked.arch in language_options.ARCHITECTURES:
+        return language.summarise(asked)
     notes = []
     if asked.arch is not None:
         recipe, notes = interpret.born_again_recipe(asked)
@@ -259,6 +263,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "verify": run_verify,
     "student": run_student,
     "baseline": run_baseline,
+    "language-model": language.run,
     "evaluate": run_evaluate,
     "export": run_export,
     "report": run_report,

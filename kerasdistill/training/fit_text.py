@@ -1,4 +1,4 @@
-"""`fit` for language models: windows in order, perplexity, checkpoints within epochs."""
+"""`fit` for language models: perplexity, and checkpoints within epochs."""
 
 import contextlib
 import math

@@ -47,6 +47,7 @@ class LanguageModel(keras.Model):
             [self._state(value) for value in language.start(model, streams)]
             for model in (student, *teachers)
         ]
+        self.built = True  # all weights are there
         self.loss_metric = keras.metrics.Mean(name="loss")
         self.label_metric = keras.metrics.Mean(name="label_loss")
 
