@@ -69,7 +69,7 @@ def save_language_model(
     """Writes a language model's `model.keras` and its `card.json` into `directory`.
 
     Args:
-        model: see `models.lstm`, for windows of any length.
+        model: see `models.lstm`.
         directory: created if missing.
         words: the vocabulary, in the order of its ids.
         dataset: `TextData.identity()`, which has the vocabulary's digest.

@@ -28,7 +28,7 @@ class Served(tf.Module):
         states after the last word: a long text in windows.
 
     Args:
-        model: for windows of any length.
+        model: see `models.lstm`.
         words: in the order of their ids.
         end: id of `<eos>`.
         unknown: id of `<unk>`.
@@ -104,7 +104,7 @@ def export_language_model(
     """Writes `model` as a SavedModel (see `Served`), reloads it and compares.
 
     Args:
-        model: for windows of any length.
+        model: see `models.lstm`.
         path: directory to create; an existing one is replaced once the new one is
             complete and has passed.
         words: the vocabulary.

@@ -27,8 +27,8 @@ def describe(verb: argparse.ArgumentParser, **read: Callable[[str], Any]) -> Non
         "; --data-dir is a folder with train.txt, valid.txt and test.txt (or "
         "ptb.train.txt and so on), a sentence a line"
     )
-    add("--arch", choices=ARCHITECTURES, default="lstm", help="default: lstm")
-    add("--size", choices=("paper", "small"), default="paper", help="default: paper")
+    add("--arch", choices=ARCHITECTURES, help="default: lstm, or the teacher's")
+    add("--size", choices=("paper", "small"), help="default: paper")
     add("--layers", type=count, metavar="N", help="of LSTM (default: 2)")
     add("--window", type=count, metavar="T", help="words back-propagated (35)")
     add("--epochs", type=count, metavar="N", help="default: 40")

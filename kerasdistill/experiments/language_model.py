@@ -90,7 +90,7 @@ def evaluate(path: str | Path, *, data: TextData, split: str) -> dict[str, Any]:
         text.require_same_words(data.words, tuple(card["words"]), path=path)
         model = language_export.SavedLanguageModel(path)
     else:
-        model = known(path, data=data).reading(_WINDOW)
+        model = known(path, data=data).model
     cut = for_scoring(data.split(split), data, _WINDOW)
     nats, count = Scorer([model]).nats(cut)
     return {"perplexity": perplexity(nats), "num_examples": count, "split": split}
@@ -113,7 +113,6 @@ def _shell(
         words=data.words,
         seed=training.seed,
         precision=training.precision,
-        window=training.window,
     )
     kind, options = {
         "hard-label": (language_models.LanguageModel, {}),
@@ -130,7 +129,7 @@ def _shell(
         student,
         streams=training.batch_size,
         clip_norm=training.clip_norm,
-        teachers=[each.reading(training.window) for each in teachers],
+        teachers=[each.model for each in teachers],
         **options,
     )
 
@@ -177,9 +176,8 @@ def _publish(
     scorer, window = Scorer([student]), recipe.training.window
     val_nats, _ = scorer.nats(for_scoring(data.validation, data, window))
     test_nats, test_tokens = scorer.nats(for_scoring(data.test, data, window))
-    whole = language.like(student, recipe.architecture, words=data.words, window=None)
     path = cards.save_language_model(
-        whole,
+        student,
         run.path,
         words=data.words,
         dataset=data.identity(),
@@ -188,7 +186,7 @@ def _publish(
     )
     card = cards.read_card(path)
     parity = language_export.export_language_model(
-        whole,
+        student,
         run.path / "saved_model",
         words=data.words,
         end=data.end,

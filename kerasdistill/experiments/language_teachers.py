@@ -8,7 +8,7 @@ import keras
 
 from kerasdistill import cards
 from kerasdistill.errors import UserError
-from kerasdistill.models import language, loading
+from kerasdistill.models import loading
 from kerasdistill.recipes import base
 from pipelines import text
 
@@ -27,11 +27,6 @@ class Known:
     def digest(self) -> str:
         """Of the weights."""
         return self.card["weights_digest"]
-
-    def reading(self, window: int) -> keras.Model:
-        """The model for windows of that length, which are faster than any length."""
-        options = {"words": self.words, "window": window}
-        return language.like(self.model, self.recipe.architecture, **options)
 
 
 def is_one(path: str | Path) -> bool:

@@ -48,7 +48,6 @@ def build(
     num_characters: int,
     seed: int = 0,
     precision: str = "float32",
-    window: int | None = None,
 ) -> keras.Model:
     """A new model; all weights begin uniformly in +-0.05, biases at 0.
 
@@ -58,10 +57,9 @@ def build(
         num_characters: of which `spelling` is made, with padding, begin and end.
         seed: of the weights and of dropout.
         precision: as for `models.lstm.build`; the characters' part is float32.
-        window: as for `models.lstm.build`.
     """
     compute = keras.dtype_policies.get(precision).compute_dtype
-    ids = keras.Input((window,), dtype="int32", name="word_ids")
+    ids = keras.Input((None,), dtype="int32", name="word_ids")
     x = Spelling(*spelling.shape, table=spelling, name="spelling")(ids)
     x = keras.layers.Embedding(
         num_characters,

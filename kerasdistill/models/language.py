@@ -13,10 +13,9 @@ def build(
     words: tuple[str, ...],
     seed: int = 0,
     precision: str = "float32",
-    window: int | None = None,
 ) -> keras.Model:
     """A new model for the vocabulary `words`; see `models.lstm`."""
-    options = {"seed": seed, "precision": precision, "window": window}
+    options = {"seed": seed, "precision": precision}
     if isinstance(architecture, Lstm):
         return lstm.build(architecture, num_words=len(words), **options)
     spelling, num_characters = char_cnn_lstm.spell(
@@ -30,23 +29,3 @@ def build(
 def start(model: keras.Model, streams: int) -> list:
     """The state before any word: zeros [streams, units] for every state."""
     return [ops.zeros((streams, each.shape[-1])) for each in model.inputs[1:]]
-
-
-def num_words(model: keras.Model) -> int:
-    """Size of the vocabulary that the model predicts."""
-    return model.outputs[0].shape[-1]
-
-
-def like(
-    model: keras.Model,
-    architecture: LanguageNetwork,
-    *,
-    words: tuple[str, ...],
-    window: int | None,
-    precision: str = "float32",
-) -> keras.Model:
-    """A copy of `model`, with its weights, for windows of another length."""
-    options = {"words": words, "window": window, "precision": precision}
-    copy = build(architecture, **options)
-    copy.set_weights(model.get_weights())
-    return copy

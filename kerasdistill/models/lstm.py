@@ -19,7 +19,6 @@ def build(
     num_words: int,
     seed: int = 0,
     precision: str = "float32",
-    window: int | None = None,
 ) -> keras.Model:
     """A new model.
 
@@ -31,10 +30,9 @@ def build(
         num_words: V, size of the vocabulary.
         seed: of the weights and of dropout.
         precision: a Keras dtype policy; bfloat16 is used in training alone.
-        window: T (None: any; training needs to know it).
     """
     compute = keras.dtype_policies.get(precision).compute_dtype
-    ids = keras.Input((window,), dtype="int32", name="word_ids")
+    ids = keras.Input((None,), dtype="int32", name="word_ids")
     embedding = TiedEmbedding(
         num_words, architecture.units, seed=seed, precision=compute, name="words"
     )

@@ -1,9 +1,9 @@
 """LSTM over a window, fast in training: Keras' layer with back-propagation of its own.
 
-Weights and equations are `keras.layers.LSTM`'s. Where the length of the window is
-known, its steps are unrolled, all of a window's inputs are multiplied by the kernel
-at once, and so are the gradients of the weights, which automatic differentiation
-would add up step by step (in bfloat16, if the step is).
+Weights and equations are `keras.layers.LSTM`'s. Where the length of a window is
+known (it is an array's, or a graph's with that shape), its steps are unrolled, all of
+its inputs are multiplied by the kernel at once, and so are the gradients of the
+weights, which automatic differentiation would add up step by step.
 """
 
 import keras

@@ -22,7 +22,7 @@ class LanguageModel(keras.Model):
     """Learns the next word from labels; subclasses learn from a teacher as well.
 
     Args:
-        student: see `models.lstm`; built for windows of the batches' length.
+        student: see `models.lstm`.
         streams: B.
         clip_norm: longest gradient over all weights (None: any).
         teachers: language models of the same vocabulary, asked in every step; their

@@ -16,7 +16,7 @@ class Scorer:
     """Scores texts with one model, or with the mean probabilities of several.
 
     Args:
-        models: see `models.lstm`, built for windows of the length they are given.
+        models: see `models.lstm`.
     """
 
     def __init__(self, models: Sequence[keras.Model]):

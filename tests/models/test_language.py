@@ -122,12 +122,10 @@ def test_saved_and_loaded(name, tmp_path):
     model = made(name, seed=5)
     model.save(tmp_path / "model.keras")
     loaded = loading.load(tmp_path / "model.keras")
-    copy = language.like(loaded, SMALL[name], words=WORDS, window=2)
     ids = tf.constant([[4, 5]])
     inputs = [ids, *language.start(model, 1)]
-    for other in (loaded, copy):
-        for one, value in zip(other(inputs), model(inputs), strict=True):
-            np.testing.assert_array_equal(one, value)
+    for one, value in zip(loaded(inputs), model(inputs), strict=True):
+        np.testing.assert_array_equal(one, value)
 
 
 def test_seeds_count():
