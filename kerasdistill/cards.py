@@ -13,6 +13,7 @@ from kerasdistill.models.summary import num_trainable
 from kerasdistill.runs import read_json
 
 CARD_NAME = "card.json"
+LANGUAGE_MODEL = "language-model"  # a card's kind
 
 
 def save_model(
@@ -47,6 +48,45 @@ def save_model(
         "class_names": list(class_names),
         "dataset": dataset,
         "image_shape": list(model.input_shape[1:]),
+        "num_params": num_trainable(model),
+        "recipe": recipe,
+        "weights_digest": weights_digest(model),
+        **facts,
+    }
+    write_sealed_json(path.with_name(CARD_NAME), card)
+    return path
+
+
+def save_language_model(
+    model: keras.Model,
+    directory: str | Path,
+    *,
+    words: tuple[str, ...],
+    dataset: dict[str, Any],
+    recipe: dict[str, Any],
+    **facts: Any,
+) -> Path:
+    """Writes a language model's `model.keras` and its `card.json` into `directory`.
+
+    Args:
+        model: see `models.lstm`.
+        directory: created if missing.
+        words: the vocabulary, in the order of its ids.
+        dataset: `TextData.identity()`, which has the vocabulary's digest.
+        recipe: what the model was made by, as JSON values.
+        facts: further JSON values, such as perplexities.
+
+    Returns:
+        The path of the `.keras` file.
+    """
+    path = Path(directory) / "model.keras"
+    with replacing(path) as beside:
+        model.save(beside)
+    card = {
+        "kind": LANGUAGE_MODEL,
+        "words": list(words),
+        "vocabulary_digest": dataset["vocabulary_digest"],
+        "dataset": dataset,
         "num_params": num_trainable(model),
         "recipe": recipe,
         "weights_digest": weights_digest(model),

@@ -14,12 +14,12 @@ from pipelines.datasets import ImageData
 from pipelines.layout import AVERAGING, MANIFEST_NAME, PLAN_NAME, Layout, sidecar_name
 from pipelines.manifest import Manifest, Shard, first_difference
 
-_SEAL = "manifest_sha256"
+SEAL = "manifest_sha256"
 
 
 def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
     """A manifest's fields with a checksum of them all, as the file holds them."""
-    return {**value, _SEAL: digest_of(value)}
+    return {**value, SEAL: digest_of(value)}
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -45,7 +45,7 @@ def parse_manifest(content: bytes, *, where: str) -> Manifest:
     """
     try:
         value = json.loads(content)
-        seal = value.pop(_SEAL, None) if isinstance(value, dict) else None
+        seal = value.pop(SEAL, None) if isinstance(value, dict) else None
         manifest = Manifest.from_json(value, where=where)
     except ValueError as error:
         raise StaleArtifactError(
@@ -53,7 +53,7 @@ def parse_manifest(content: bytes, *, where: str) -> Manifest:
         ) from error
     if seal != digest_of(value):
         raise StaleArtifactError(
-            f"{where}: field {_SEAL} does not fit the other fields: the manifest was "
+            f"{where}: field {SEAL} does not fit the other fields: the manifest was "
             "damaged or edited; precompute the set again"
         )
     return manifest

@@ -5,7 +5,7 @@ import difflib
 from collections.abc import Sequence
 
 from kerasdistill import __version__
-from kerasdistill.cli import born_again_options, search_options
+from kerasdistill.cli import born_again_options, language_options, search_options
 from kerasdistill.cli import looking_options as looking
 from kerasdistill.cli.values import fraction as _fraction
 from kerasdistill.cli.values import natural as _natural
@@ -63,7 +63,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def data_options(asked: argparse.Namespace) -> list[str]:
     """The options that choose the same data set and split again."""
-    options = ["--dataset", asked.dataset]
+    is_text = asked.verb == "language-model"
+    options = [] if is_text else ["--dataset", asked.dataset]
     if asked.data_dir is not None:
         options += ["--data-dir", asked.data_dir]
     if asked.split_seed:
@@ -134,6 +135,7 @@ def _summary(verb: argparse.ArgumentParser) -> None:
     _student_widths(verb)
     born_again_options.architecture(verb, above_0=_positive_real)
     verb.add_argument("--classes", type=_positive, default=10, help="logits")
+    language_options.for_summary(verb, count=_positive)
 
 
 def _teacher(verb: argparse.ArgumentParser) -> None:
@@ -242,6 +244,12 @@ def _born_again(verb: argparse.ArgumentParser) -> None:
     born_again_options.describe(verb, **read)
 
 
+def _language_model(verb: argparse.ArgumentParser) -> None:
+    language_options.describe(
+        verb, count=_positive, rate=_positive_real, fraction=_fraction
+    )
+
+
 def _evaluate(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("path", metavar="PATH", help="a .keras file or a SavedModel")
     verb.add_argument("--split", choices=looking.SPLITS, default="test")
@@ -289,6 +297,7 @@ VERBS = {
     "verify": (_verify, "score a sample of a distillation set again and compare"),
     "baseline": (_baseline, "train a student's architecture on hard labels"),
     "born-again": (_born_again, "train generations, each on the one before"),
+    "language-model": (_language_model, "train a language model, or its students"),
     "evaluate": (_evaluate, "score a model on a data set"),
     "export": (_export, "write a model as SavedModel, LiteRT, ONNX, ..."),
     "inspect": (

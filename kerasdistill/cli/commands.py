@@ -14,7 +14,14 @@ import numpy as np
 
 from kerasdistill import cards, evaluation, export
 from kerasdistill.cli import born_again as born_again_verb
-from kerasdistill.cli import inspecting, interpret, reproducing, searching
+from kerasdistill.cli import (
+    inspecting,
+    interpret,
+    language,
+    language_options,
+    reproducing,
+    searching,
+)
 from kerasdistill.cli.arguments import EXPORT_FORMATS, SOFT_LOSSES
 from kerasdistill.errors import UserError
 from kerasdistill.models import (
@@ -157,7 +164,10 @@ def run_baseline(asked: argparse.Namespace) -> dict[str, Any]:
 
 
 def run_evaluate(asked: argparse.Namespace) -> dict[str, Any]:
-    """evaluate: accuracy of a model file or SavedModel on a split."""
+    """evaluate: accuracy, or perplexity, of a model file or SavedModel on a split."""
+    card = cards.read_card(asked.path)
+    if card is not None and card.get("kind") == cards.LANGUAGE_MODEL:
+        return language.evaluate(asked)
     data = interpret.data(asked)
     examples = data.split(asked.split)
     if Path(asked.path).is_dir():
@@ -216,6 +226,8 @@ def run_summary(asked: argparse.Namespace) -> dict[str, Any]:
     """summary: layers and trainable parameters."""
     shape = (datasets.IMAGE_SIDE, datasets.IMAGE_SIDE, 3)
     interpret.check_summary(asked)
+    if asked.arch in language_options.ARCHITECTURES:
+        return language.summarise(asked)
     notes = []
     if asked.arch is not None:
         recipe, notes = interpret.born_again_recipe(asked)
@@ -259,6 +271,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "student": run_student,
     "baseline": run_baseline,
     "born-again": born_again_verb.run,
+    "language-model": language.run,
     "evaluate": run_evaluate,
     "export": run_export,
     "inspect": inspecting.run_inspect,

@@ -10,6 +10,7 @@ from typing import Any
 
 from kerasdistill import cards, devices
 from kerasdistill.budget import Budget
+from kerasdistill.cli import language_options
 from kerasdistill.errors import UserError
 from kerasdistill.recipes import (
     base,
@@ -160,6 +161,8 @@ def check_summary(asked: argparse.Namespace) -> None:
         raise UserError("--fast is a teacher's; write summary teacher --fast")
     if asked.arch is None and (asked.depth_factor or asked.compression_factor):
         raise UserError("--depth-factor and --compression-factor need --arch NAME")
+    if (asked.arch in language_options.ARCHITECTURES) != (asked.vocabulary is not None):
+        raise UserError("--vocabulary V belongs to --arch lstm and --arch cnn-lstm")
 
 
 def born_again_recipe(

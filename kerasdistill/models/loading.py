@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 
 from kerasdistill.errors import UserError
+from kerasdistill.models import language  # noqa: F401, Keras must know its layers
 
 
 def load(path: str | Path) -> keras.Model:

@@ -1,4 +1,4 @@
-"""Networks of the second paper as sizes (fact sheet B4 to B7).
+"""Networks of the second paper as sizes (fact sheet B4 to B8).
 
 Each holds what its layers need and nothing else, so that a depth that is no whole
 number of units cannot be written down; `born_again.architecture` reads names.
@@ -77,3 +77,44 @@ class BanResNet:
 
 
 Architecture = WideResNet | DenseNet | BanResNet
+
+
+@dataclass(frozen=True)
+class Lstm:
+    """Words -> tied embedding -> LSTM layers -> words.
+
+    Attributes:
+        units: of the embedding and of every layer.
+        layers: of LSTM.
+        dropout_rate: on the embedding, between layers and before the output.
+    """
+
+    units: int
+    layers: int
+    dropout_rate: float
+
+
+@dataclass(frozen=True)
+class CharCnnLstm:
+    """Characters of a word -> convolutions -> highways -> LSTM layers -> words.
+
+    Attributes:
+        character_units: size of a character's embedding.
+        kernels: widths of the convolutions, in characters.
+        filters: of each width; their sum is a word's size.
+        highways: layers between the convolutions and the LSTM.
+        units: of every LSTM layer.
+        layers: of LSTM.
+        dropout_rate: between LSTM layers and before the output.
+    """
+
+    character_units: int
+    kernels: tuple[int, ...]
+    filters: tuple[int, ...]
+    highways: int
+    units: int
+    layers: int
+    dropout_rate: float
+
+
+LanguageNetwork = Lstm | CharCnnLstm

@@ -1,20 +1,20 @@
 """Recipes: frozen, JSON-able descriptions of one model and its training."""
 
 import dataclasses
-import math
-import types
 import typing
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from kerasdistill.errors import UserError
-from kerasdistill.recipes.architectures import Architecture
+from kerasdistill.recipes import reading
+from kerasdistill.recipes.architectures import Architecture, LanguageNetwork
 
 ScheduleName = Literal["paper", "cosine", "linear"]
 OptimizerName = Literal["sgd", "muon"]
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 LossName = Literal["hard-label", "logit-regression", "kd"]
 BornAgainLossName = Literal["hard-label", "ban", "ban+l", "cwtm", "dkpp"]
+TextLossName = Literal["hard-label", "ban", "ban+l"]
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,27 @@ class BornAgainTraining(Training):
 
 
 @dataclass(frozen=True)
+class TextTraining(Training):
+    """What trainings on text have beside; plain SGD, the loss summed over a window.
+
+    Schedule "paper" multiplies the rate by `decay` after an epoch whose validation
+    perplexity is no new best, or one by less than `least_gain`. `window` is the length
+    of back-propagation in words, `batch_size` the number of streams.
+    """
+
+    momentum: float = 0.0
+    batch_size: int = 32
+    schedule: Literal["paper"] = "paper"
+    epochs: int = 40
+    loss: TextLossName = "hard-label"
+    window: int = 35
+    decay: float = 0.25
+    least_gain: float = 0.0
+    label_weight: float = 1.0
+    teacher_weight: float = 1.0
+
+
+@dataclass(frozen=True)
 class TeacherRecipe:
     """A teacher learns hard labels from views made on the fly."""
 
@@ -182,8 +203,16 @@ class BornAgainRecipe:
     augmentation: CropAugmentation = CropAugmentation()
 
 
+@dataclass(frozen=True)
+class LanguageModelRecipe:
+    """A language model: on labels, or on what a teacher says of the next word."""
+
+    architecture: LanguageNetwork
+    training: TextTraining
+
+
 AnyTeacherRecipe = TeacherRecipe | FastTeacherRecipe
-Recipe = AnyTeacherRecipe | StudentRecipe | BornAgainRecipe
+Recipe = AnyTeacherRecipe | StudentRecipe | BornAgainRecipe | LanguageModelRecipe
 _KINDS = {kind.__name__: kind for kind in typing.get_args(Recipe)}
 
 
@@ -207,7 +236,7 @@ def from_json(value: dict[str, Any]) -> Recipe:
         kinds = ", ".join(_KINDS)
         raise UserError(f"a recipe needs a 'kind' among {kinds}; rewrite the file")
     fields = {name: field for name, field in value.items() if name != "kind"}
-    recipe = _read(_KINDS[value["kind"]], fields, where=value["kind"])
+    recipe = reading.read(_KINDS[value["kind"]], fields, where=value["kind"])
     _check(recipe)
     return recipe
 
@@ -220,6 +249,7 @@ def _check(recipe: Recipe) -> None:
     rates = getattr(architecture, "dropout_rates", ())
     rates += (getattr(architecture, "dropout_rate", 0.0),)
     problems = {
+        "a window below 1": getattr(training, "window", 1) < 1,
         "a width, kernel or pool below 1": min(_whole(fields(architecture))) < 1,
         "a learning rate, batch size or temperature that is not above 0": (
             min(positive) <= 0 or training.epochs == 0 or training.clip_norm == 0
@@ -241,55 +271,3 @@ def _whole(value: Any) -> list[int]:
     if isinstance(value, list | tuple):
         return [number for item in value for number in _whole(item)]
     return [value] if type(value) is int else []
-
-
-def _read(kind: Any, value: Any, *, where: str) -> Any:
-    if dataclasses.is_dataclass(kind):
-        return _read_fields(kind, value, where=where)
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is tuple and isinstance(value, list | tuple):
-        if arguments[-1] is Ellipsis:
-            arguments = arguments[:1] * len(value)
-        if len(arguments) == len(value):
-            pairs = zip(arguments, value, strict=True)
-            return tuple(_read(kind, item, where=where) for kind, item in pairs)
-    elif origin is Literal and value in arguments:
-        return value
-    elif origin is types.UnionType:
-        plain = [option for option in arguments if option is not type(None)]
-        if len(plain) > 1:  # dataclasses, told apart by their fields
-            return _read_fields(_of_fields(plain, value, where), value, where=where)
-        return None if value is None else _read(plain[0], value, where=where)
-    elif kind is float and type(value) in (int, float) and math.isfinite(value):
-        return float(value)
-    elif kind is not float and type(value) is kind:
-        return value
-    expected = kind.__name__ if type(kind) is type else kind
-    raise UserError(
-        f"recipe field {where} is {value!r}, expected {expected}; correct it"
-    )
-
-
-def _read_fields(kind: Any, value: Any, *, where: str) -> Any:
-    if not isinstance(value, dict):
-        raise UserError(f"recipe field {where} is {value!r}, expected an object")
-    hints = typing.get_type_hints(kind)
-    unknown = sorted(set(value) - set(hints))
-    if unknown:
-        raise UserError(f"recipe field {where}.{unknown[0]} is not known; remove it")
-    read = {
-        name: _read(hints[name], item, where=f"{where}.{name}")
-        for name, item in value.items()
-    }
-    try:
-        return kind(**read)
-    except TypeError as error:
-        raise UserError(f"recipe {where} lacks a field: {error}") from error
-
-
-def _of_fields(kinds: list[type], value: Any, where: str) -> type:
-    for kind in kinds:
-        if isinstance(value, dict) and set(value) == set(typing.get_type_hints(kind)):
-            return kind
-    names = ", ".join(kind.__name__ for kind in kinds)
-    raise UserError(f"recipe field {where} is none of {names}; give all its fields")

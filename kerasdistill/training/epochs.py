@@ -67,6 +67,9 @@ class FitResult:
 class Epochs(keras.callbacks.Callback):
     """Everything that happens at an epoch's end, in one fixed order."""
 
+    told = _TOLD
+    first_schedule = PaperSchedule()
+
     def __init__(
         self,
         model: keras.Model,
@@ -82,7 +85,7 @@ class Epochs(keras.callbacks.Callback):
         self._train = train
         self._directory = directory
         self._checkpoints = directory / "checkpoints"
-        self._schedule = PaperSchedule()
+        self._schedule = self.first_schedule
         self._history: list[dict[str, float]] = []
         self._train_seconds = 0.0
         self._bar = tqdm(disable=True)
@@ -162,8 +165,7 @@ class Epochs(keras.callbacks.Callback):
         row["train_seconds"] = self._train_seconds
         logs["learning_rate"] = row["learning_rate"]
         self._history.append({"epoch": epoch + 1, **row})
-        score = row.get("val_accuracy", row.get("val_teacher_agreement"))
-        self._schedule = self._schedule.after(1.0 - score)
+        self._schedule = self._schedule.after(self.error(row))
         if self._training.schedule == "paper":
             rate = self._training.learning_rate * self._schedule.factor
             self._shell.optimizer.learning_rate = rate
@@ -171,6 +173,14 @@ class Epochs(keras.callbacks.Callback):
         self._tell(row)
         if self.finished:
             self._shell.stop_training = True
+
+    def error(self, row: dict[str, float]) -> float:
+        """What the schedule wants to see fall."""
+        return 1.0 - row.get("val_accuracy", row.get("val_teacher_agreement"))
+
+    def best(self) -> float:
+        """The best epoch's score, as it is told."""
+        return 1.0 - self._schedule.best_error
 
     def _guard(self, batch: int, logs: dict) -> None:
         if not np.isfinite(float(logs["loss"])):
@@ -200,18 +210,22 @@ class Epochs(keras.callbacks.Callback):
         best = self._best_path(self._schedule.best_epoch)
         if self._schedule.best_epoch == self.epoch:
             checkpoint.save(best, self._shell.student.variables, {})
-        state = {
-            "history": self._history,
-            "schedule": dataclasses.asdict(self._schedule),
-            "training": dataclasses.asdict(self._training),
-            "threads": _threads(),
-        }
-        checkpoint.save(self._checkpoints / "last.npz", self._variables(), state)
+        self._save_last()
         # Only now is an older best no longer needed by any checkpoint.
         for path in self._checkpoints.glob("best-*.npz"):
             if path != best:
                 path.unlink()
         self._write_table()
+
+    def _save_last(self, **more: object) -> None:
+        state = {
+            "history": self._history,
+            "schedule": dataclasses.asdict(self._schedule),
+            "training": dataclasses.asdict(self._training),
+            "threads": _threads(),
+            **more,
+        }
+        checkpoint.save(self._checkpoints / "last.npz", self._variables(), state)
 
     def _write_table(self) -> None:
         table = io.StringIO()
@@ -222,10 +236,10 @@ class Epochs(keras.callbacks.Callback):
         writer.writerows(self._history)
         write_atomic(self._directory / "metrics.csv", table.getvalue())
 
-    def _resume(self) -> None:
+    def _resume(self) -> dict | None:
         path = self._checkpoints / "last.npz"
         if not path.exists():
-            return
+            return None
         state = checkpoint.load(path, self._variables())
         now = dataclasses.asdict(self._training)
         for field, before in state["training"].items():
@@ -235,7 +249,7 @@ class Epochs(keras.callbacks.Callback):
                     f"{now.get(field)}; remove its folder and run again"
                 )
         self._history = state["history"]
-        self._schedule = PaperSchedule(**state["schedule"])
+        self._schedule = type(self._schedule)(**state["schedule"])
         self._write_table()  # a kill may have come between checkpoint and table
         print(f"resuming after epoch {self.epoch} ({path})", file=sys.stderr)
         if state["threads"] != _threads():
@@ -244,6 +258,7 @@ class Epochs(keras.callbacks.Callback):
                 f"{_threads()}: the last bits of the result may differ",
                 file=sys.stderr,
             )
+        return state
 
     def _tell(self, row: dict[str, float]) -> None:
         epochs = self._training.epochs
@@ -251,10 +266,10 @@ class Epochs(keras.callbacks.Callback):
         if epochs:
             seconds = row["seconds"] * (epochs - self.epoch)
             left = f", about {tqdm.format_interval(seconds)} left"
-        told = ", ".join(f"{name} {row[name]:.4f}" for name in _TOLD if name in row)
+        told = ", ".join(f"{name} {row[name]:.4f}" for name in self.told if name in row)
         print(
             f"epoch {self.epoch}{f'/{epochs}' if epochs else ''}: {told} "
-            f"(best {1 - self._schedule.best_error:.4f} "
+            f"(best {self.best():.4f} "
             f"in epoch {self._schedule.best_epoch}), "
             f"learning rate {row['learning_rate']:.2g}, {row['seconds']:.0f} s{left}",
             file=sys.stderr,

@@ -49,3 +49,37 @@ class PaperSchedule:
     def factor(self) -> float:
         """What the initial learning rate is multiplied by."""
         return 0.5**self.halvings
+
+
+@dataclass(frozen=True)
+class PerplexitySchedule:
+    """The language models' schedule (fact sheet B8), as a value like `PaperSchedule`.
+
+    The rate is multiplied by `decay` after an epoch whose validation perplexity is no
+    new best, or one by less than `least_gain`; it never ends a training.
+    """
+
+    decay: float
+    least_gain: float
+    epoch: int = 0
+    best_epoch: int = 0
+    best_error: float = float("inf")
+    decays: int = 0
+    stop: bool = False
+
+    def after(self, error: float) -> "PerplexitySchedule":
+        """The schedule after one more epoch that ended with perplexity `error`."""
+        gain = self.best_error - error
+        falls = gain > 0
+        return dataclasses.replace(
+            self,
+            epoch=self.epoch + 1,
+            best_epoch=self.epoch + 1 if falls else self.best_epoch,
+            best_error=error if falls else self.best_error,
+            decays=self.decays + (not falls or gain < self.least_gain),
+        )
+
+    @property
+    def factor(self) -> float:
+        """What the initial learning rate is multiplied by."""
+        return self.decay**self.decays

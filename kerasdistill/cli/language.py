@@ -1,0 +1,123 @@
+"""Verbs on language models: from parsed arguments to results."""
+
+import argparse
+from dataclasses import replace
+from typing import Any
+
+from kerasdistill import devices
+from kerasdistill.errors import UserError
+from kerasdistill.models import language, summary
+from kerasdistill.recipes import base, ptb
+from pipelines import text
+
+
+def run(asked: argparse.Namespace) -> dict[str, Any]:
+    """language-model: train one, or generations of them; go on from a text."""
+    from kerasdistill.experiments import (
+        language_generations,
+        language_model,
+        language_sample,
+    )
+
+    _check(asked)
+    recipe = _recipe(asked)
+    where = {"workdir": asked.workdir}
+    if not (asked.born_again or asked.teacher):
+        data = text.load(asked.data_dir, quick=asked.quick)
+        found = language_model.run(recipe, data=data, **where)
+    else:
+        lineage = _lineage(asked, recipe)
+        data = text.load(asked.data_dir, quick=asked.quick)
+        found = language_generations.run(lineage, data=data, **where)
+    if asked.sample is not None:
+        words, seed = asked.words or 40, asked.seed
+        found["sample"] = language_sample.go_on(
+            found["model"], asked.sample, words=words, seed=seed
+        )
+    return found
+
+
+def evaluate(asked: argparse.Namespace) -> dict[str, Any]:
+    """evaluate: perplexity of a model file or SavedModel on a split."""
+    from kerasdistill.experiments import language_model
+
+    data = text.load(asked.data_dir, quick=asked.quick)
+    return language_model.evaluate(asked.path, data=data, split=asked.split)
+
+
+def summarise(asked: argparse.Namespace) -> dict[str, Any]:
+    """summary --arch lstm|cnn-lstm: of a vocabulary's size alone."""
+    recipe = ptb.language_model(asked.arch, size=asked.size, layers=asked.layers)
+    model = language.build(
+        recipe.architecture, words=ptb.made_up_words(asked.vocabulary)
+    )
+    return {
+        "num_params": summary.num_trainable(model),
+        "layers": summary.layer_table(model),
+        "recipe": base.to_json(recipe),
+        "notes": ptb.notes(asked.arch, size=asked.size),
+    }
+
+
+def _check(asked: argparse.Namespace) -> None:
+    """Refuses what contradicts itself."""
+    students = asked.born_again or asked.teacher
+    for name in (
+        "generations",
+        "loss",
+        "teacher_signal",
+        "store_top_k",
+        "distillation_set",
+    ):
+        if getattr(asked, name) is not None and not students:
+            option = name.replace("_", "-")
+            raise UserError(f"--{option} is of students; add --born-again")
+    if asked.store_top_k is not None and asked.teacher_signal != "stored":
+        raise UserError(
+            "--store-top-k is of a stored signal; add --teacher-signal stored"
+        )
+    if asked.distillation_set is not None and asked.teacher is None:
+        raise UserError(
+            "--distillation-set is a stored signal of a teacher; name it with --teacher"
+        )
+    if asked.precision == "mixed_float16":
+        raise UserError(
+            "language models train in float32 or mixed_bfloat16; leave out --precision"
+        )
+    if asked.words is not None and asked.sample is None:
+        raise UserError("--words counts the words after --sample TEXT; add it")
+
+
+def _lineage(asked: argparse.Namespace, recipe: base.LanguageModelRecipe) -> Any:
+    from kerasdistill.experiments import language_generations, language_signal
+
+    if asked.teacher and (asked.arch, asked.size, asked.layers) == (None, None, None):
+        recipe = language_generations.in_the_teachers_form(recipe, asked.teacher[0])
+    return language_generations.Lineage(
+        recipe=recipe,
+        generations=asked.generations or 1,
+        loss=asked.loss or "ban+l",
+        teachers=tuple(asked.teacher or ()),
+        stored=asked.teacher_signal == "stored",
+        top_k=asked.store_top_k or language_signal.TOP_K,
+        signal_path=asked.distillation_set,
+    )
+
+
+def _recipe(asked: argparse.Namespace) -> base.LanguageModelRecipe:
+    size = asked.size or "paper"
+    recipe = ptb.language_model(asked.arch or "lstm", size=size, layers=asked.layers)
+    if asked.quick:
+        recipe = ptb.quick(recipe)
+    if asked.dropout is not None:
+        network = replace(recipe.architecture, dropout_rate=asked.dropout)
+        recipe = replace(recipe, architecture=network)
+    given = ("window", "epochs", "batch_size", "learning_rate", "clip_norm")
+    changes = {name: getattr(asked, name) for name in given}
+    training = replace(
+        recipe.training,
+        precision=devices.resolve_precision(asked.precision),
+        seed=asked.seed,
+        **{name: value for name, value in changes.items() if value is not None},
+    )
+    return replace(recipe, training=training)

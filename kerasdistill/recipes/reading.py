@@ -1,0 +1,62 @@
+"""Plain values into frozen dataclasses, by their annotations."""
+
+import dataclasses
+import math
+import types
+import typing
+from typing import Any, Literal
+
+from kerasdistill.errors import UserError
+
+
+def read(kind: Any, value: Any, *, where: str) -> Any:
+    """`value` as a `kind`; UserError names the field (`where`) that is off."""
+    if dataclasses.is_dataclass(kind):
+        return _read_fields(kind, value, where=where)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is tuple and isinstance(value, list | tuple):
+        if arguments[-1] is Ellipsis:
+            arguments = arguments[:1] * len(value)
+        if len(arguments) == len(value):
+            pairs = zip(arguments, value, strict=True)
+            return tuple(read(kind, item, where=where) for kind, item in pairs)
+    elif origin is Literal and value in arguments:
+        return value
+    elif origin is types.UnionType:
+        plain = [option for option in arguments if option is not type(None)]
+        if len(plain) > 1:  # dataclasses, told apart by their fields
+            return _read_fields(_of_fields(plain, value, where), value, where=where)
+        return None if value is None else read(plain[0], value, where=where)
+    elif kind is float and type(value) in (int, float) and math.isfinite(value):
+        return float(value)
+    elif kind is not float and type(value) is kind:
+        return value
+    expected = kind.__name__ if type(kind) is type else kind
+    raise UserError(
+        f"recipe field {where} is {value!r}, expected {expected}; correct it"
+    )
+
+
+def _read_fields(kind: Any, value: Any, *, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise UserError(f"recipe field {where} is {value!r}, expected an object")
+    hints = typing.get_type_hints(kind)
+    unknown = sorted(set(value) - set(hints))
+    if unknown:
+        raise UserError(f"recipe field {where}.{unknown[0]} is not known; remove it")
+    values = {
+        name: read(hints[name], item, where=f"{where}.{name}")
+        for name, item in value.items()
+    }
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise UserError(f"recipe {where} lacks a field: {error}") from error
+
+
+def _of_fields(kinds: list[type], value: Any, where: str) -> type:
+    for kind in kinds:
+        if isinstance(value, dict) and set(value) == set(typing.get_type_hints(kind)):
+            return kind
+    names = ", ".join(kind.__name__ for kind in kinds)
+    raise UserError(f"recipe field {where} is none of {names}; give all its fields")

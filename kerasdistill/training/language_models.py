@@ -1,0 +1,159 @@
+"""Shells that train a language model window by window, its state carried over.
+
+Batches are {"ids", "targets" int32 [B, T], "weights" float32 [B, T], "begins" bool []
+(the streams start anew)}, and with a stored signal "teacher_ids" int32 and
+"teacher_log_probabilities" float32 [B, T, K]. The loss of a step is summed over the
+window and averaged over the B streams (fact sheet B8), then gradients are shortened
+to `clip_norm`.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from kerasdistill.models import language
+from kerasdistill.training import losses
+
+
+class LanguageModel(keras.Model):
+    """Learns the next word from labels; subclasses learn from a teacher as well.
+
+    Args:
+        student: see `models.lstm`.
+        streams: B.
+        clip_norm: longest gradient over all weights (None: any).
+        teachers: language models of the same vocabulary, asked in every step; their
+            probabilities are averaged. They carry states of their own.
+    """
+
+    def __init__(
+        self,
+        student: keras.Model,
+        *,
+        streams: int,
+        clip_norm: float | None = None,
+        teachers: Sequence[keras.Model] = (),
+        **options,
+    ):
+        super().__init__(autocast=False, **options)
+        self.student = student
+        self.clip_norm = clip_norm
+        # In partials, Keras does not take the teachers' weights for the shell's.
+        self._ask = [functools.partial(each, training=False) for each in teachers]
+        self.carried = [
+            [self._state(value) for value in language.start(model, streams)]
+            for model in (student, *teachers)
+        ]
+        self.built = True  # all weights are there
+        self.loss_metric = keras.metrics.Mean(name="loss")
+        self.label_metric = keras.metrics.Mean(name="label_loss")
+
+    def _state(self, value):
+        return self.add_weight(
+            shape=value.shape, initializer="zeros", trainable=False, name="state"
+        )
+
+    def per_word_loss(self, batch, logits, label_losses, log_teacher):
+        """float32 [B * T] from logits [B * T, V].
+
+        Args:
+            batch: its arrays still are [B, T, ...].
+            logits: the student's.
+            label_losses: cross-entropy with the targets, [B * T].
+            log_teacher: the teachers' log-probabilities [B * T, V], None without.
+        """
+        return label_losses
+
+    @property
+    def metrics(self):
+        """The metrics that Keras resets at the start of each epoch."""
+        return [self.loss_metric, self.label_metric]
+
+    def call(self, inputs, training=None):
+        """Logits [B, T, V] of a batch, from the carried state, which moves on."""
+        return self._advance(self.student, self.carried[0], inputs, training=training)
+
+    def train_step(self, batch):
+        """One update; returns the running means per word."""
+        log_teacher = self._log_teacher(batch)
+        weights = ops.reshape(batch["weights"], (-1,))
+        streams = ops.cast(ops.shape(batch["ids"])[0], "float32")
+        with tf.GradientTape() as tape:
+            logits = _flat(self(batch, training=True))
+            targets = ops.reshape(batch["targets"], (-1,))
+            labels = losses.hard_label(targets, logits)
+            each = self.per_word_loss(batch, logits, labels, log_teacher)
+            loss = ops.sum(each * weights) / streams
+        gradients = tape.gradient(loss, self.student.trainable_variables)
+        if self.clip_norm is not None:
+            gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm)
+        self.optimizer.apply(gradients, self.student.trainable_variables)
+        self.loss_metric.update_state(each, sample_weight=weights)
+        self.label_metric.update_state(labels, sample_weight=weights)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    def _log_teacher(self, batch):
+        if not self._ask:
+            return None
+        parts = [
+            ops.log_softmax(_flat(self._advance(ask, carried, batch)))
+            for ask, carried in zip(self._ask, self.carried[1:], strict=True)
+        ]
+        return mean_probabilities(parts)
+
+    def _advance(self, model, carried, batch, **options):
+        kept = ops.cast(ops.logical_not(batch["begins"]), "float32")
+        states = [state * kept for state in carried]
+        logits, *after = model([batch["ids"], *states], **options)
+        for state, value in zip(carried, after, strict=True):
+            state.assign(value)
+        return logits
+
+
+class BornAgainLanguageModel(LanguageModel):
+    """BAN between the softmax outputs of every time step; labels are not learned."""
+
+    label_weight, teacher_weight = 0.0, 1.0
+
+    def per_word_loss(self, batch, logits, label_losses, log_teacher):
+        """See `losses.ban` and `losses.ban_of_largest`."""
+        if log_teacher is not None:
+            soft = losses.ban(log_teacher, logits)
+        else:
+            count = batch["teacher_ids"].shape[-1]
+            soft = losses.ban_of_largest(
+                ops.reshape(batch["teacher_ids"], (-1, count)),
+                ops.reshape(batch["teacher_log_probabilities"], (-1, count)),
+                logits,
+            )
+        return self.label_weight * label_losses + self.teacher_weight * soft
+
+
+class BornAgainWithLabelsLanguageModel(BornAgainLanguageModel):
+    """BAN+L for every time step.
+
+    Args:
+        student: as of `LanguageModel`, like the further options.
+        label_weight: of the cross-entropy with the word that came.
+        teacher_weight: of the cross-entropy with the teacher.
+    """
+
+    def __init__(self, student, *, label_weight=1.0, teacher_weight=1.0, **options):
+        super().__init__(student, **options)
+        self.label_weight = label_weight
+        self.teacher_weight = teacher_weight
+
+
+def mean_probabilities(log_probabilities: Sequence):
+    """log of the mean of several models' probabilities, each [..., V]."""
+    if len(log_probabilities) == 1:
+        return log_probabilities[0]
+    stacked = ops.stack(log_probabilities)
+    return ops.logsumexp(stacked, axis=0) - ops.log(float(len(log_probabilities)))
+
+
+def _flat(logits):
+    return ops.reshape(logits, (-1, logits.shape[-1]))
