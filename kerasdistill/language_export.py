@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasdistill.cards import CARD_NAME
+from kerasdistill import cards
 from kerasdistill.errors import UserError
-from kerasdistill.files import replacing_directory, write_json_atomic
+from kerasdistill.files import replacing_directory
 from kerasdistill.models import language
 
 # Largest difference of log-probabilities between a model and its reloaded export:
@@ -123,7 +123,7 @@ def export_language_model(
     with replacing_directory(path) as beside:
         tf.saved_model.save(served, str(beside), signatures=served.ways)
         parity = _parity(model, beside, words, end=end, sample=sample)
-        write_json_atomic(beside / CARD_NAME, {**card, "parity": parity})
+        cards.write_folder_card(beside, {**card, "parity": parity})
     return parity
 
 

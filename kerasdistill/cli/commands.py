@@ -171,7 +171,6 @@ def run_evaluate(asked: argparse.Namespace) -> dict[str, Any]:
     data = interpret.data(asked)
     examples = data.split(asked.split)
     if Path(asked.path).is_dir():
-        card = cards.read_card(asked.path)
         logits = export.scored(asked.path, examples.images)
     else:
         model = loading.load(asked.path)

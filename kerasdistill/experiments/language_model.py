@@ -86,6 +86,7 @@ def evaluate(path: str | Path, *, data: TextData, split: str) -> dict[str, Any]:
         UserError: no language model, or one of another vocabulary.
     """
     if Path(path).is_dir():
+        cards.check_files(path)
         card = cards.read_card(path)
         text.require_same_words(data.words, tuple(card["words"]), path=path)
         model = language_export.SavedLanguageModel(path)

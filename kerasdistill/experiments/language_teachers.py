@@ -42,7 +42,7 @@ def known(path: str | Path, *, data: text.TextData | None = None) -> Known:
         UserError: no such model, no card, or another vocabulary.
     """
     model = loading.load(path)
-    card = cards.read_card(path)
+    card = cards.own_card(path, model)
     if not is_one(path):
         raise UserError(
             f"{path} is not a language model with its card.json beside it; pass one "
