@@ -20,11 +20,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         _start_tensorflow()
         from kerasdistill import devices
         from kerasdistill.cli import commands
+        from kerasdistill.models import loading
 
         # Libraries print to stdout too; with --json it must hold one object alone.
         with (
             contextlib.redirect_stdout(sys.stderr),
             devices.using(getattr(asked, "devices", "all")),
+            loading.trusting(getattr(asked, "trust_saved_model", False)),
         ):
             answer = commands.COMMANDS[asked.verb](asked)
         if asked.json:

@@ -11,6 +11,7 @@ from typing import Any
 from kerasdistill import cards, devices
 from kerasdistill.budget import Budget
 from kerasdistill.errors import UserError
+from kerasdistill.models import given
 from kerasdistill.recipes import base, born_again, fast, urban2017
 from kerasdistill.runs import read_json
 from pipelines import datasets, integrity
@@ -36,6 +37,26 @@ def data(
         split_seed=asked.split_seed,
         quick=asked.quick,
         class_names=class_names,
+        image_shape=image_shape(asked),
+    )
+
+
+def image_shape(asked: argparse.Namespace) -> tuple[int, int, int]:
+    return (asked.image_size, asked.image_size, 1 if asked.grey else 3)
+
+
+def adapted_teachers(
+    asked: argparse.Namespace, teachers: Sequence[str], image_data: datasets.ImageData
+) -> list[str]:
+    """The teachers as files that take the data's images."""
+    from kerasdistill.experiments import teachers as others
+
+    return others.adapted(
+        teachers,
+        data=image_data,
+        workdir=asked.workdir,
+        output=asked.teacher_output,
+        weights=asked.weights,
     )
 
 
@@ -50,6 +71,7 @@ def export_data(asked: argparse.Namespace) -> datasets.ImageData:
         data_dir=asked.data_dir,
         split_seed=told["split_seed"],
         class_names=tuple(card.get("class_names", ())),
+        image_shape=tuple(card["image_shape"]),
     )
 
 
@@ -62,8 +84,8 @@ def _class_names(asked: argparse.Namespace, set_path: str | None) -> tuple[str, 
     if set_path is not None:
         return integrity.read_manifest(Path(set_path)).class_names
     teachers = asked.teacher or []
-    cards_found = [cards.read_card(path) for path in teachers]
-    names = [card["class_names"] for card in cards_found if card is not None]
+    cards_found = [cards.read_card(path) or {} for path in teachers]
+    names = [card["class_names"] for card in cards_found if "class_names" in card]
     if not names:
         raise UserError(
             "unlabelled images need a teacher with a card.json beside it, which knows "
@@ -168,7 +190,7 @@ def born_again_recipe(
 
 
 def chain_teachers(
-    asked: argparse.Namespace,
+    asked: argparse.Namespace, image_data: datasets.ImageData
 ) -> tuple[base.AnyTeacherRecipe, ...]:
     if asked.fast:  # the length of its training is part of its recipe
         recipes = [fast.teacher()]
@@ -181,20 +203,29 @@ def chain_teachers(
         recipes = [urban2017.teacher(number) for number in published]
     shared = argparse.Namespace(**{**vars(asked), **_NOT_FOR_TEACHERS})
     return tuple(
-        trained_as_asked(recipe, shared, seed=asked.seed + number)
+        trained_as_asked(
+            base.for_images(recipe, image_data.image_shape),
+            shared,
+            seed=asked.seed + number,
+        )
         for number, recipe in enumerate(recipes)
     )
 
 
 def chain_of(
-    asked: argparse.Namespace, student: base.StudentRecipe, *, search: bool = False
+    asked: argparse.Namespace,
+    student: base.StudentRecipe,
+    image_data: datasets.ImageData,
+    *,
+    search: bool = False,
 ) -> Any:
     """The chain that leads to a student without a finished set."""
     from kerasdistill.experiments import chain
 
+    paths = adapted_teachers(asked, asked.teacher or (), image_data)
     return chain.Chain(
-        teachers=() if asked.teacher else chain_teachers(asked),
-        teacher_paths=tuple(asked.teacher or ()),
+        teachers=() if paths else chain_teachers(asked, image_data),
+        teacher_paths=tuple(paths),
         student=student,
         passes=passes_of(asked),
         store=asked.store or "images",
@@ -218,6 +249,11 @@ def student_maker(
     losses: Sequence[str] = ("hard-label",),
 ) -> Callable[[datasets.ImageData], base.StudentRecipe]:
     """Checks the request before any data is read; the data then fix the shapes."""
+    if getattr(asked, "student", None) is not None:
+        if (asked.recipe, asked.budget, asked.convs, asked.hidden) != (None,) * 4:
+            raise UserError("--student is taken as it is; leave out budget and shape")
+        network = given.network(asked.student)
+        return lambda data: urban2017.given(network, image_shape=data.image_shape)
     if asked.recipe is not None:
         if (asked.budget, asked.convs, asked.hidden) != (None, None, None):
             raise UserError("--recipe fixes the widths; leave out --budget and shape")
@@ -270,7 +306,11 @@ def trained_as_asked(
     changes = {name: value for name, value in given.items() if value is not None}
     training = replace(
         recipe.training,
-        precision=devices.resolve_precision(asked.precision),
+        precision=(
+            "float32"  # somebody else's network computes as it was built
+            if isinstance(recipe, base.GivenStudentRecipe)
+            else devices.resolve_precision(asked.precision)
+        ),
         seed=asked.seed if seed is None else seed,
         **changes,
     )
