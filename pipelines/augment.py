@@ -16,6 +16,8 @@ from pipelines.shifts import reflected_crop
 # Part of every distillation set's identity: raise it when any view changes.
 CODE_VERSION = 1
 
+_PLACED_SIDE = 64  # images up to here have a matrix for each place of each crop
+
 _DRAWS = (
     "hue saturation value saturation_scale value_scale mirror crop left top".split()
 )
@@ -51,13 +53,13 @@ def views(
     """One augmented view per image.
 
     Args:
-        images: uint8 [N, side, side, 3].
+        images: uint8 [N, side, side, 3], or 1 channel for grey.
         seeds: int64 [N], see `kerasdistill.seeds.view_seeds`.
         augmentation: Urban's HSV change, crop and spline resize, mirror; or the
             crop of the padded image and mirror of Wide-ResNets.
 
     Returns:
-        uint8 [N, side, side, 3]. Each view depends on its own image and seed only,
+        uint8 of the same shape. Each view depends on its own image and seed only,
         so it is the same in any batch.
     """
     if isinstance(augmentation, CropAugmentation):
@@ -86,15 +88,27 @@ def change_hsv(
 ) -> tf.Tensor:
     """Shifts hue and shifts and scales saturation and value of whole images.
 
+    Grey images have a value alone, and stay grey.
+
     Args:
-        pixels: RGB in [0, 1], [N, H, W, 3].
+        pixels: RGB in [0, 1], [N, H, W, 3], or grey, [N, H, W, 1].
         shifts: [N, 3], added to hue (1 is a full turn), saturation and value.
         scales: [N, 2], factors on saturation and value.
         augmentation: says whether shifts come before scales.
 
     Returns:
-        float32 RGB in [0, 1], the same shape.
+        float32 in [0, 1], the same shape.
     """
+    shift = [shifts[:, index, None, None] for index in range(3)]
+    scale = [scales[:, index, None, None] for index in range(2)]
+
+    def changed(channel, shift, scale):
+        if augmentation.shift_then_scale:
+            return tf.clip_by_value((channel + shift) * scale, 0.0, 1.0)
+        return tf.clip_by_value(channel * scale + shift, 0.0, 1.0)
+
+    if pixels.shape[-1] == 1:
+        return changed(pixels[..., 0], shift[2], scale[1])[..., None]
     red, green, blue = tf.unstack(pixels, axis=-1)
     value = tf.maximum(red, tf.maximum(green, blue))
     chroma = value - tf.minimum(red, tf.minimum(green, blue))
@@ -109,14 +123,6 @@ def change_hsv(
             4.0 + (red - green) * inverse,
         ),
     )
-    shift = [shifts[:, index, None, None] for index in range(3)]
-    scale = [scales[:, index, None, None] for index in range(2)]
-
-    def changed(channel, shift, scale):
-        if augmentation.shift_then_scale:
-            return tf.clip_by_value((channel + shift) * scale, 0.0, 1.0)
-        return tf.clip_by_value(channel * scale + shift, 0.0, 1.0)
-
     hue = hue + 6.0 * shift[0]
     saturation = changed(saturation, shift[1], scale[0])
     value = changed(value, shift[2], scale[1])
@@ -133,11 +139,18 @@ def change_hsv(
 
 
 @functools.cache
-def resize_matrices(side: int, min_crop: int) -> tuple[np.ndarray, np.ndarray]:
+def resize_matrices(
+    side: int, min_crop: int, *, placed: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
     """Every crop followed by scipy's cubic spline resize, as matrices.
 
     `scipy.ndimage.zoom(order=3)` is linear and separable for a given crop size, so
     its effect on one axis is a matrix found by zooming the unit vectors.
+
+    Args:
+        side: of the image.
+        min_crop: the smallest crop.
+        placed: False leaves out every offset but 0.
 
     Returns:
         float32 [count, side, side], acting on a column of `side` pixels, for every
@@ -149,7 +162,7 @@ def resize_matrices(side: int, min_crop: int) -> tuple[np.ndarray, np.ndarray]:
         units = np.eye(size)
         zoomed = [ndimage.zoom(unit, side / size, order=3) for unit in units]
         first.append(len(matrices))
-        for offset in range(side - size + 1):
+        for offset in range(side - size + 1 if placed else 1):
             matrix = np.zeros((side, side))
             matrix[:, offset : offset + size] = np.stack(zoomed, axis=1)
             matrices.append(matrix)
@@ -160,25 +173,29 @@ def _crop_and_resize(
     pixels: tf.Tensor, draws: dict[str, tf.Tensor], augmentation: Augmentation
 ) -> tf.Tensor:
     side, channels = pixels.shape[1], pixels.shape[3]
-    matrices, first = resize_matrices(side, augmentation.min_crop)
+    # Beyond some size there are too many places to have a matrix for each: there the
+    # pixels move to the first place instead.
+    placed = side <= _PLACED_SIDE
+    matrices, first = resize_matrices(side, augmentation.min_crop, placed=placed)
     sizes = side - augmentation.min_crop + 1
     size_index = tf.cast(draws["crop"] * sizes, tf.int32)
     offsets = tf.cast(sizes - size_index, tf.float32)
     start = tf.gather(first, size_index)
 
-    def matrix(draw: str) -> tf.Tensor:
-        return tf.gather(matrices, start + tf.cast(draws[draw] * offsets, tf.int32))
+    def resized(x: tf.Tensor, draw: str) -> tf.Tensor:
+        """Along the second axis of [N, side, side, channels]."""
+        offset = tf.cast(draws[draw] * offsets, tf.int32)
+        if not placed:
+            # What comes after the crop has weight 0.
+            reach = tf.minimum(offset[:, None] + tf.range(side), side - 1)
+            x, offset = tf.gather(x, reach, axis=1, batch_dims=1), 0
+        matrix = tf.gather(matrices, start + offset)
+        return tf.matmul(matrix, tf.reshape(x, [-1, side, side * channels]))
 
     def transposed(x: tf.Tensor) -> tf.Tensor:
         return tf.transpose(tf.reshape(x, [-1, side, side, channels]), [0, 2, 1, 3])
 
-    rows = tf.matmul(
-        matrix("top"), tf.reshape(pixels, [-1, side, side * channels])
-    )  # [N, side, side * channels]
-    columns = tf.matmul(
-        matrix("left"), tf.reshape(transposed(rows), [-1, side, side * channels])
-    )
-    return transposed(columns)
+    return transposed(resized(transposed(resized(pixels, "top")), "left"))
 
 
 def _hsv_changes(

@@ -17,7 +17,7 @@ from kerasdistill.errors import UserError
 from kerasdistill.seeds import permutation
 from pipelines import image_folder
 from pipelines.examples import Examples, ImageData, Raw
-from pipelines.images import IMAGE_SIDE, array_square, square
+from pipelines.images import IMAGE_SHAPE, Shape, array_square, check_shape, square
 
 UNLABELLED = "unlabelled:"
 HELD_OUT_FRACTION = 0.2  # 10,000 of CIFAR's 50,000 (Urban, section 2.1)
@@ -32,6 +32,7 @@ def load(
     split_seed: int = 0,
     quick: bool = False,
     class_names: tuple[str, ...] = (),
+    image_shape: Shape = IMAGE_SHAPE,
 ) -> ImageData:
     """Loads a data set by name and cuts off the validation split.
 
@@ -47,19 +48,22 @@ def load(
         split_seed: chooses the held-out examples.
         quick: keep at most 4,000 / 1,000 / 2,000 examples.
         class_names: of unlabelled images' teacher; other sets have their own.
+        image_shape: what all images are brought to: height, width (the same) and 3
+            channels, or 1 for grey.
 
     Raises:
         UserError: unknown name, unreadable image, a split too small.
     """
+    check_shape(image_shape)
     if name == "digits":
-        raw = _digits()
+        raw = _digits(image_shape)
     elif name.startswith("folder:"):
-        raw = image_folder.read(Path(name.removeprefix("folder:")))
+        raw = image_folder.read(Path(name.removeprefix("folder:")), image_shape)
     elif name.startswith(UNLABELLED):
         folder = Path(name.removeprefix(UNLABELLED))
-        raw = image_folder.read_unlabelled(folder, class_names)
+        raw = image_folder.read_unlabelled(folder, class_names, image_shape)
     else:
-        raw = _tfds(name, data_dir)
+        raw = _tfds(name, data_dir, image_shape)
     if not name.startswith(UNLABELLED):
         _check_counts(raw)
     notes, train, test = raw.notes, raw.train, raw.test
@@ -117,23 +121,27 @@ def _digest(splits: Mapping[str, Examples], class_names: tuple[str, ...]) -> str
     return digest.hexdigest()
 
 
-def _digits() -> Raw:
+def _digits(shape: Shape) -> Raw:
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
     pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
-    images = np.stack([square(Image.fromarray(p).convert("RGB")) for p in pixels])
+    images = np.stack([square(Image.fromarray(p), shape) for p in pixels])
     return Raw(
         name="digits",
         version="scikit-learn",
         class_names=tuple(str(name) for name in bunch.target_names),
         train=Examples.numbered(images, bunch.target),
         test=None,
-        notes=("8x8 grey images were brought to 32x32x3",),
+        notes=(f"8x8 grey images were brought to {_text(shape)}",),
     )
 
 
-def _tfds(name: str, data_dir: str | None) -> Raw:
+def _text(shape: Shape) -> str:
+    return "x".join(map(str, shape))
+
+
+def _tfds(name: str, data_dir: str | None, shape: Shape) -> Raw:
     builder = _builder(name, data_dir)
     config = getattr(builder, "builder_config", None)
     name = f"{builder.name}/{config.name}" if config else builder.name
@@ -144,9 +152,10 @@ def _tfds(name: str, data_dir: str | None) -> Raw:
     if "train" not in splits:
         raise UserError(f"data set {name!r} has no train split ({', '.join(splits)})")
     notes = ()
-    if features["image"].shape != (IMAGE_SIDE, IMAGE_SIDE, 3):
-        notes = ("images were brought to 32x32x3 by short side and centre crop",)
-    test = _read_tfds(builder, "test") if "test" in splits else None
+    if features["image"].shape != shape:
+        brought = f"images were brought to {_text(shape)} by short side and centre crop"
+        notes = (brought,)
+    test = _read_tfds(builder, "test", shape) if "test" in splits else None
     if test is not None and test.labels.min() < 0:
         test = None
         notes += ("the labels of its test split are not public",)
@@ -154,7 +163,7 @@ def _tfds(name: str, data_dir: str | None) -> Raw:
         name=name,
         version=str(builder.version),
         class_names=class_names,
-        train=_read_tfds(builder, "train"),
+        train=_read_tfds(builder, "train", shape),
         test=test,
         notes=notes,
     )
@@ -228,7 +237,7 @@ def _probe(urls: Mapping[str, Any]) -> None:
             raise ConnectionError(f"{host} answers with status {status}")
 
 
-def _read_tfds(builder: Any, split: str) -> Examples:
+def _read_tfds(builder: Any, split: str, shape: Shape) -> Examples:
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
@@ -239,12 +248,12 @@ def _read_tfds(builder: Any, split: str) -> Examples:
             read_config=tfds.ReadConfig(interleave_cycle_length=1),
         )
         pairs = dataset.map(lambda example: (example["image"], example["label"]))
-        if builder.info.features["image"].shape == (IMAGE_SIDE, IMAGE_SIDE, 3):
+        if builder.info.features["image"].shape == shape:
             images, labels = zip(*pairs.batch(1_000).as_numpy_iterator(), strict=True)
             return Examples.numbered(np.concatenate(images), np.concatenate(labels))
         images, labels = [], []
         for image, label in pairs.as_numpy_iterator():
-            images.append(array_square(image))
+            images.append(array_square(image, shape))
             labels.append(label)
     except (tf.errors.OpError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -64,7 +64,10 @@ def open(  # noqa: A001 (the set is opened as distillation_set.open(path))
     require(path, manifest, dict(expect or {}))
     if data is None and manifest.store == "replay":
         data = datasets.load(
-            manifest.dataset["name"], split_seed=manifest.dataset["split_seed"]
+            manifest.dataset["name"],
+            split_seed=manifest.dataset["split_seed"],
+            class_names=manifest.class_names,
+            image_shape=manifest.image_shape,
         )
     if data is not None:
         require(path, manifest, data_fields(data))

@@ -9,7 +9,7 @@ from kerasdistill.errors import UserError
 
 @dataclass(frozen=True)
 class Examples:
-    """images uint8 [N, H, W, 3], labels int64 [N], sample_ids int64 [N]."""
+    """images uint8 [N, H, W, C], labels int64 [N], sample_ids int64 [N]."""
 
     images: np.ndarray
     labels: np.ndarray

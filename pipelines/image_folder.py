@@ -7,15 +7,10 @@ import numpy as np
 
 from kerasdistill.errors import UserError
 from pipelines.examples import Examples, Raw
-from pipelines.images import read_square
-
-_RESIZED = (
-    "images were brought to 32x32 by their short side, antialiased, and cropped at "
-    "the centre"
-)
+from pipelines.images import IMAGE_SHAPE, Shape, read_square
 
 
-def read(root: Path) -> Raw:
+def read(root: Path, shape: Shape = IMAGE_SHAPE) -> Raw:
     """Reads train/<class>/<image> and, where there is one, test/<class>/<image>.
 
     Classes and files come in the order of their names; names that begin with a dot
@@ -39,24 +34,27 @@ def read(root: Path) -> Raw:
         )
     test = None
     if (root / "test").is_dir():
-        test = _read_folder(root / "test", names)
+        test = _read_folder(root / "test", names, shape)
     return Raw(
         name=f"folder:{root}",
         version="folder",
         class_names=names,
-        train=_read_folder(train_root, names),
+        train=_read_folder(train_root, names, shape),
         test=test,
-        notes=(_RESIZED,),
+        notes=(_resized(shape),),
     )
 
 
-def read_unlabelled(root: Path, class_names: tuple[str, ...]) -> Raw:
+def read_unlabelled(
+    root: Path, class_names: tuple[str, ...], shape: Shape = IMAGE_SHAPE
+) -> Raw:
     """Reads every image under `root`, in folders or not, with label -1.
 
     Args:
         root: the folder; files come in the order of their paths, and names that
             begin with a dot are left out.
         class_names: what the teacher's logits stand for.
+        shape: of the images afterwards.
 
     Raises:
         UserError: no folder, fewer than two images, an unreadable image.
@@ -73,7 +71,7 @@ def read_unlabelled(root: Path, class_names: tuple[str, ...]) -> Raw:
             f"folder {root} holds {len(files)} files, expected at least two images: "
             "one to learn from and one for validation"
         )
-    images = np.stack([read_square(path) for path in files])
+    images = np.stack([read_square(path, shape) for path in files])
     examples = Examples.numbered(images, np.full(len(images), -1))
     return Raw(
         name=f"unlabelled:{root}",
@@ -82,7 +80,7 @@ def read_unlabelled(root: Path, class_names: tuple[str, ...]) -> Raw:
         train=examples,
         test=examples.take(np.arange(0)),
         notes=(
-            _RESIZED,
+            _resized(shape),
             "no labels: validation is by agreement with the teacher, and there is no "
             "test split",
         ),
@@ -103,7 +101,15 @@ def _class_folders(root: Path) -> list[str]:
     return names
 
 
-def _read_folder(root: Path, class_names: tuple[str, ...]) -> Examples:
+def _resized(shape: Shape) -> str:
+    height, width, channels = shape
+    return (
+        f"images were brought to {height}x{width}{' grey' * (channels == 1)} by their "
+        "short side, antialiased, and cropped at the centre"
+    )
+
+
+def _read_folder(root: Path, class_names: tuple[str, ...], shape: Shape) -> Examples:
     strangers = [name for name in _class_folders(root) if name not in class_names]
     if strangers:
         raise UserError(
@@ -115,7 +121,7 @@ def _read_folder(root: Path, class_names: tuple[str, ...]) -> Examples:
         files = sorted(directory.iterdir()) if directory.is_dir() else []
         for path in files:
             if path.is_file() and not path.name.startswith("."):
-                images.append(read_square(path))
+                images.append(read_square(path, shape))
                 labels.append(label)
     if not images:
         raise UserError(f"{root} holds no images; expected <class>/<image> files")

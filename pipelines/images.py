@@ -1,4 +1,4 @@
-"""Images of any size and mode -> uint8 RGB squares of 32 pixels."""
+"""Images of any size and mode -> uint8 of one shape: by default 32x32 RGB."""
 
 from pathlib import Path
 
@@ -8,20 +8,28 @@ from PIL import Image, ImageOps
 from kerasdistill.errors import UserError
 
 IMAGE_SIDE = 32
+IMAGE_SHAPE = (IMAGE_SIDE, IMAGE_SIDE, 3)  # the papers'
+Shape = tuple[int, int, int]  # height, width, channels
+
 _SIXTEEN_BITS = 257  # 65535 / 255
 
 
-def square(image: Image.Image) -> np.ndarray:
-    """Short side to 32 with antialiasing, centre crop: uint8 [32, 32, channels].
+def square(image: Image.Image, shape: Shape = IMAGE_SHAPE) -> np.ndarray:
+    """Short side to the shape's with antialiasing, centre crop: uint8 of `shape`.
 
-    An image that is 32x32 already comes back as it is.
+    Args:
+        image: 8-bit RGB or grey.
+        shape: height, width and 3 channels, or 1 for grey. An image that is so
+            already comes back as it is.
     """
-    size = (IMAGE_SIDE, IMAGE_SIDE)
-    return np.asarray(ImageOps.fit(image, size, Image.Resampling.BICUBIC))
+    height, width, channels = shape
+    image = image.convert("L" if channels == 1 else "RGB")
+    fitted = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
+    return np.asarray(fitted).reshape(shape)
 
 
-def read_square(path: Path) -> np.ndarray:
-    """An image file, turned upright as its EXIF data say: uint8 [32, 32, 3].
+def read_square(path: Path, shape: Shape = IMAGE_SHAPE) -> np.ndarray:
+    """An image file, turned upright as its EXIF data say: uint8 of `shape`.
 
     Grey and palette images become RGB, 16-bit ones are scaled to 8 bits, alpha is
     dropped, and of an animation the first frame is taken.
@@ -31,7 +39,7 @@ def read_square(path: Path) -> np.ndarray:
     """
     try:
         with Image.open(path) as image:
-            return square(to_rgb(ImageOps.exif_transpose(image)))
+            return square(to_rgb(ImageOps.exif_transpose(image)), shape)
     except Exception as error:  # Pillow raises what its many decoders raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
@@ -52,8 +60,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def array_square(pixels: np.ndarray) -> np.ndarray:
-    """A decoded image, [H, W, 1, 3 or 4] -> uint8 [32, 32, 3].
+def array_square(pixels: np.ndarray, shape: Shape = IMAGE_SHAPE) -> np.ndarray:
+    """A decoded image, [H, W, 1, 3 or 4] -> uint8 of `shape`.
 
     Raises:
         ValueError: pixels are neither uint8 nor uint16.
@@ -64,7 +72,17 @@ def array_square(pixels: np.ndarray) -> np.ndarray:
         raise ValueError(f"{pixels.dtype} pixels, expected uint8 or uint16")
     if pixels.shape[-1] == 1:
         pixels = pixels[..., 0]
-    return square(Image.fromarray(pixels).convert("RGB"))
+    return square(Image.fromarray(pixels), shape)
+
+
+def check_shape(shape: Shape) -> None:
+    """UserError unless images can be brought to `shape`: square, grey or RGB."""
+    height, width, channels = shape
+    if height != width or not 8 <= height <= 1024 or channels not in (1, 3):
+        raise UserError(
+            f"images of {height}x{width}x{channels} were asked for; expected a square "
+            "of 8 to 1024 pixels a side with 1 (grey) or 3 channels (RGB)"
+        )
 
 
 def _eight_bits(pixels: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasdistill.cards import own_card
+from kerasdistill.cards import own_card, read_card
 from kerasdistill.errors import UserError
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.models.summary import leaf_layers
@@ -143,10 +143,12 @@ def check_teacher(
     card = own_card(path, teacher)
     if card is not None:
         _check_card(card, path, data)
-    elif not data.labelled and not force:
+    # The card of an adapted teacher may know nothing of its classes.
+    told = card is not None and "class_names" in card
+    if not told and not data.labelled and not force:
         raise UserError(
-            f"teacher {path} has no card.json, and without labels its class order "
-            "cannot be checked; --force accepts it"
+            f"teacher {path} has no card.json that names its classes, and without "
+            "labels their order cannot be checked; --force accepts it"
         )
     chosen = permutation(len(data.train), 0, "teacher check")[:CHECKED_IMAGES]
     sample = data.train.take(chosen)
@@ -159,17 +161,17 @@ def check_teacher(
     if (logits >= 0).all() and np.allclose(logits.sum(axis=1), 1.0, atol=2e-2):
         raise UserError(
             f"teacher {path} outputs probabilities, expected logits; save it without "
-            "its final softmax"
+            "its final softmax, or add --teacher-output probabilities"
         )
     agreement = float((logits.argmax(axis=1) == sample.labels).mean())
     chance = 1.0 / data.num_classes
     # Twice chance is out of reach with two classes: there, halfway to perfect.
     least = min(2.0 * chance, (1.0 + chance) / 2.0)
-    if card is None and data.labelled and agreement < least and not force:
+    if not told and data.labelled and agreement < least and not force:
         raise UserError(
-            f"teacher {path} has no card.json and its top-1 agrees with "
-            f"{agreement:.1%} of the labels, expected at least {least:.1%}: its "
-            "classes may be in another order; --force accepts it"
+            f"teacher {path} has no card.json that names its classes; its top-1 "
+            f"agrees with {agreement:.1%} of the labels, expected at least "
+            f"{least:.1%}: its classes may be in another order; --force accepts it"
         )
 
 
@@ -184,6 +186,7 @@ def signal_fields(
                 "weights_digest": weights_digest(teacher),
                 "file": Path(path).name,
                 "precision": _precision(teacher),
+                **_adapted(path),
             }
             for teacher, path in zip(teachers, paths, strict=True)
         ],
@@ -197,6 +200,12 @@ def signal_fields(
             "cpu_features": _cpu_features(),
         },
     }
+
+
+def _adapted(path: str) -> dict[str, Any]:
+    """What was put around somebody else's teacher, from its card."""
+    card = read_card(path) or {}
+    return {"adapted": card["adapted"]} if "adapted" in card else {}
 
 
 def _precision(teacher: keras.Model) -> str:

@@ -55,8 +55,12 @@ def _answer(asked: argparse.Namespace) -> dict[str, Any]:
     _start_tensorflow(deterministic=asked.deterministic)
     from kerasdistill import devices
     from kerasdistill.cli import commands
+    from kerasdistill.models import loading
 
-    with devices.using(getattr(asked, "devices", "all")):
+    with (
+        devices.using(getattr(asked, "devices", "all")),
+        loading.trusting(getattr(asked, "trust_saved_model", False)),
+    ):
         return commands.COMMANDS[asked.verb](asked)
 
 

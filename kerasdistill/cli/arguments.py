@@ -25,6 +25,7 @@ SELECTIONS = ("all", "top", "greedy")
 EXPORT_FORMATS = ("saved-model", "keras", "litert", "litert-int8", "onnx")
 REPRODUCED = ("urban-table-1", "urban-table-2", "urban-figure-1")
 PRESETS = ("snn-ecnn-mimic-30k",)
+TEACHER_OUTPUTS = ("logits", "probabilities")
 RESIDENT = ("auto", "always", "never")
 
 
@@ -67,6 +68,9 @@ def data_options(asked: argparse.Namespace) -> list[str]:
     options = [] if is_text else ["--dataset", asked.dataset]
     if asked.data_dir is not None:
         options += ["--data-dir", asked.data_dir]
+    if asked.image_size != 32:
+        options += ["--image-size", str(asked.image_size)]
+    options += ["--grey"] * asked.grey
     if asked.split_seed:
         options += ["--split-seed", str(asked.split_seed)]
     return options + ["--quick"] * asked.quick
@@ -94,6 +98,8 @@ def _common(verb: argparse.ArgumentParser) -> None:
     add("--workdir", default="runs", help="where runs are kept (default: runs)")
     add("--data-dir", help="where TFDS keeps its data (default: TFDS_DATA_DIR)")
     add("--dataset", default="cifar10", help="TFDS name, digits or folder:PATH")
+    add("--image-size", type=_positive, default=32, metavar="N", help="side (32)")
+    add("--grey", action="store_true", help="images of one channel")
     add("--seed", type=_natural, default=0, help="every random choice but the split")
     add("--split-seed", type=_natural, default=0, help="the validation split")
     add("--quick", action="store_true", help="a shrunken recipe: minutes")
@@ -145,6 +151,27 @@ def _teacher(verb: argparse.ArgumentParser) -> None:
     search_options.tie_dropout(verb)
 
 
+def _others(verb: argparse.ArgumentParser) -> None:
+    """Teachers that were made elsewhere."""
+    group = verb.add_argument_group(
+        "teachers of others",
+        "--teacher takes .keras files, SavedModel folders and keras:NAME[@SIDE] of "
+        "Keras Applications; what images need before them becomes layers around them",
+    )
+    add = group.add_argument
+    add("--weights", nargs="+", metavar="FILE", default=(), help="of each keras:NAME")
+    add("--teacher-output", choices=TEACHER_OUTPUTS, default="logits")
+    _trust(verb)
+
+
+def _trust(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--trust-saved-model",
+        action="store_true",
+        help="load teachers that are SavedModels, which may run any code",
+    )
+
+
 def _ensemble(verb: argparse.ArgumentParser) -> None:
     given = verb.add_mutually_exclusive_group(required=True)
     given.add_argument("--teacher", nargs="+", metavar="PATH")
@@ -166,6 +193,7 @@ def _ensemble(verb: argparse.ArgumentParser) -> None:
         default="mean-logits",
         help="or log of the mean softmax, the Born-Again ensembles' (mean-logits)",
     )
+    _others(verb)
     _force(verb)
 
 
@@ -198,6 +226,7 @@ def _precompute(verb: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--output", metavar="PATH", help="a path or URL such as gs://bucket/set"
     )
+    _others(verb)
     _force(verb)
     verb.epilog = "Options that Beam knows go to Beam; after -- everything does."
 
@@ -207,6 +236,7 @@ def _student(verb: argparse.ArgumentParser) -> None:
     _student_widths(verb)
     add("--recipe", metavar="FILE", help="a run's recipe.json instead of widths")
     add("--preset", choices=PRESETS, help="a named student instead of widths")
+    add("--student", metavar="PATH", help="a .keras file or keras:NAME, as it is")
     _training(verb)
     signal = verb.add_mutually_exclusive_group()
     signal.add_argument("--distillation-set", metavar="PATH", help="a finished set")
@@ -217,6 +247,7 @@ def _student(verb: argparse.ArgumentParser) -> None:
     add("--averaging", choices=AVERAGINGS, help="of members (default: mean-logits)")
     add("--passes", type=int, help="sweeps to label (default: 160)")
     _store(verb)
+    _others(verb)
     _force(verb)
     add("--resident", choices=RESIDENT, default="auto", help="hold passes in memory")
     add("--loss", choices=SOFT_LOSSES, help="default: logit-regression")
@@ -230,6 +261,7 @@ def _verify(verb: argparse.ArgumentParser) -> None:
     add("path", metavar="PATH", help="a distillation set")
     add("--sample", type=_positive, default=1024, metavar="N", help="views (1024)")
     add("--teacher", nargs="+", metavar="PATH", help="if not where they were")
+    _trust(verb)
 
 
 def _baseline(verb: argparse.ArgumentParser) -> None:
@@ -253,6 +285,7 @@ def _language_model(verb: argparse.ArgumentParser) -> None:
 def _evaluate(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("path", metavar="PATH", help="a .keras file or a SavedModel")
     verb.add_argument("--split", choices=looking.SPLITS, default="test")
+    _trust(verb)
 
 
 def _export(verb: argparse.ArgumentParser) -> None:

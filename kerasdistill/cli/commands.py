@@ -33,7 +33,6 @@ from kerasdistill.models import (
 )
 from kerasdistill.models import student as student_model
 from kerasdistill.recipes import base, urban2017
-from pipelines import datasets
 
 
 def run_teacher(asked: argparse.Namespace) -> dict[str, Any]:
@@ -43,7 +42,8 @@ def run_teacher(asked: argparse.Namespace) -> dict[str, Any]:
     if searching.asked_for(asked):
         return searching.run_teacher(asked)
     data = interpret.data(asked)
-    recipe = interpret.trained_as_asked(interpret.teacher_recipe(asked), asked)
+    recipe = base.for_images(interpret.teacher_recipe(asked), data.image_shape)
+    recipe = interpret.trained_as_asked(recipe, asked)
     return teacher.run(recipe, data=data, workdir=asked.workdir)
 
 
@@ -58,9 +58,10 @@ def run_ensemble(asked: argparse.Namespace) -> dict[str, Any]:
         from kerasdistill.experiments import searches
 
         teachers = searches.teachers_found(asked.from_search)
+    data = interpret.data(asked)
     return ensemble.run(
-        teachers,
-        data=interpret.data(asked),
+        interpret.adapted_teachers(asked, teachers, data),
+        data=data,
         workdir=asked.workdir,
         select=asked.select,
         size=asked.size or selection.PAPER_SIZE,
@@ -90,24 +91,27 @@ def run_precompute(asked: argparse.Namespace) -> dict[str, Any]:
                 "--extend goes on with the set's own store, dtype and members; leave "
                 "out --store, --logits-dtype and --keep-members"
             )
+        data = interpret.data(asked, set_path=asked.extend)
         return precompute.extend(
             asked.extend,
-            asked.teacher,
-            data=interpret.data(asked, set_path=asked.extend),
+            interpret.adapted_teachers(asked, asked.teacher, data),
+            data=data,
             passes=asked.passes,
             **how,
         )
+    data = interpret.data(asked)
+    signal = precompute.Signal(
+        store=asked.store or "images",
+        keep_members=asked.keep_members,
+        logits_dtype=asked.logits_dtype or "float32",
+        seed=asked.seed,
+    )
     return precompute.run(
-        asked.teacher,
-        data=interpret.data(asked),
+        interpret.adapted_teachers(asked, asked.teacher, data),
+        data=data,
         workdir=asked.workdir,
         passes=passes,
-        signal=precompute.Signal(
-            store=asked.store or "images",
-            keep_members=asked.keep_members,
-            logits_dtype=asked.logits_dtype or "float32",
-            seed=asked.seed,
-        ),
+        signal=base.for_images(signal, data.image_shape),
         output=asked.output,
         **how,
     )
@@ -143,7 +147,7 @@ def run_student(asked: argparse.Namespace) -> dict[str, Any]:
             recipe, data=data, workdir=asked.workdir, **interpret.set_options(asked)
         )
     return chain.run(
-        interpret.chain_of(asked, recipe),
+        interpret.chain_of(asked, recipe, data),
         data=data,
         workdir=asked.workdir,
         force=asked.force,
@@ -186,7 +190,8 @@ def run_evaluate(asked: argparse.Namespace) -> dict[str, Any]:
             f"{asked.path} gives {logits.shape[1]} logits, {data.name} has "
             f"{data.num_classes} classes; evaluate it on its own data set"
         )
-    if card is not None and card["class_names"] != list(data.class_names):
+    names = list(data.class_names)
+    if card is not None and card.get("class_names", names) != names:
         raise UserError(
             f"{asked.path} knows other classes, or in another order, than {data.name} "
             "has; evaluate it on its own data set"
@@ -223,7 +228,7 @@ def run_export(asked: argparse.Namespace) -> dict[str, Any]:
 
 def run_summary(asked: argparse.Namespace) -> dict[str, Any]:
     """summary: layers and trainable parameters."""
-    shape = (datasets.IMAGE_SIDE, datasets.IMAGE_SIDE, 3)
+    shape = interpret.image_shape(asked)
     interpret.check_summary(asked)
     if asked.arch in language_options.ARCHITECTURES:
         return language.summarise(asked)

@@ -12,6 +12,7 @@ from kerasdistill import cards, devices
 from kerasdistill.budget import Budget
 from kerasdistill.cli import language_options
 from kerasdistill.errors import UserError
+from kerasdistill.models import given
 from kerasdistill.recipes import (
     base,
     born_again,
@@ -43,6 +44,26 @@ def data(
         split_seed=asked.split_seed,
         quick=asked.quick,
         class_names=class_names,
+        image_shape=image_shape(asked),
+    )
+
+
+def image_shape(asked: argparse.Namespace) -> tuple[int, int, int]:
+    return (asked.image_size, asked.image_size, 1 if asked.grey else 3)
+
+
+def adapted_teachers(
+    asked: argparse.Namespace, teachers: Sequence[str], image_data: datasets.ImageData
+) -> list[str]:
+    """The teachers as files that take the data's images."""
+    from kerasdistill.experiments import teachers as others
+
+    return others.adapted(
+        teachers,
+        data=image_data,
+        workdir=asked.workdir,
+        output=asked.teacher_output,
+        weights=asked.weights,
     )
 
 
@@ -57,6 +78,7 @@ def export_data(asked: argparse.Namespace) -> datasets.ImageData:
         data_dir=asked.data_dir,
         split_seed=told["split_seed"],
         class_names=tuple(card.get("class_names", ())),
+        image_shape=tuple(card["image_shape"]),
     )
 
 
@@ -70,8 +92,8 @@ def _class_names(asked: argparse.Namespace, set_path: str | None) -> tuple[str, 
         return integrity.read_manifest(Path(set_path)).class_names
     teachers = [asked.teacher] if asked.verb == "born-again" else asked.teacher
     teachers = [path for path in teachers or () if path]
-    cards_found = [cards.read_card(path) for path in teachers]
-    names = [card["class_names"] for card in cards_found if card is not None]
+    cards_found = [cards.read_card(path) or {} for path in teachers]
+    names = [card["class_names"] for card in cards_found if "class_names" in card]
     if not names:
         raise UserError(
             "unlabelled images need a teacher with a card.json beside it, which knows "
@@ -178,7 +200,7 @@ def born_again_recipe(
 
 
 def chain_teachers(
-    asked: argparse.Namespace,
+    asked: argparse.Namespace, image_data: datasets.ImageData
 ) -> tuple[base.AnyTeacherRecipe, ...]:
     if asked.fast:  # the length of its training is part of its recipe
         recipes = [fast.teacher()]
@@ -191,20 +213,29 @@ def chain_teachers(
         recipes = [urban2017.teacher(number) for number in published]
     shared = argparse.Namespace(**{**vars(asked), **_NOT_FOR_TEACHERS})
     return tuple(
-        trained_as_asked(recipe, shared, seed=asked.seed + number)
+        trained_as_asked(
+            base.for_images(recipe, image_data.image_shape),
+            shared,
+            seed=asked.seed + number,
+        )
         for number, recipe in enumerate(recipes)
     )
 
 
 def chain_of(
-    asked: argparse.Namespace, student: base.StudentRecipe, *, search: bool = False
+    asked: argparse.Namespace,
+    student: base.StudentRecipe,
+    image_data: datasets.ImageData,
+    *,
+    search: bool = False,
 ) -> Any:
     """The chain that leads to a student without a finished set."""
     from kerasdistill.experiments import chain
 
+    paths = adapted_teachers(asked, asked.teacher or (), image_data)
     return chain.Chain(
-        teachers=() if asked.teacher else chain_teachers(asked),
-        teacher_paths=tuple(asked.teacher or ()),
+        teachers=() if paths else chain_teachers(asked, image_data),
+        teacher_paths=tuple(paths),
         student=student,
         passes=passes_of(asked),
         store=asked.store or "images",
@@ -228,18 +259,21 @@ def student_maker(
     losses: Sequence[str] = ("hard-label",),
 ) -> Callable[[datasets.ImageData], base.StudentRecipe]:
     """Checks the request before any data is read; the data then fix the shapes."""
-    preset = getattr(asked, "preset", None)  # students alone have them
-    for option, value in (("recipe", asked.recipe), ("preset", preset)):
-        given = (asked.budget, asked.convs, asked.hidden)
-        if value is not None and given != (None, None, None):
-            raise UserError(
-                f"--{option} fixes the widths; leave out --budget and shape"
-            )
-    if preset is not None:
-        if asked.recipe is not None:
-            raise UserError("--preset and --recipe are two students; leave one out")
-        recipe = urban2017_presets.PRESETS[preset]()
+    shape = (asked.budget, asked.convs, asked.hidden)
+    whole = ("recipe", "preset", "student")  # each is a student of its own
+    chosen = [name for name in whole if getattr(asked, name, None) is not None]
+    if chosen and shape != (None, None, None):
+        raise UserError(f"--{chosen[0]} fixes the widths; leave out --budget and shape")
+    if len(chosen) > 1:
+        raise UserError(
+            f"--{chosen[0]} and --{chosen[1]} are two students; leave one out"
+        )
+    if chosen == ["preset"]:
+        recipe = urban2017_presets.PRESETS[asked.preset]()
         return lambda data: recipe
+    if chosen == ["student"]:
+        network = given.network(asked.student)
+        return lambda data: urban2017.given(network, image_shape=data.image_shape)
     if asked.recipe is not None:
         recipe = _read_recipe(asked.recipe, losses)
         return lambda data: recipe
@@ -290,7 +324,11 @@ def trained_as_asked(
     changes = {name: value for name, value in given.items() if value is not None}
     training = replace(
         recipe.training,
-        precision=devices.resolve_precision(asked.precision),
+        precision=(
+            "float32"  # somebody else's network computes as it was built
+            if isinstance(recipe, base.GivenStudentRecipe)
+            else devices.resolve_precision(asked.precision)
+        ),
         seed=asked.seed if seed is None else seed,
         **changes,
     )

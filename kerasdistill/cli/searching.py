@@ -7,6 +7,7 @@ from typing import Any
 
 from kerasdistill.cli import interpret, search_options
 from kerasdistill.errors import UserError
+from kerasdistill.recipes import base
 from pipelines import datasets
 
 Make = Callable[..., Any]  # image_shape, num_classes -> Space
@@ -38,7 +39,7 @@ def run_student(asked: argparse.Namespace) -> dict[str, Any]:
     if asked.distillation_set:
         return searches.on_set(search, **where, **interpret.set_options(asked))
     before = chain.prepare(
-        interpret.chain_of(asked, search.middle, search=True),
+        interpret.chain_of(asked, search.middle, data, search=True),
         **where,
         force=asked.force,
         command=interpret.command(),
@@ -92,7 +93,7 @@ def _family(asked: argparse.Namespace, kind: str) -> Make:
     """The space of the family asked for; refuses a bad request."""
     from tuners import spaces
 
-    for option in ("recipe", "preset"):
+    for option in ("recipe", "preset", "student"):
         if getattr(asked, option, None) is not None:
             raise UserError(
                 f"--{option} fixes what --trials searches; leave one of them out"
@@ -135,7 +136,7 @@ def _search(asked: argparse.Namespace, make: Make, data: datasets.ImageData) -> 
     return Search(
         kind=asked.verb,
         space=space,
-        finish=partial(interpret.trained_as_asked, asked=asked),
+        finish=partial(_finished, asked=asked, image_shape=data.image_shape),
         family=family,
         max_trials=asked.trials,
         oracle=asked.oracle or "gp",
@@ -149,6 +150,17 @@ def _search(asked: argparse.Namespace, make: Make, data: datasets.ImageData) -> 
         worker=asked.worker,
         worker_timeout=asked.worker_timeout or cluster.WORKER_TIMEOUT,
     )
+
+
+def _finished(
+    recipe: base.Recipe,
+    *,
+    asked: argparse.Namespace,
+    image_shape: tuple[int, int, int],
+) -> base.Recipe:
+    if isinstance(recipe, base.TeacherRecipe):  # students' are of this size already
+        recipe = base.for_images(recipe, image_shape)
+    return interpret.trained_as_asked(recipe, asked)
 
 
 def _check_crew(asked: argparse.Namespace) -> None:

@@ -1,12 +1,36 @@
 """Model files, read without running code from them."""
 
+import contextlib
+import contextvars
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
 
 from kerasdistill.errors import UserError
 from kerasdistill.models import language  # noqa: F401, Keras must know its layers
+
+_TRUSTED = contextvars.ContextVar("trusted SavedModels", default=False)
+
+
+@contextlib.contextmanager
+def trusting(saved_models: bool) -> Iterator[None]:
+    """Within it, models may hold SavedModels (--trust-saved-model), if it is true."""
+    before = _TRUSTED.set(saved_models)
+    try:
+        yield
+    finally:
+        _TRUSTED.reset(before)
+
+
+def require_trust(path: str | Path) -> None:
+    """UserError outside of `trusting`."""
+    if not _TRUSTED.get():
+        raise UserError(
+            f"{path} is a SavedModel, which may run any code; if you trust it, add "
+            "--trust-saved-model"
+        )
 
 
 def load(path: str | Path) -> keras.Model:
@@ -20,11 +44,16 @@ def load(path: str | Path) -> keras.Model:
         raise UserError(
             f"model {path} is not a .keras file; pass the path of one that exists"
         )
+    # Known to Keras once it is imported; only trusted ones load.
+    from kerasdistill.models import saved  # noqa: F401
+
     try:
         with zipfile.ZipFile(path) as archive:
             if damaged := archive.testzip():  # Keras reads no checksum of the weights
                 raise zipfile.BadZipFile(f"{damaged} is damaged")
         return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except UserError:
+        raise
     except Exception as error:  # Keras raises what its many deserializers raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise UserError(

@@ -104,6 +104,17 @@ class Student:
 
 
 @dataclass(frozen=True)
+class GivenNetwork:
+    """A network that is taken as it is.
+
+    `source` is a `.keras` file, whose content `sha256` fixes, or keras:NAME[@SIDE].
+    """
+
+    source: str
+    sha256: str | None
+
+
+@dataclass(frozen=True)
 class Training:
     """How the weights are found: Nesterov SGD, or Muon, under a schedule.
 
@@ -195,6 +206,13 @@ class StudentRecipe:
 
 
 @dataclass(frozen=True)
+class GivenStudentRecipe(StudentRecipe):
+    """A student whose network somebody brought."""
+
+    architecture: GivenNetwork
+
+
+@dataclass(frozen=True)
 class BornAgainRecipe:
     """A generation: the 0th learns labels, later ones what the one before says."""
 
@@ -212,8 +230,27 @@ class LanguageModelRecipe:
 
 
 AnyTeacherRecipe = TeacherRecipe | FastTeacherRecipe
-Recipe = AnyTeacherRecipe | StudentRecipe | BornAgainRecipe | LanguageModelRecipe
+Recipe = (
+    AnyTeacherRecipe
+    | StudentRecipe
+    | GivenStudentRecipe
+    | BornAgainRecipe
+    | LanguageModelRecipe
+)
 _KINDS = {kind.__name__: kind for kind in typing.get_args(Recipe)}
+
+
+def for_images(recipe: Any, image_shape: tuple[int, int, int]) -> Any:
+    """The recipe of 32-pixel images, with crops and shifts that scale with the side."""
+    scale = min(image_shape[:2]) / 32
+    names = [
+        name
+        for name in ("min_crop", "pixels", "cutout", "pad")
+        if hasattr(recipe.augmentation, name)
+    ]
+    sizes = {name: round(scale * getattr(recipe.augmentation, name)) for name in names}
+    augmentation = dataclasses.replace(recipe.augmentation, **sizes)
+    return dataclasses.replace(recipe, augmentation=augmentation)
 
 
 def fields(value: Any) -> dict[str, Any]:
@@ -250,7 +287,8 @@ def _check(recipe: Recipe) -> None:
     rates += (getattr(architecture, "dropout_rate", 0.0),)
     problems = {
         "a window below 1": getattr(training, "window", 1) < 1,
-        "a width, kernel or pool below 1": min(_whole(fields(architecture))) < 1,
+        "a width, kernel or pool below 1": min(_whole(fields(architecture)), default=1)
+        < 1,
         "a learning rate, batch size or temperature that is not above 0": (
             min(positive) <= 0 or training.epochs == 0 or training.clip_norm == 0
         ),

@@ -28,6 +28,8 @@ from kerasdistill.recipes import urban2017_bounds, urban2017_widths
 from kerasdistill.recipes.base import (
     Augmentation,
     CnnTeacher,
+    GivenNetwork,
+    GivenStudentRecipe,
     Student,
     StudentRecipe,
     TeacherRecipe,
@@ -35,6 +37,9 @@ from kerasdistill.recipes.base import (
 )
 
 CIFAR_SHAPE = (32, 32, 3)
+_STUDENT_TRAINING = Training(
+    learning_rate=0.003, momentum=0.9, loss="logit-regression", clip_norm=30.0
+)
 QUICK_EPOCHS = 24
 
 # Widths (filters of the three blocks, fully connected) of the three best teachers.
@@ -159,12 +164,16 @@ def student(
     )
     return StudentRecipe(
         architecture=architecture,
-        training=Training(
-            learning_rate=0.003,
-            momentum=0.9,
-            loss="logit-regression",
-            clip_norm=30.0,
-        ),
+        training=_STUDENT_TRAINING,
+        augmentation=_augmentation(image_shape),
+    )
+
+
+def given(network: GivenNetwork, *, image_shape: ImageShape) -> GivenStudentRecipe:
+    """Not the paper's: a network somebody brought, trained as `student` trains."""
+    return GivenStudentRecipe(
+        architecture=network,
+        training=_STUDENT_TRAINING,
         augmentation=_augmentation(image_shape),
     )
 

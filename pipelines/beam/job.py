@@ -104,10 +104,12 @@ class ScoreShards(beam.DoFn):
                     Examples(*(arrays[f"{split}_{field}"] for field in _FIELDS))
                     for split in ("train", "validation")
                 )
-            teachers = [
-                path and loading.load(files.local_copy(path, folder))
-                for path in job.teachers
-            ]
+            # The process that staged them has asked whether they are trusted.
+            with loading.trusting(True):
+                teachers = [
+                    path and loading.load(files.local_copy(path, folder))
+                    for path in job.teachers
+                ]
         scorer = scoring.Scorer(
             teachers,
             augmentation=job.augmentation,

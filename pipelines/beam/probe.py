@@ -130,7 +130,8 @@ def timed(
     request: dict[str, Any], clock: Callable[[], float] = time.time
 ) -> WorkerSpeed:
     """Does in this process what one worker would; see `measure`."""
-    teachers = [loading.load(path) for path in request["teachers"]]
+    with loading.trusting(True):  # whoever asks has loaded them under its own rule
+        teachers = [loading.load(path) for path in request["teachers"]]
     score = scoring.Scorer(
         teachers,
         augmentation=augment.from_json(request["augmentation"]),
