@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kerasdistill.errors import StaleArtifactError, UserError
+from kerasdistill.errors import UserError
 from kerasdistill.files import digest_of
-from pipelines import datasets, records
+from pipelines import datasets, records, refusals
 from pipelines.averaging import AVERAGINGS
 from pipelines.datasets import ImageData
 from pipelines.integrity import (
@@ -26,7 +26,6 @@ from pipelines.manifest import Manifest
 from pipelines.replay import replayer
 
 _READ_AHEAD_BYTES = 8 << 20
-_OTHER_VIEWS = "logits belong to other views than theirs"
 
 
 def open(  # noqa: A001 (the set is opened as distillation_set.open(path))
@@ -220,30 +219,8 @@ class DistillationSet:
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
         """Turns a check that fails inside TensorFlow's graph into our own error."""
-        try:
+        with refusals.told(self.path, changed=self.check_shards):
             yield
-        except (tf.errors.DataLossError, tf.errors.NotFoundError):
-            self.check_shards()  # what has changed since it was opened is named
-            raise
-        except tf.errors.InvalidArgumentError as error:
-            if _OTHER_VIEWS in str(error):
-                raise StaleArtifactError(
-                    f"distillation set {self.path}: a member's {_OTHER_VIEWS}; "
-                    "precompute again"
-                ) from error
-            if records.SCOPE in str(error):
-                raise StaleArtifactError(
-                    f"distillation set {self.path}: a record is damaged or of another "
-                    "kind; precompute again"
-                ) from error
-            if "pixel_fingerprint" not in str(error):
-                raise
-            raise StaleArtifactError(
-                f"distillation set {self.path} cannot be replayed: views re-made from "
-                "their seeds differ from those the teacher scored (field "
-                "pixel_fingerprint); the augmentation or its code differs: precompute "
-                "again, or use the images store"
-            ) from error
 
     def _passes(self, first: int, count: int | None) -> range:
         stored = self.manifest.passes
@@ -315,7 +292,7 @@ class DistillationSet:
             for each in kept
             for name in ("pass_index", "block_index", "pixel_fingerprint")
         ]
-        message = f"distillation set {self.path}: a member's {_OTHER_VIEWS}"
+        message = f"distillation set {self.path}: a member's {refusals.OTHER_VIEWS}"
         with tf.control_dependencies([tf.Assert(tf.reduce_all(same), [message])]):
             logits = [tf.identity(each["teacher_logits"]) for each in kept]
         mean = AVERAGINGS[self.averaging](logits)

@@ -5,28 +5,13 @@ import difflib
 from collections.abc import Sequence
 
 from kerasdistill import __version__
-from kerasdistill.cli import born_again_options, language_options, search_options
-from kerasdistill.cli import looking_options as looking
-from kerasdistill.cli.values import fraction as _fraction
-from kerasdistill.cli.values import natural as _natural
-from kerasdistill.cli.values import positive as _positive
-from kerasdistill.cli.values import positive_real as _positive_real
-from kerasdistill.cli.values import share as _share
-from kerasdistill.cli.values import widths as _widths
+from kerasdistill.cli import born_again_options, language_options
+from kerasdistill.cli import distilling_options as distil
+from kerasdistill.cli import looking_options as look
+from kerasdistill.cli.values import natural, positive
 from kerasdistill.errors import UserError
 
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
-SCHEDULES = ("paper", "cosine", "linear")
-SOFT_LOSSES = ("logit-regression", "kd")
-STORES = ("images", "replay")
-LOGITS_DTYPES = ("float32", "float16")
-AVERAGINGS = ("mean-logits", "mean-probabilities")
-SELECTIONS = ("all", "top", "greedy")
-EXPORT_FORMATS = ("saved-model", "keras", "litert", "litert-int8", "onnx")
-REPRODUCED = ("urban-table-1", "urban-table-2", "urban-figure-1")
-PRESETS = ("snn-ecnn-mimic-30k",)
-TEACHER_OUTPUTS = ("logits", "probabilities")
-RESIDENT = ("auto", "always", "never")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -98,257 +83,34 @@ def _common(verb: argparse.ArgumentParser) -> None:
     add("--workdir", default="runs", help="where runs are kept (default: runs)")
     add("--data-dir", help="where TFDS keeps its data (default: TFDS_DATA_DIR)")
     add("--dataset", default="cifar10", help="TFDS name, digits or folder:PATH")
-    add("--image-size", type=_positive, default=32, metavar="N", help="side (32)")
+    add("--image-size", type=positive, default=32, metavar="N", help="side (32)")
     add("--grey", action="store_true", help="images of one channel")
-    add("--seed", type=_natural, default=0, help="every random choice but the split")
-    add("--split-seed", type=_natural, default=0, help="the validation split")
+    add("--seed", type=natural, default=0, help="every random choice but the split")
+    add("--split-seed", type=natural, default=0, help="the validation split")
     add("--quick", action="store_true", help="a shrunken recipe: minutes")
     add("--json", action="store_true", help="one JSON object on stdout")
     add("--precision", choices=PRECISIONS, default="auto", help="default: auto")
     add("--deterministic", action="store_true", help="TensorFlow's same-bits kernels")
 
 
-def _teacher_widths(verb: argparse.ArgumentParser) -> None:
-    add = verb.add_argument
-    add("--published", type=int, choices=(1, 2, 3), help="the paper's (default: 1)")
-    add("--filters", type=_widths, metavar="A,B,C", help="filters of the three blocks")
-    add("--dense", type=_positive, metavar="H", help="width of both dense layers")
-    add("--fast", action="store_true", help="not the paper's: good within minutes")
-
-
-def _student_widths(verb: argparse.ArgumentParser) -> None:
-    add = verb.add_argument
-    add("--budget", metavar="B", help="trainable parameters, such as 10M or 250000")
-    shape = verb.add_mutually_exclusive_group()
-    shape.add_argument("--convs", type=int, metavar="K", help="convolutions, 1 to 4")
-    shape.add_argument("--hidden", type=int, metavar="L", help="an MLP's layers, 1-5")
-    add("--kernel", type=int, choices=(3, 5), default=5, help="filter side")
-
-
-def _training(verb: argparse.ArgumentParser) -> None:
-    add = verb.add_argument
-    add("--epochs", type=_positive, metavar="N", help="most epochs (default: no limit)")
-    add("--schedule", choices=SCHEDULES, help="learning rate (default: paper)")
-    add("--learning-rate", type=_positive_real, metavar="R", help="initial rate")
-    add("--momentum", type=_fraction, metavar="M", help="Nesterov momentum")
-    add("--batch-size", type=_positive, metavar="N", help="default: 128")
-
-
-def _summary(verb: argparse.ArgumentParser) -> None:
-    add = verb.add_argument
-    add("what", nargs="?", choices=("teacher", "student"), help="which family")
-    _teacher_widths(verb)
-    _student_widths(verb)
-    born_again_options.architecture(verb, above_0=_positive_real)
-    verb.add_argument("--classes", type=_positive, default=10, help="logits")
-    language_options.for_summary(verb, count=_positive)
-
-
-def _teacher(verb: argparse.ArgumentParser) -> None:
-    _teacher_widths(verb)
-    _training(verb)
-    search_options.describe(verb, count=_positive)
-    search_options.tie_dropout(verb)
-
-
-def _others(verb: argparse.ArgumentParser) -> None:
-    """Teachers that were made elsewhere."""
-    group = verb.add_argument_group(
-        "teachers of others",
-        "--teacher takes .keras files, SavedModel folders and keras:NAME[@SIDE] of "
-        "Keras Applications; what images need before them becomes layers around them",
-    )
-    add = group.add_argument
-    add("--weights", nargs="+", metavar="FILE", default=(), help="of each keras:NAME")
-    add("--teacher-output", choices=TEACHER_OUTPUTS, default="logits")
-    _trust(verb)
-
-
-def _trust(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "--trust-saved-model",
-        action="store_true",
-        help="load teachers that are SavedModels, which may run any code",
-    )
-
-
-def _ensemble(verb: argparse.ArgumentParser) -> None:
-    given = verb.add_mutually_exclusive_group(required=True)
-    given.add_argument("--teacher", nargs="+", metavar="PATH")
-    given.add_argument(
-        "--from-search", metavar="PATH", help="all trials of teacher --trials"
-    )
-    verb.add_argument(
-        "--select",
-        choices=SELECTIONS,
-        default="top",
-        help="which become members, by validation accuracy (default: top)",
-    )
-    verb.add_argument(
-        "--size", type=_positive, metavar="N", help="most members (default: 16)"
-    )
-    verb.add_argument(
-        "--averaging",
-        choices=AVERAGINGS,
-        default="mean-logits",
-        help="or log of the mean softmax, the Born-Again ensembles' (mean-logits)",
-    )
-    _others(verb)
-    _force(verb)
-
-
-def _store(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--store", choices=STORES, help="what is kept (default: images)")
-
-
-def _force(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "--force", action="store_true", help="accept a card-less, disagreeing teacher"
-    )
-
-
-def _precompute(verb: argparse.ArgumentParser) -> None:
-    add = verb.add_argument
-    add("--teacher", nargs="+", required=True, metavar="PATH")
-    add("--passes", type=int, help="sweeps (default: 160)")
-    add("--workers", type=_positive, help="processes (default: cores)")
-    _store(verb)
-    add(
-        "--keep-members",
-        action="store_true",
-        help="keep every teacher's logits beside the mean, to choose from later",
-    )
-    add("--logits-dtype", choices=LOGITS_DTYPES, help="default: float32")
-    where = verb.add_mutually_exclusive_group()
-    where.add_argument(
-        "--extend", metavar="PATH", help="give a finished set more passes or members"
-    )
-    where.add_argument(
-        "--output", metavar="PATH", help="a path or URL such as gs://bucket/set"
-    )
-    _others(verb)
-    _force(verb)
-    verb.epilog = "Options that Beam knows go to Beam; after -- everything does."
-
-
-def _student(verb: argparse.ArgumentParser) -> None:
-    add = verb.add_argument
-    _student_widths(verb)
-    add("--recipe", metavar="FILE", help="a run's recipe.json instead of widths")
-    add("--preset", choices=PRESETS, help="a named student instead of widths")
-    add("--student", metavar="PATH", help="a .keras file or keras:NAME, as it is")
-    _training(verb)
-    signal = verb.add_mutually_exclusive_group()
-    signal.add_argument("--distillation-set", metavar="PATH", help="a finished set")
-    signal.add_argument("--teacher", nargs="+", metavar="PATH", help="teachers to ask")
-    signal.add_argument("--teachers", type=int, metavar="N", help="to train, 1 to 3")
-    signal.add_argument("--fast", action="store_true", help="train one fast teacher")
-    add("--members", type=_widths, metavar="I,J", help="of the set, from 1 (all)")
-    add("--averaging", choices=AVERAGINGS, help="of members (default: mean-logits)")
-    add("--passes", type=int, help="sweeps to label (default: 160)")
-    _store(verb)
-    _others(verb)
-    _force(verb)
-    add("--resident", choices=RESIDENT, default="auto", help="hold passes in memory")
-    add("--loss", choices=SOFT_LOSSES, help="default: logit-regression")
-    add("--temperature", type=_positive_real, help="of kd (default: 1)")
-    add("--alpha", type=_fraction, help="weight of kd's soft term (default: 1)")
-    search_options.describe(verb, count=_positive)
-
-
-def _verify(verb: argparse.ArgumentParser) -> None:
-    add = verb.add_argument
-    add("path", metavar="PATH", help="a distillation set")
-    add("--sample", type=_positive, default=1024, metavar="N", help="views (1024)")
-    add("--teacher", nargs="+", metavar="PATH", help="if not where they were")
-    _trust(verb)
-
-
-def _baseline(verb: argparse.ArgumentParser) -> None:
-    _student_widths(verb)
-    verb.add_argument("--recipe", metavar="FILE", help="a baseline's recipe.json")
-    _training(verb)
-    search_options.describe(verb, count=_positive)
-
-
-def _born_again(verb: argparse.ArgumentParser) -> None:
-    read = {"count": _positive, "above_0": _positive_real, "fraction": _fraction}
-    born_again_options.describe(verb, **read)
-
-
-def _language_model(verb: argparse.ArgumentParser) -> None:
-    language_options.describe(
-        verb, count=_positive, rate=_positive_real, fraction=_fraction
-    )
-
-
-def _evaluate(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("path", metavar="PATH", help="a .keras file or a SavedModel")
-    verb.add_argument("--split", choices=looking.SPLITS, default="test")
-    _trust(verb)
-
-
-def _export(verb: argparse.ArgumentParser) -> None:
-    add = verb.add_argument
-    add("path", metavar="PATH", help="a .keras file")
-    add("--name", help="folder in saved_models (default: the run's)")
-    which = verb.add_mutually_exclusive_group()
-    which.add_argument(
-        "--format",
-        nargs="+",
-        type=lambda text: text.replace("_", "-"),
-        choices=EXPORT_FORMATS,
-        default=["saved-model"],
-        help=f"{', '.join(EXPORT_FORMATS)} (default: saved-model)",
-    )
-    which.add_argument("--all", action="store_true", help="every format")
-    add("--fold-bottleneck", action="store_true", help="merge it into the next layer")
-    add(
-        "--distillation-set",
-        metavar="PATH",
-        help="try the exports on its views (default: images of the card's data set, "
-        "else of --dataset)",
-    )
-
-
-def _reproduce(verb: argparse.ArgumentParser) -> None:
-    add = verb.add_argument
-    add("table", choices=REPRODUCED, help="which")
-    add("--scale", type=_share, default=1.0, metavar="S", help="of 160 epochs, passes")
-    add("--trials", type=_positive, metavar="N", help="search each cell (figure: 20)")
-    add("--max-budget", metavar="B", help="leave out larger students")
-    add("--teacher", nargs="+", metavar="PATH", help="instead of the three published")
-    _store(verb)
-    add("--plan", action="store_true", help="print commands and cost, and end")
-
-
 VERBS = {
-    "student": (_student, "distil a student of an exact size, from nothing if need be"),
-    "teacher": (_teacher, "train a teacher on hard labels"),
-    "ensemble": (_ensemble, "join teachers into a super teacher"),
-    "precompute": (_precompute, "label augmented passes with teachers, by Beam"),
-    "verify": (_verify, "score a sample of a distillation set again and compare"),
-    "baseline": (_baseline, "train a student's architecture on hard labels"),
-    "born-again": (_born_again, "train generations, each on the one before"),
-    "language-model": (_language_model, "train a language model, or its students"),
-    "evaluate": (_evaluate, "score a model on a data set"),
-    "export": (_export, "write a model as SavedModel, LiteRT, ONNX, ..."),
-    "inspect": (
-        looking.inspect,
-        "look into a distillation set, or at a model's mistakes",
-    ),
-    "report": (
-        looking.report,
-        "the papers' tables beside what was measured; search PATH",
-    ),
-    "runs": (looking.runs, "list the runs of a workdir, or clean it"),
-    "doctor": (
-        looking.doctor,
-        "versions, devices, space and data, with advice",
-    ),
-    "reproduce": (_reproduce, "run all that a table of the papers needs, at a scale"),
-    "completion": (looking.completion, "print a shell's completion script"),
-    "summary": (_summary, "layers and parameters, without training"),
+    "student": (distil.student, "distil a student of an exact size, from nothing even"),
+    "teacher": (distil.teacher, "train a teacher on hard labels"),
+    "ensemble": (distil.ensemble, "join teachers into a super teacher"),
+    "precompute": (distil.precompute, "label augmented passes with teachers, by Beam"),
+    "verify": (distil.verify, "score a sample of a set again and compare"),
+    "baseline": (distil.baseline, "train a student's architecture on hard labels"),
+    "born-again": (born_again_options.describe, "train generation after generation"),
+    "language-model": (language_options.describe, "train one, or students of one"),
+    "evaluate": (look.evaluate, "score a model on a data set"),
+    "export": (look.export, "write a model as SavedModel, LiteRT, ONNX, ..."),
+    "inspect": (look.inspect, "look into a set, or at a model's mistakes"),
+    "report": (look.report, "the papers' tables beside what was measured"),
+    "runs": (look.runs, "list the runs of a workdir, or clean it"),
+    "doctor": (look.doctor, "versions, devices, space and data, with advice"),
+    "reproduce": (distil.reproduce, "run what a table of the papers needs, at a scale"),
+    "completion": (look.completion, "print a shell's completion script"),
+    "summary": (distil.summary, "layers and parameters, without training"),
 }
 
 

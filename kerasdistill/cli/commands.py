@@ -20,9 +20,11 @@ from kerasdistill.cli import (
     language,
     language_options,
     reproducing,
+    requested,
     searching,
 )
-from kerasdistill.cli.arguments import EXPORT_FORMATS, SOFT_LOSSES
+from kerasdistill.cli.distilling_options import SOFT_LOSSES
+from kerasdistill.cli.looking_options import EXPORT_FORMATS
 from kerasdistill.errors import UserError
 from kerasdistill.models import (
     born_again,
@@ -42,8 +44,8 @@ def run_teacher(asked: argparse.Namespace) -> dict[str, Any]:
     if searching.asked_for(asked):
         return searching.run_teacher(asked)
     data = interpret.data(asked)
-    recipe = base.for_images(interpret.teacher_recipe(asked), data.image_shape)
-    recipe = interpret.trained_as_asked(recipe, asked)
+    recipe = base.for_images(requested.teacher_recipe(asked), data.image_shape)
+    recipe = requested.trained_as_asked(recipe, asked)
     return teacher.run(recipe, data=data, workdir=asked.workdir)
 
 
@@ -138,9 +140,9 @@ def run_student(asked: argparse.Namespace) -> dict[str, Any]:
     if searching.asked_for(asked):
         return searching.run_student(asked)
     interpret.check_signal(asked)
-    make = interpret.student_maker(asked, urban2017.student, losses=SOFT_LOSSES)
+    make = requested.student_maker(asked, urban2017.student, losses=SOFT_LOSSES)
     data = interpret.data(asked, set_path=asked.distillation_set)
-    recipe = interpret.trained_as_asked(make(data), asked)
+    recipe = requested.trained_as_asked(make(data), asked)
     interpret.check_labels(recipe, data)
     if asked.distillation_set:
         return student.run(
@@ -161,9 +163,9 @@ def run_baseline(asked: argparse.Namespace) -> dict[str, Any]:
 
     if searching.asked_for(asked):
         return searching.run_baseline(asked)
-    make = interpret.student_maker(asked, urban2017.baseline)
+    make = requested.student_maker(asked, urban2017.baseline)
     data = interpret.data(asked)
-    recipe = interpret.trained_as_asked(make(data), asked)
+    recipe = requested.trained_as_asked(make(data), asked)
     return baseline.run(recipe, data=data, workdir=asked.workdir)
 
 
@@ -234,15 +236,15 @@ def run_summary(asked: argparse.Namespace) -> dict[str, Any]:
         return language.summarise(asked)
     notes = []
     if asked.arch is not None:
-        recipe, notes = interpret.born_again_recipe(asked)
+        recipe, notes = requested.born_again_recipe(asked)
         build = born_again.build
     elif asked.what == "teacher":
-        recipe, build = interpret.teacher_recipe(asked), cnn_teacher.build
+        recipe, build = requested.teacher_recipe(asked), cnn_teacher.build
         if asked.fast:
             blank = np.zeros((1, *shape), np.uint8)
             build = functools.partial(fast_teacher.build, images=blank)
     else:
-        budget, build = interpret.budget_of(asked), student_model.build
+        budget, build = requested.budget_of(asked), student_model.build
         recipe = urban2017.student(
             budget=budget,
             convs=asked.convs,

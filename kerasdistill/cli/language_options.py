@@ -1,47 +1,42 @@
 """The options of language-model. No heavy imports."""
 
 import argparse
-from collections.abc import Callable
-from typing import Any
+
+from kerasdistill.cli.values import fraction, positive, positive_real
 
 ARCHITECTURES = ("lstm", "cnn-lstm")
 
 
-def for_summary(verb: argparse.ArgumentParser, *, count: Callable[[str], int]) -> None:
+def for_summary(verb: argparse.ArgumentParser) -> None:
     """What `summary --arch lstm` needs beside."""
     add = verb.add_argument
-    add("--vocabulary", type=count, metavar="V", help="words of lstm and cnn-lstm")
+    add("--vocabulary", type=positive, metavar="V", help="words of lstm and cnn-lstm")
     add("--size", choices=("paper", "small"), default="paper", help="of those two")
-    add("--layers", type=count, metavar="N", help="of LSTM (default: 2)")
+    add("--layers", type=positive, metavar="N", help="of LSTM (default: 2)")
 
 
-def describe(verb: argparse.ArgumentParser, **read: Callable[[str], Any]) -> None:
-    """Adds them.
-
-    Args:
-        verb: the parser.
-        read: what reads a `count` above 0, a `rate` above 0, a `fraction`.
-    """
-    add, count = verb.add_argument, read["count"]
+def describe(verb: argparse.ArgumentParser) -> None:
+    """Adds them."""
+    add = verb.add_argument
     verb.description += (
         "; --data-dir is a folder with train.txt, valid.txt and test.txt (or "
         "ptb.train.txt and so on), a sentence a line"
     )
     add("--arch", choices=ARCHITECTURES, help="default: lstm, or the teacher's")
     add("--size", choices=("paper", "small"), help="default: paper")
-    add("--layers", type=count, metavar="N", help="of LSTM (default: 2)")
-    add("--window", type=count, metavar="T", help="words back-propagated (35)")
-    add("--epochs", type=count, metavar="N", help="default: 40")
-    add("--batch-size", type=count, metavar="N", help="streams (default: 32 or 20)")
-    add("--learning-rate", type=read["rate"], metavar="R", help="default: 1 or 2")
-    add("--dropout", type=read["fraction"], metavar="P", help="default: by --size")
-    add("--clip-norm", type=read["rate"], metavar="C", help="longest gradient (5)")
+    add("--layers", type=positive, metavar="N", help="of LSTM (default: 2)")
+    add("--window", type=positive, metavar="T", help="words back-propagated (35)")
+    add("--epochs", type=positive, metavar="N", help="default: 40")
+    add("--batch-size", type=positive, metavar="N", help="streams (default: 32 or 20)")
+    add("--learning-rate", type=positive_real, metavar="R", help="default: 1 or 2")
+    add("--dropout", type=fraction, metavar="P", help="default: by --size")
+    add("--clip-norm", type=positive_real, metavar="C", help="longest gradient (5)")
     add("--born-again", action="store_true", help="students of a teacher, in turn")
-    add("--generations", type=count, metavar="N", help="students (default: 1)")
+    add("--generations", type=positive, metavar="N", help="students (default: 1)")
     add("--teacher", nargs="+", metavar="PATH", help="instead of training one")
     add("--loss", choices=("ban", "ban+l"), help="of students (default: ban+l)")
     add("--teacher-signal", choices=("live", "stored"), help="default: live")
-    add("--store-top-k", type=count, metavar="K", help="words kept a step (64)")
+    add("--store-top-k", type=positive, metavar="K", help="words kept a step (64)")
     add("--distillation-set", metavar="PATH", help="a finished stored signal")
     add("--sample", metavar="TEXT", help="go on from TEXT with the finished model")
-    add("--words", type=count, metavar="N", help="to go on for (default: 40)")
+    add("--words", type=positive, metavar="N", help="to go on for (default: 40)")

@@ -6,7 +6,48 @@ from kerasdistill.cli.values import positive
 
 SPLITS = ("train", "validation", "test")
 SHELLS = ("bash", "zsh", "fish")
-FORMATS = ("terminal", "markdown", "csv", "latex")
+REPORT_FORMATS = ("terminal", "markdown", "csv", "latex")
+EXPORT_FORMATS = ("saved-model", "keras", "litert", "litert-int8", "onnx")
+
+
+def trust(verb: argparse.ArgumentParser) -> None:
+    """--trust-saved-model."""
+    verb.add_argument(
+        "--trust-saved-model",
+        action="store_true",
+        help="load teachers that are SavedModels, which may run any code",
+    )
+
+
+def evaluate(verb: argparse.ArgumentParser) -> None:
+    """A model's score."""
+    verb.add_argument("path", metavar="PATH", help="a .keras file or a SavedModel")
+    verb.add_argument("--split", choices=SPLITS, default="test")
+    trust(verb)
+
+
+def export(verb: argparse.ArgumentParser) -> None:
+    """A model's files."""
+    add = verb.add_argument
+    add("path", metavar="PATH", help="a .keras file")
+    add("--name", help="folder in saved_models (default: the run's)")
+    which = verb.add_mutually_exclusive_group()
+    which.add_argument(
+        "--format",
+        nargs="+",
+        type=lambda text: text.replace("_", "-"),
+        choices=EXPORT_FORMATS,
+        default=["saved-model"],
+        help=f"{', '.join(EXPORT_FORMATS)} (default: saved-model)",
+    )
+    which.add_argument("--all", action="store_true", help="every format")
+    add("--fold-bottleneck", action="store_true", help="merge it into the next layer")
+    add(
+        "--distillation-set",
+        metavar="PATH",
+        help="try the exports on its views (default: images of the card's data set, "
+        "else of --dataset)",
+    )
 
 
 def inspect(verb: argparse.ArgumentParser) -> None:
@@ -30,7 +71,11 @@ def report(verb: argparse.ArgumentParser) -> None:
         "the word search or born-again, folders of those to compare",
     )
     add("--html", metavar="FILE", help="one page with the figure, besides")
-    add("--format", choices=FORMATS, help="of what is printed (default: terminal)")
+    add(
+        "--format",
+        choices=REPORT_FORMATS,
+        help="printed (default: terminal)",
+    )
     add("--png", metavar="FILE", help="their picture (default: PATH/report.png)")
 
 

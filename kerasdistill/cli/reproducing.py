@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from kerasdistill.budget import Budget
-from kerasdistill.cli import interpret
+from kerasdistill.cli import interpret, requested
 from kerasdistill.cli.arguments import parse
 from kerasdistill.errors import DivergedError
 from kerasdistill.recipes import urban2017
@@ -216,10 +216,10 @@ def _steps(lines: list[Line], data: ImageData) -> list[Any]:
 
 
 def _student_recipe(asked: argparse.Namespace, data: ImageData) -> Any:
-    from kerasdistill.cli.arguments import SOFT_LOSSES
+    from kerasdistill.cli.distilling_options import SOFT_LOSSES
 
-    make = interpret.student_maker(asked, urban2017.student, losses=SOFT_LOSSES)
-    return interpret.trained_as_asked(make(data), asked)
+    make = requested.student_maker(asked, urban2017.student, losses=SOFT_LOSSES)
+    return requested.trained_as_asked(make(data), asked)
 
 
 def _labelled_step(asked: argparse.Namespace, name: str, data: ImageData) -> list[Any]:
@@ -227,10 +227,10 @@ def _labelled_step(asked: argparse.Namespace, name: str, data: ImageData) -> lis
     from kerasdistill.models import student as student_model
 
     if asked.verb == "teacher":
-        recipe = interpret.teacher_recipe(asked)
+        recipe = requested.teacher_recipe(asked)
     else:
-        recipe = interpret.student_maker(asked, urban2017.baseline)(data)
-    recipe = interpret.trained_as_asked(recipe, asked)
+        recipe = requested.student_maker(asked, urban2017.baseline)(data)
+    recipe = requested.trained_as_asked(recipe, asked)
     run = None
     if asked.trials is None:
         known = {"kind": asked.verb, "data": data, "workdir": asked.workdir}

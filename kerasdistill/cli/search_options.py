@@ -1,7 +1,8 @@
 """The options that student, baseline and teacher share to search. No heavy imports."""
 
 import argparse
-from collections.abc import Callable
+
+from kerasdistill.cli.values import positive
 
 ORACLES = ("gp", "kerastuner", "random")
 # They mean nothing without --trials.
@@ -20,8 +21,8 @@ ONLY = (
 )
 
 
-def describe(verb: argparse.ArgumentParser, *, count: Callable[[str], int]) -> None:
-    """Adds them, and --devices; `count` reads a whole number above 0."""
+def describe(verb: argparse.ArgumentParser) -> None:
+    """Adds them, and --devices."""
     verb.add_argument(
         "--devices",
         default="all",
@@ -30,20 +31,25 @@ def describe(verb: argparse.ArgumentParser, *, count: Callable[[str], int]) -> N
     )
     group = verb.add_argument_group("search for hyperparameters and widths")
     add = group.add_argument
-    add("--trials", type=count, metavar="N", help="how many, earlier ones included")
+    add("--trials", type=positive, metavar="N", help="how many, earlier ones included")
     add("--oracle", choices=ORACLES, help="what proposes trials (default: gp)")
     add("--fix", action="append", metavar="NAME=VALUE", help="don't search this one")
     add("--space", action="store_true", help="print what is searched, and end")
     add("--prune", action="store_true", help="stop trials that lag behind the median")
-    add("--seeds", type=count, metavar="K", help="train the best K times more")
+    add("--seeds", type=positive, metavar="K", help="train the best K times more")
     add("--search", metavar="PATH", help="the search's folder (default: in --workdir)")
-    add("--objective-views", type=count, metavar="N", help="of an epoch, in trials")
-    add("--objective-images", type=count, metavar="N", help="of validation, in trials")
+    add("--objective-views", type=positive, metavar="N", help="of an epoch, in trials")
+    add(
+        "--objective-images",
+        type=positive,
+        metavar="N",
+        help="validating, in trials",
+    )
     add("--chief", metavar="HOST:PORT", help="lead workers, which run the trials")
     add("--worker", metavar="NAME", help="run trials for the chief, under this name")
     add(
         "--worker-timeout",
-        type=count,
+        type=positive,
         metavar="S",
         help="seconds unheard, then a worker is taken for dead (chief; default: 60)",
     )

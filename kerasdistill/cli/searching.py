@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from kerasdistill.cli import interpret, search_options
+from kerasdistill.cli import interpret, requested, search_options
 from kerasdistill.errors import UserError
 from kerasdistill.recipes import base
 from pipelines import datasets
@@ -100,7 +100,7 @@ def _family(asked: argparse.Namespace, kind: str) -> Make:
             )
     families = {"student": spaces.student, "baseline": spaces.baseline}
     shape = {"convs": asked.convs, "hidden": asked.hidden, "kernel": asked.kernel}
-    family = partial(families[kind], budget=interpret.budget_of(asked), **shape)
+    family = partial(families[kind], budget=requested.budget_of(asked), **shape)
 
     def make(**geometry: Any) -> Any:
         return _pinned(family(**geometry), asked)
@@ -132,7 +132,7 @@ def _search(asked: argparse.Namespace, make: Make, data: datasets.ImageData) -> 
         for name in ("budget", "convs", "hidden", "kernel", "tie_dropout")
     }
     if family["budget"] is not None:
-        family["budget"] = interpret.budget_of(asked).num_params
+        family["budget"] = requested.budget_of(asked).num_params
     return Search(
         kind=asked.verb,
         space=space,
@@ -160,7 +160,7 @@ def _finished(
 ) -> base.Recipe:
     if isinstance(recipe, base.TeacherRecipe):  # students' are of this size already
         recipe = base.for_images(recipe, image_shape)
-    return interpret.trained_as_asked(recipe, asked)
+    return requested.trained_as_asked(recipe, asked)
 
 
 def _check_crew(asked: argparse.Namespace) -> None:

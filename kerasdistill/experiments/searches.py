@@ -48,22 +48,21 @@ def on_set(
     The set is opened and checked once; every trial sees the same views in the same
     order. Arguments as for `student.run`, results as `search.run` says.
     """
+    signal = {"members": members, "averaging": averaging}
     stored = opened(
         distillation_set_path,
         data=data,
         workdir=workdir,
         expect={"augmentation": base.fields(asked.middle.augmentation)},
-        members=members,
-        averaging=averaging,
+        **signal,
     )
     passes = stored.manifest.passes if passes is None else passes
     of_set = student.passes_asked(stored, passes)
     origin = {
         "path": str(distillation_set_path),
         "content_digest": stored.manifest.content_digest,
-        "averaging": averaging,
-        "members": members,
         "teachers": stored.teachers,
+        **signal,
         **of_set,
     }
     stream = _stored_stream(asked, stored, passes=passes, resident=resident)
@@ -73,9 +72,8 @@ def on_set(
         workdir=workdir,
         distillation_set_path=distillation_set_path,
         passes=passes,
-        members=members,
-        averaging=averaging,
         resident=resident,
+        **signal,
     )
     with stored.reading():
         results = search.run(

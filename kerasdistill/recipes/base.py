@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kerasdistill.errors import UserError
-from kerasdistill.recipes import reading
+from kerasdistill.recipes import checking, reading
 from kerasdistill.recipes.architectures import Architecture, LanguageNetwork
 
 ScheduleName = Literal["paper", "cosine", "linear"]
 OptimizerName = Literal["sgd", "muon"]
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 LossName = Literal["hard-label", "logit-regression", "kd"]
 BornAgainLossName = Literal["hard-label", "ban", "ban+l", "cwtm", "dkpp"]
 TextLossName = Literal["hard-label", "ban", "ban+l"]
@@ -274,38 +273,5 @@ def from_json(value: dict[str, Any]) -> Recipe:
         raise UserError(f"a recipe needs a 'kind' among {kinds}; rewrite the file")
     fields = {name: field for name, field in value.items() if name != "kind"}
     recipe = reading.read(_KINDS[value["kind"]], fields, where=value["kind"])
-    _check(recipe)
+    checking.check(recipe)
     return recipe
-
-
-def _check(recipe: Recipe) -> None:
-    """Refuses numbers that no model or training can have."""
-    training, architecture = recipe.training, recipe.architecture
-    positive = [training.learning_rate, training.batch_size, training.temperature]
-    positive += [value for value in (training.epochs, training.clip_norm) if value]
-    rates = getattr(architecture, "dropout_rates", ())
-    rates += (getattr(architecture, "dropout_rate", 0.0),)
-    problems = {
-        "a window below 1": getattr(training, "window", 1) < 1,
-        "a width, kernel or pool below 1": min(_whole(fields(architecture)), default=1)
-        < 1,
-        "a learning rate, batch size or temperature that is not above 0": (
-            min(positive) <= 0 or training.epochs == 0 or training.clip_norm == 0
-        ),
-        "a dropout rate or label smoothing outside 0 to 1": not all(
-            0 <= rate < 1 for rate in (*rates, training.label_smoothing)
-        ),
-        f"precision {training.precision!r}": training.precision not in PRECISIONS,
-    }
-    for problem, found in problems.items():
-        if found:
-            raise UserError(f"the recipe has {problem}; correct it")
-
-
-def _whole(value: Any) -> list[int]:
-    """The whole numbers in nested plain values: of an architecture, its sizes."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        return [number for item in value for number in _whole(item)]
-    return [value] if type(value) is int else []

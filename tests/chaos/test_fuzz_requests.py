@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kerasdistill.budget import Budget
 from kerasdistill.cli import arguments
 from kerasdistill.errors import UserError
-from kerasdistill.recipes import base, urban2017
+from kerasdistill.recipes import base, checking, urban2017
 from tests.chaos.fuzzing import SLOW, cases, ends_well
 
 PARSER = arguments.build_parser()
@@ -76,7 +76,7 @@ TRAININGS = st.builds(
     loss=st.sampled_from(["hard-label", "logit-regression", "kd"]),
     temperature=FLOATS,
     alpha=st.floats(0, 1),
-    precision=st.sampled_from(base.PRECISIONS),
+    precision=st.sampled_from(checking.PRECISIONS),
     seed=st.integers(0, 2**31 - 1),
     clip_norm=st.none() | FLOATS,
     optimizer=st.sampled_from(["sgd", "muon"]),

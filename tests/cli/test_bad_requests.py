@@ -217,14 +217,14 @@ def test_second_process_on_a_run_directory(tmp_path, capsys):
     line = f"baseline --budget 100k --convs 2 --epochs 1 --schedule cosine {DIGITS}"
     arguments = ask(line, tmp=tmp_path)
     from kerasdistill.cli import arguments as grammar
-    from kerasdistill.cli import interpret
+    from kerasdistill.cli import requested
     from kerasdistill.recipes import base, urban2017
     from kerasdistill.runs import RunDirectory
 
     asked = grammar.parse(arguments)
     data = datasets.load("digits")
-    make = interpret.student_maker(asked, urban2017.baseline)
-    recipe = interpret.trained_as_asked(make(data), asked)
+    make = requested.student_maker(asked, urban2017.baseline)
+    recipe = requested.trained_as_asked(make(data), asked)
     request = {"recipe": base.to_json(recipe), "dataset": data.identity()}
     folder = RunDirectory.open(asked.workdir, "baseline", request).path
     folder.mkdir(parents=True)

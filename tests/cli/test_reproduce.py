@@ -5,7 +5,12 @@ from collections import Counter
 
 import pytest
 
-from kerasdistill.cli import arguments, interpret, reproducing
+from kerasdistill.cli import (
+    arguments,
+    distilling_options,
+    reproducing,
+    requested,
+)
 from kerasdistill.cli.__main__ import main
 from kerasdistill.errors import DivergedError
 from kerasdistill.experiments import costs
@@ -19,11 +24,11 @@ def lines(words: str) -> list[list[str]]:
 
 
 def test_every_line_is_a_command_line():
-    for table in arguments.REPRODUCED:
+    for table in distilling_options.REPRODUCED:
         for line in lines(f"{table} --scale 0.1 --store replay --quick"):
             asked = arguments.parse(line)
             assert asked.quick and asked.workdir == "runs"
-    assert set(arguments.REPRODUCED) == set(reproducing.TABLES)
+    assert set(distilling_options.REPRODUCED) == set(reproducing.TABLES)
 
 
 def test_what_table_2_needs():
@@ -144,7 +149,7 @@ def test_the_plan_of_students_counts_teachers_and_set_once(
 
 def test_preset(capsys):
     asked = arguments.parse("student --preset snn-ecnn-mimic-30k".split())
-    recipe = interpret.student_maker(asked, None)(None)
+    recipe = requested.student_maker(asked, None)(None)
     assert recipe == urban2017_presets.snn_ecnn_mimic_30k()
     assert base.from_json(base.to_json(recipe)) == recipe
     for more in ("--budget 1M", "--recipe a.json", "--trials 3"):

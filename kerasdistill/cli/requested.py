@@ -1,0 +1,164 @@
+"""From parsed arguments to recipes; widths are checked before any data is read."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from kerasdistill import devices
+from kerasdistill.budget import Budget
+from kerasdistill.errors import UserError
+from kerasdistill.models import given
+from kerasdistill.recipes import (
+    base,
+    born_again,
+    fast,
+    urban2017,
+    urban2017_presets,
+)
+from kerasdistill.runs import read_json
+from pipelines import datasets
+
+_SOFT_LOSS_OPTIONS = ("loss", "temperature", "alpha")
+# In a chain these options are the student's.
+_NOT_FOR_TEACHERS = dict.fromkeys(
+    ("learning_rate", "momentum", "batch_size", *_SOFT_LOSS_OPTIONS)
+)
+
+
+def budget_of(asked: argparse.Namespace) -> Budget:
+    if asked.budget is None:
+        raise UserError("--budget is missing; give one such as --budget 10M")
+    return Budget.parse(asked.budget)
+
+
+def teacher_recipe(asked: argparse.Namespace) -> base.AnyTeacherRecipe:
+    if asked.fast:
+        if (asked.published, asked.filters, asked.dense) != (None, None, None):
+            raise UserError("--fast has widths of its own; leave out the others")
+        return fast.teacher()
+    if asked.filters is None and asked.dense is None:
+        return urban2017.teacher(asked.published or 1)
+    if asked.published is not None or asked.filters is None or asked.dense is None:
+        raise UserError("give --published, or both --filters A,B,C and --dense H")
+    return urban2017.teacher_of(filters=asked.filters, dense=asked.dense)
+
+
+def born_again_recipe(
+    asked: argparse.Namespace,
+) -> tuple[base.BornAgainRecipe, list[str]]:
+    """The recipe of --arch, and what to know of its printed count."""
+    factors = {
+        "depth_factor": asked.depth_factor or 1,
+        "compression_factor": asked.compression_factor or 1,
+    }
+    recipe = born_again.recipe(asked.arch, **factors)
+    return recipe, born_again.notes(asked.arch, **factors)
+
+
+def chain_teachers(
+    asked: argparse.Namespace, image_data: datasets.ImageData
+) -> tuple[base.AnyTeacherRecipe, ...]:
+    if asked.fast:  # the length of its training is part of its recipe
+        recipes = [fast.teacher()]
+        own = dict.fromkeys(("epochs", "schedule"))
+        asked = argparse.Namespace(**{**vars(asked), **own})
+    elif asked.quick:
+        recipes = [urban2017.quick_teacher()] * (asked.teachers or 1)
+    else:
+        published = range(1, (asked.teachers or 3) + 1)
+        recipes = [urban2017.teacher(number) for number in published]
+    shared = argparse.Namespace(**{**vars(asked), **_NOT_FOR_TEACHERS})
+    return tuple(
+        trained_as_asked(
+            base.for_images(recipe, image_data.image_shape),
+            shared,
+            seed=asked.seed + number,
+        )
+        for number, recipe in enumerate(recipes)
+    )
+
+
+def student_maker(
+    asked: argparse.Namespace,
+    family: Callable[..., base.StudentRecipe],
+    *,
+    losses: Sequence[str] = ("hard-label",),
+) -> Callable[[datasets.ImageData], base.StudentRecipe]:
+    """Checks the request before any data is read; the data then fix the shapes."""
+    shape = (asked.budget, asked.convs, asked.hidden)
+    whole = ("recipe", "preset", "student")  # each is a student of its own
+    chosen = [name for name in whole if getattr(asked, name, None) is not None]
+    if chosen and shape != (None, None, None):
+        raise UserError(f"--{chosen[0]} fixes the widths; leave out --budget and shape")
+    if len(chosen) > 1:
+        raise UserError(
+            f"--{chosen[0]} and --{chosen[1]} are two students; leave one out"
+        )
+    if chosen == ["preset"]:
+        recipe = urban2017_presets.PRESETS[asked.preset]()
+        return lambda data: recipe
+    if chosen == ["student"]:
+        network = given.network(asked.student)
+        return lambda data: urban2017.given(network, image_shape=data.image_shape)
+    if asked.recipe is not None:
+        recipe = _read_recipe(asked.recipe, losses)
+        return lambda data: recipe
+    widths = {"convs": asked.convs, "hidden": asked.hidden, "kernel": asked.kernel}
+    budget = budget_of(asked)
+    family(budget=budget, **widths)
+
+    def make(data: datasets.ImageData) -> base.StudentRecipe:
+        shapes = {"image_shape": data.image_shape, "num_classes": data.num_classes}
+        return family(budget=budget, **widths, **shapes)
+
+    return make
+
+
+def _read_recipe(path: str, losses: Sequence[str]) -> base.StudentRecipe:
+    value = read_json(path)
+    # A run's recipe.json holds the whole request.
+    if isinstance(value, dict) and "kind" not in value and "recipe" in value:
+        value = value["recipe"]
+    recipe = base.from_json(value)
+    if not isinstance(recipe, base.StudentRecipe):
+        raise UserError(
+            f"{path} is no student's recipe; pass a student's or baseline's"
+        )
+    if recipe.training.loss not in losses:
+        raise UserError(
+            f"{path} is a recipe with loss {recipe.training.loss!r}, expected "
+            f"{' or '.join(losses)}; student and baseline have recipes of their own"
+        )
+    return recipe
+
+
+def trained_as_asked(
+    recipe: base.Recipe, asked: argparse.Namespace, *, seed: int | None = None
+) -> Any:
+    """The recipe with the command line's training options in it."""
+    if asked.quick:
+        own = isinstance(recipe, base.FastTeacherRecipe)
+        recipe = fast.quick(recipe) if own else urban2017.quick(recipe)
+    given = {
+        "epochs": asked.epochs,
+        "schedule": asked.schedule,
+        "learning_rate": asked.learning_rate,
+        "momentum": asked.momentum,
+        "batch_size": asked.batch_size,
+        **{name: getattr(asked, name, None) for name in _SOFT_LOSS_OPTIONS},
+    }
+    changes = {name: value for name, value in given.items() if value is not None}
+    training = replace(
+        recipe.training,
+        precision=(
+            "float32"  # somebody else's network computes as it was built
+            if isinstance(recipe, base.GivenStudentRecipe)
+            else devices.resolve_precision(asked.precision)
+        ),
+        seed=asked.seed if seed is None else seed,
+        **changes,
+    )
+    if training.schedule != "paper" and training.epochs is None:
+        raise UserError(f"--schedule {training.schedule} needs --epochs N")
+    return replace(recipe, training=training)
