@@ -14,14 +14,14 @@ from kerasdistill.errors import StaleArtifactError
 from kerasdistill.files import write_json_atomic
 from kerasdistill.runs import read_json
 
-STATE_NAME = "oracle.json"
+STATE_NAME, TRIAL_NAME = "oracle.json", "trial.json"
 _ENDED = ("COMPLETED", "FAILED")
 # What a file raises that is JSON but not KerasTuner's.
 _STRANGE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
 class Durable(keras_tuner.Oracle):
-    """Mix it in, in front of an oracle's class.
+    """Derive from it, or mix it in, in front of an oracle's class.
 
     A trial counts from the moment `oracle.json` names it; before that nothing has
     been trained for it, and the oracle proposes the same again. One that has ended
@@ -43,14 +43,14 @@ class Durable(keras_tuner.Oracle):
         """
         folder = Path(self._project_dir)
         # Its own alone: workers of a search on many machines may be writing theirs.
-        for name in (STATE_NAME, "trial.json"):
+        for name in (STATE_NAME, TRIAL_NAME):
             for partial in folder.rglob(f".*.partial.{name}"):
                 partial.unlink(missing_ok=True)
         state = self._read(self._state_path)
         try:
             started = [str(trial_id) for trial_id in state["start_order"]]
             self.trials = {name: self._trial(name) for name in started}
-            for path in folder.glob("trial_*/trial.json"):
+            for path in folder.glob(f"trial_*/{TRIAL_NAME}"):
                 if path.parent.name.removeprefix("trial_") not in self.trials:
                     path.unlink()  # never handed out
             self.set_state(state)
@@ -103,4 +103,4 @@ class Durable(keras_tuner.Oracle):
         return Path(self._project_dir, STATE_NAME)
 
     def _trial_path(self, trial_id: str) -> Path:
-        return Path(self._project_dir, f"trial_{trial_id}", "trial.json")
+        return Path(self._project_dir, f"trial_{trial_id}", TRIAL_NAME)

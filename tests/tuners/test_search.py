@@ -307,6 +307,37 @@ def test_tables(tmp_path):
             assert float(row["val_accuracy"]) == trial["val_accuracy"]
 
 
+def test_a_trial_that_was_given_up_has_a_row_with_the_reason(tmp_path):
+    """As the chief ends one at which workers died: without results in its folder."""
+    pinned = SPACE.fix({"input_scale": 1.0})
+    given = oracles.make(
+        "random", hyperparameters=pinned.hyperparameters(), max_trials=3, seed=0
+    )
+    given._set_project_dir(str(tmp_path), "trials")
+    first, lost, running = (given.create_trial(name) for name in "abc")
+    folder = tmp_path / "trials" / f"trial_{first.trial_id}"
+    trained({**first.hyperparameters.values, "input_scale": 1.0}, folder)
+    given.update_trial(first.trial_id, {"val_accuracy": 0.5})
+    first.status, lost.status, lost.message = "COMPLETED", "FAILED", "3 workers died"
+    given.end_trial(first)
+    given.end_trial(lost)
+    found = record.write(tmp_path, space=pinned, oracle="random", seed=0, max_trials=3)
+    assert [(t["number"], t["status"]) for t in found] == [
+        (1, "COMPLETED"),
+        (2, "FAILED"),  # and none for the one that runs
+    ]
+    assert max(found, key=record.ended_at)["number"] == 2
+    told = json.loads((tmp_path / "trials.json").read_text())["trials"][1]
+    assert told["error"] == "3 workers died" and told["val_accuracy"] is None
+    assert told["values"] == pinned.values(lost.hyperparameters.values)
+    assert told["values"]["input_scale"] == 1.0
+    with open(tmp_path / "trials.csv", newline="") as file:
+        row = list(csv.DictReader(file))[1]
+    assert row["error"] == "3 workers died" and float(row["input_scale"]) == 1.0
+    with pytest.raises(UserError, match="3 workers died"):
+        require_hope(found[1:], left=0)
+
+
 def test_length_scales_are_kept(tmp_path):
     scales = {"c1": 0.3}
     record.write(
