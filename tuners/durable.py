@@ -5,13 +5,14 @@ as one that ran (its place is lost), and run a finished trial again where the ki
 between two of their writes.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
 import keras_tuner
 
 from kerasdistill.errors import StaleArtifactError
-from kerasdistill.files import write_json_atomic
+from kerasdistill.files import write_atomic
 from kerasdistill.runs import read_json
 
 STATE_NAME, TRIAL_NAME = "oracle.json", "trial.json"
@@ -30,10 +31,10 @@ class Durable(keras_tuner.Oracle):
 
     def save(self) -> None:
         """Writes the oracle's state; complete or not at all."""
-        write_json_atomic(self._state_path, self.get_state())
+        _write(self._state_path, self.get_state())
 
     def _save_trial(self, trial: Any) -> None:
-        write_json_atomic(self._trial_path(trial.trial_id), trial.get_state())
+        _write(self._trial_path(trial.trial_id), trial.get_state())
 
     def reload(self) -> None:
         """Goes back to what the files say, with the trial that was under way queued.
@@ -104,3 +105,8 @@ class Durable(keras_tuner.Oracle):
 
     def _trial_path(self, trial_id: str) -> Path:
         return Path(self._project_dir, f"trial_{trial_id}", TRIAL_NAME)
+
+
+def _write(path: Path, state: Any) -> None:
+    # In KerasTuner's words, which know NaN: a diverged trial's metrics hold it.
+    write_atomic(path, json.dumps(state, indent=2, sort_keys=True))

@@ -1,9 +1,9 @@
 """Bayesian search for KerasTuner: a Gaussian process and expected improvement.
 
 What Spearmint had (Snoek, Larochelle & Adams 2012) and KerasTuner's own oracle lacks:
-a length scale for each hyperparameter, learned noise, expected improvement. A proposal
-is a function of the seed and the trials so far, so that a search that was interrupted
-goes on as if it had not been.
+a length scale for each hyperparameter, learned noise, both integrated over, expected
+improvement. A proposal is a function of the seed and the trials so far, so that a
+search that was interrupted goes on as if it had not been.
 """
 
 from typing import Any
@@ -100,8 +100,8 @@ class GaussianProcessOracle(Durable):
             trial.score = float("nan")
 
     def length_scales(self) -> dict[str, float]:
-        """The fitted length scale of each hyperparameter with more than one value, in
-        units of its range (on its own scale); small ones matter most.
+        """The length scale of each hyperparameter with more than one value, typical of
+        the samples, in units of its range (on its own scale); small ones matter most.
 
         Empty before two trials have ended well. Where conditions let several
         hyperparameters share a name, the smallest of theirs.
