@@ -118,10 +118,8 @@ class DistillationSet:
         chosen = self._passes(0, passes)
         layout = self.manifest.layout
         count = sum(len(layout.shards_of(index)) for index in chosen)
-        signals = [
-            self.manifest.shards,
-            *(self.manifest.member_shards[place] for place in self.members),
-        ]
+        kept = (self.manifest.member_shards[place] for place in self.members)
+        signals = (self.manifest.shards, *kept)
         found = [shard.sha256 for shards in signals for shard in shards[:count]]
         if self.averaging != AVERAGING:
             found.append(self.averaging)
@@ -134,11 +132,7 @@ class DistillationSet:
         return -(-self.manifest.layout.num_samples // batch_size)
 
     def dataset(
-        self,
-        batch_size: int,
-        *,
-        first_pass: int = 0,
-        passes: int | None = None,
+        self, batch_size: int, *, first_pass: int = 0, passes: int | None = None
     ) -> tf.data.Dataset:
         """Batches in the stored order; each pass starts a new batch.
 

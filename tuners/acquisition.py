@@ -3,16 +3,16 @@
 import numpy as np
 import scipy.optimize
 import scipy.stats
-from scipy.special import erfcx, log_ndtr, ndtr
+from scipy.special import erfcx, log_ndtr, logsumexp, ndtr
 
 from tuners.cube import Cube
 from tuners.gaussian_process import GaussianProcess
 
 LOG_SQRT_2PI = 0.5 * np.log(2 * np.pi)
 FAR = -200.0  # below, cancellation in log_h is a larger error than the series' rest
-GRID_BITS = 10  # 1,024 points of a Sobol grid
+GRID_BITS = 9  # 512 points of a Sobol grid
 INCUMBENTS, NEAR_EACH, NEAR_DEVIATIONS = 3, 20, (0.001, 0.01, 0.1)
-STARTS = 4  # from the grid, and as many from around the incumbents
+STARTS = 3  # from the grid, and as many from around the incumbents
 
 
 def log_h(u: np.ndarray) -> np.ndarray:
@@ -32,17 +32,16 @@ def log_h(u: np.ndarray) -> np.ndarray:
     return np.where(u > -1.0, direct, log_density + np.where(u > FAR, near, tail))
 
 
-def log_expected_improvement(
-    model: GaussianProcess, x: np.ndarray, *, best: float
-) -> np.ndarray:
-    """log E[max(best - f(x), 0)] at x [M, d]; [M]."""
+def log_expected_improvement(model: GaussianProcess, x: np.ndarray) -> np.ndarray:
+    """log E[max(best - f(x), 0)] at x [M, d], the mean of E over the samples; [M]."""
     mean, variance = model.posterior(x)
     deviation = np.sqrt(variance)
-    return log_h((best - mean) / deviation) + np.log(deviation)
+    each = log_h((model.best[:, None] - mean) / deviation) + np.log(deviation)
+    return logsumexp(each, axis=0) - np.log(len(each))
 
 
 def log_expected_improvement_gradient(
-    model: GaussianProcess, x: np.ndarray, *, best: float
+    model: GaussianProcess, x: np.ndarray
 ) -> tuple[float, np.ndarray]:
     """The same at one point x [d], and its gradient [d].
 
@@ -50,12 +49,18 @@ def log_expected_improvement_gradient(
     """
     mean, variance, mean_slope, variance_slope = model.posterior_gradients(x)
     deviation = np.sqrt(variance)
-    u = (best - mean) / deviation
-    log_ratio = float(log_h(u))
-    by_mean = -np.exp(log_ndtr(u) - log_ratio) / deviation
-    by_deviation = np.exp(-0.5 * u**2 - LOG_SQRT_2PI - log_ratio) / deviation
-    gradient = by_mean * mean_slope + by_deviation * variance_slope / (2 * deviation)
-    return log_ratio + np.log(deviation), gradient
+    u = (model.best - mean) / deviation
+    log_ratio = log_h(u)
+    each = log_ratio + np.log(deviation)
+    top = each.max()
+    shares = np.exp(each - top)
+    total = shares.sum()
+    shares /= total * deviation
+    by_mean = -np.exp(log_ndtr(u) - log_ratio) * shares
+    by_variance = np.exp(-0.5 * u**2 - LOG_SQRT_2PI - log_ratio) * shares
+    by_variance /= 2 * deviation
+    gradient = by_mean @ mean_slope + by_variance @ variance_slope
+    return float(top + np.log(total / len(each))), gradient
 
 
 def proposals(
@@ -63,7 +68,6 @@ def proposals(
     cube: Cube,
     incumbents: np.ndarray,
     *,
-    best: float,
     seed: int,
 ) -> np.ndarray:
     """Snapped positions [K, A], the largest expected improvement first.
@@ -71,12 +75,11 @@ def proposals(
     Args:
         model: of cube's columns.
         incumbents: [I, A], the best snapped positions known.
-        best: the smallest value known.
         seed: of the grid and of what lies around the incumbents.
     """
 
     def scores(rows: np.ndarray) -> np.ndarray:
-        return log_expected_improvement(model, cube.columns(rows), best=best)
+        return log_expected_improvement(model, cube.columns(rows))
 
     generator = np.random.default_rng(seed)
     grid = scipy.stats.qmc.Sobol(len(cube.axes), rng=generator).random_base2(GRID_BITS)
@@ -86,16 +89,14 @@ def proposals(
         order = np.argsort(-scores(candidates), kind="stable")
         rows.append(candidates)
         starts.extend(candidates[order[:STARTS]])
-    refined = cube.snap(
-        np.array([ascended(model, cube, start, best=best) for start in starts])
-    )
+    refined = cube.snap(np.array([ascended(model, cube, start) for start in starts]))
     top = refined[np.argmax(scores(refined))]
     for _ in cube.axes:  # each round changes at most one value
         others = cube.neighbours(top)
         gains = scores(others)
         if gains.argmax() == 0 or gains.max() <= gains[0]:
             break
-        top = ascended(model, cube, others[gains.argmax()], best=best)
+        top = ascended(model, cube, others[gains.argmax()])
         top = cube.snap(top[None])[0]
         rows.append(others)
     pool = np.concatenate([*rows, refined, top[None]])
@@ -112,9 +113,7 @@ def around(incumbents: np.ndarray, *, generator: np.random.Generator) -> np.ndar
     return np.clip(np.where(anew, generator.random(rows.shape), moved), 0, 1)
 
 
-def ascended(
-    model: GaussianProcess, cube: Cube, start: np.ndarray, *, best: float
-) -> np.ndarray:
+def ascended(model: GaussianProcess, cube: Cube, start: np.ndarray) -> np.ndarray:
     """Positions [A] up the gradient from a snapped start [A], for the axes that move.
 
     Steps are in units of the length scales, which makes all directions alike.
@@ -125,11 +124,11 @@ def ascended(
         return start
     axes, columns = (np.array(numbers) for numbers in zip(*moving, strict=True))
     x = cube.columns(start[None])[0]
-    units = np.minimum(model.hyperparameters.length_scales[columns], 1.0)
+    units = np.minimum(model.hyperparameters.typical_length_scales[columns], 1.0)
 
     def loss(scaled: np.ndarray) -> tuple[float, np.ndarray]:
         x[columns] = scaled * units
-        value, gradient = log_expected_improvement_gradient(model, x, best=best)
+        value, gradient = log_expected_improvement_gradient(model, x)
         return -value, -gradient[columns] * units
 
     found = scipy.optimize.minimize(

@@ -5,23 +5,24 @@ as one that ran (its place is lost), and run a finished trial again where the ki
 between two of their writes.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
 import keras_tuner
 
 from kerasdistill.errors import StaleArtifactError
-from kerasdistill.files import write_sealed_json
+from kerasdistill.files import SEAL, digest_of, write_atomic
 from kerasdistill.runs import read_json
 
-STATE_NAME = "oracle.json"
+STATE_NAME, TRIAL_NAME = "oracle.json", "trial.json"
 _ENDED = ("COMPLETED", "FAILED")
 # What a file raises that is JSON but not KerasTuner's.
 _STRANGE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
 class Durable(keras_tuner.Oracle):
-    """Mix it in, in front of an oracle's class.
+    """Derive from it, or mix it in, in front of an oracle's class.
 
     A trial counts from the moment `oracle.json` names it; before that nothing has
     been trained for it, and the oracle proposes the same again. One that has ended
@@ -30,10 +31,10 @@ class Durable(keras_tuner.Oracle):
 
     def save(self) -> None:
         """Writes the oracle's state; complete or not at all."""
-        write_sealed_json(self._state_path, self.get_state())
+        _write(self._state_path, self.get_state())
 
     def _save_trial(self, trial: Any) -> None:
-        write_sealed_json(self._trial_path(trial.trial_id), trial.get_state())
+        _write(self._trial_path(trial.trial_id), trial.get_state())
 
     def reload(self) -> None:
         """Goes back to what the files say, with the trial that was under way queued.
@@ -43,14 +44,14 @@ class Durable(keras_tuner.Oracle):
         """
         folder = Path(self._project_dir)
         # Its own alone: workers of a search on many machines may be writing theirs.
-        for name in (STATE_NAME, "trial.json"):
+        for name in (STATE_NAME, TRIAL_NAME):
             for partial in folder.rglob(f".*.partial.{name}"):
                 partial.unlink(missing_ok=True)
         state = self._read(self._state_path)
         try:
             started = [str(trial_id) for trial_id in state["start_order"]]
             self.trials = {name: self._trial(name) for name in started}
-            for path in folder.glob("trial_*/trial.json"):
+            for path in folder.glob(f"trial_*/{TRIAL_NAME}"):
                 if path.parent.name.removeprefix("trial_") not in self.trials:
                     path.unlink()  # never handed out
             self.set_state(state)
@@ -103,4 +104,11 @@ class Durable(keras_tuner.Oracle):
         return Path(self._project_dir, STATE_NAME)
 
     def _trial_path(self, trial_id: str) -> Path:
-        return Path(self._project_dir, f"trial_{trial_id}", "trial.json")
+        return Path(self._project_dir, f"trial_{trial_id}", TRIAL_NAME)
+
+
+def _write(path: Path, state: Any) -> None:
+    # Sealed, but in KerasTuner's words, which know NaN: a diverged trial has it.
+    plain = json.loads(json.dumps(state))
+    sealed = {**plain, SEAL: digest_of(plain)}
+    write_atomic(path, json.dumps(sealed, indent=2, sort_keys=True))

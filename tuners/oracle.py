@@ -1,9 +1,9 @@
 """Bayesian search for KerasTuner: a Gaussian process and expected improvement.
 
 What Spearmint had (Snoek, Larochelle & Adams 2012) and KerasTuner's own oracle lacks:
-a length scale for each hyperparameter, learned noise, expected improvement. A proposal
-is a function of the seed and the trials so far, so that a search that was interrupted
-goes on as if it had not been.
+a length scale for each hyperparameter, learned noise, both integrated over, expected
+improvement. A proposal is a function of the seed and the trials so far, so that a
+search that was interrupted goes on as if it had not been.
 """
 
 from typing import Any
@@ -15,8 +15,9 @@ from keras_tuner.engine import trial as trials
 from threadpoolctl import threadpool_limits
 
 from kerasdistill.seeds import derive_seed
-from tuners import acquisition, gaussian_process
+from tuners import acquisition, gaussian_process, inference
 from tuners.cube import Cube
+from tuners.durable import Durable
 
 SOBOL_BITS = 10  # points of the start's sequence that are tried before it is given up
 
@@ -27,7 +28,7 @@ def one_thread() -> threadpool_limits:
     return threadpool_limits(limits=1, user_api="blas")
 
 
-class GaussianProcessOracle(keras_tuner.Oracle):
+class GaussianProcessOracle(Durable):
     """Proposes where the expected improvement is largest.
 
     Args:
@@ -99,8 +100,8 @@ class GaussianProcessOracle(keras_tuner.Oracle):
             trial.score = float("nan")
 
     def length_scales(self) -> dict[str, float]:
-        """The fitted length scale of each hyperparameter with more than one value, in
-        units of its range (on its own scale); small ones matter most.
+        """The length scale of each hyperparameter with more than one value, typical of
+        the samples, in units of its range (on its own scale); small ones matter most.
 
         Empty before two trials have ended well. Where conditions let several
         hyperparameters share a name, the smallest of theirs.
@@ -111,32 +112,13 @@ class GaussianProcessOracle(keras_tuner.Oracle):
             return {}
         with one_thread():
             model = self._model(cube, positions, scores)
-        lengths = model.hyperparameters.length_scales
+        lengths = model.hyperparameters.typical_length_scales
         found: dict[str, float] = {}
         names = [axis.hyperparameter.name for axis in cube.axes if axis.width]
         for group, name in enumerate(names):
             length = float(lengths[np.argmax(cube.groups == group)])
             found[name] = min(length, found.get(name, np.inf))
         return found
-
-    def reload(self) -> None:
-        """As KerasTuner does, but trials that have ended do not run again, and those
-        that a kill left unrecorded do.
-
-        KerasTuner saves the oracle while the trial that ends still counts as running,
-        and a new trial's file before the oracle that knows of it.
-        """
-        super().reload()
-        self._retry_queue = []
-        over = (trials.TrialStatus.COMPLETED, trials.TrialStatus.FAILED)
-        for trial_id, trial in sorted(self.trials.items(), reverse=True):
-            self._record_values(trial)
-            if trial_id not in self.start_order:
-                self.start_order.append(trial_id)
-            if trial.status not in over:
-                self._retry_queue.append(trial_id)  # the last is the next
-            elif trial_id not in self.end_order:
-                self.end_order.append(trial_id)
 
     def get_state(self) -> dict[str, Any]:
         return {**super().get_state(), "num_initial_points": self.num_initial_points}
@@ -175,10 +157,11 @@ class GaussianProcessOracle(keras_tuner.Oracle):
         self, cube: Cube, positions: np.ndarray, scores: np.ndarray
     ) -> gaussian_process.GaussianProcess:
         known = np.where(np.isfinite(scores), scores, np.nanmax(scores))
-        return gaussian_process.fit(
+        return inference.fit(
             cube.columns(positions),
             gaussian_process.standardised(known),
             groups=cube.groups,
+            seed=derive_seed(self.seed, "hyperparameters", len(self.trials)),
         )
 
     def _informed(
@@ -192,14 +175,13 @@ class GaussianProcessOracle(keras_tuner.Oracle):
         if not cube.groups.size:
             return cube.snap(np.full((1, len(cube.axes)), 0.5))
         model = self._model(cube, positions, scores)
-        order = np.argsort(model.values, kind="stable")
+        order = np.argsort(scores, kind="stable")  # failures, NaN, come last
         if len(pending):
             model = model.believing(cube.columns(pending))
         rows = acquisition.proposals(
             model,
             cube,
             positions[order[: acquisition.INCUMBENTS]],
-            best=float(model.values.min()),  # believed ones too: workers move on
             seed=derive_seed(self.seed, "proposal", len(self.trials)),
         )
         return np.concatenate([rows, self._start(cube)])

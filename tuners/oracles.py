@@ -15,10 +15,6 @@ from tuners.oracle import GaussianProcessOracle
 OBJECTIVE = "val_accuracy"
 
 
-class _Gaussian(Durable, GaussianProcessOracle):
-    pass
-
-
 class _Random(Durable, keras_tuner.oracles.RandomSearchOracle):
     pass
 
@@ -37,7 +33,7 @@ class _Stock(Durable, keras_tuner.oracles.BayesianOptimizationOracle):
 
 
 ORACLES: dict[str, Callable[..., keras_tuner.Oracle]] = {
-    "gp": _Gaussian,
+    "gp": GaussianProcessOracle,
     "kerastuner": _Stock,
     "random": _Random,
 }

@@ -16,6 +16,7 @@ from tensorboard.plugins.hparams import api as hparams
 from kerasdistill.errors import StaleArtifactError
 from kerasdistill.files import write_atomic, write_json_atomic
 from kerasdistill.runs import read_json
+from tuners.durable import TRIAL_NAME
 from tuners.oracles import OBJECTIVE
 from tuners.search import TRIALS
 from tuners.space import Space
@@ -32,29 +33,63 @@ _COLUMNS = (
     "num_params",
     "seconds",
     "pruned",
+    "error",
 )
 
 
 def trials(folder: str | Path) -> list[dict[str, Any]]:
     """The finished trials of a search's folder, in the order they began.
 
-    Each has `trial_id`, `number` (from 1), `folder` and what its results hold.
+    Each has `trial_id`, `number` (from 1), `folder` and what its results hold; a trial
+    that was given up, since workers died at it, has the reason as its `error`.
 
     Raises:
         StaleArtifactError: a trial's results are damaged.
     """
     found = []
-    for path in Path(folder, TRIALS).glob(f"trial_*/{RESULTS}"):
-        trial_id = path.parent.name.removeprefix("trial_")
-        results = read_json(path)
-        if not isinstance(results, dict) or "status" not in results:
-            raise StaleArtifactError(
-                f"{path} is no trial's results; remove {path.parent / RESULTS} and "
-                "run again"
-            )
-        place = {"trial_id": trial_id, "number": int(trial_id) + 1}
-        found.append({**results, **place, "folder": path.parent})
+    for place in Path(folder, TRIALS).glob("trial_*"):
+        results = _results(place) or _given_up(place)
+        if results is None:
+            continue
+        trial_id = place.name.removeprefix("trial_")
+        numbers = {"trial_id": trial_id, "number": int(trial_id) + 1}
+        found.append({**results, **numbers, "folder": place})
     return sorted(found, key=lambda trial: trial["number"])
+
+
+def ended_at(trial: Mapping[str, Any]) -> int:
+    """When the trial's last word was written, ns; one of those from `trials`."""
+    results = trial["folder"] / RESULTS
+    path = results if results.exists() else trial["folder"] / TRIAL_NAME
+    return path.stat().st_mtime_ns
+
+
+def _results(place: Path) -> dict[str, Any] | None:
+    path = place / RESULTS
+    if not path.exists():
+        return None
+    results = read_json(path)
+    if not isinstance(results, dict) or "status" not in results:
+        raise StaleArtifactError(
+            f"{path} is no trial's results; remove {path} and run again"
+        )
+    return results
+
+
+def _given_up(place: Path) -> dict[str, Any] | None:
+    """Of a trial that no worker lived to leave results of: what the oracle's file says.
+
+    A damaged one is the oracle's to tell of (`Durable.reload`).
+    """
+    path = place / TRIAL_NAME
+    try:
+        told = read_json(path) if path.exists() else {}
+        if told["status"] != "FAILED":
+            return None
+        values = told["hyperparameters"]["values"]
+        return {"status": "FAILED", "values": values, "error": told["message"]}
+    except (KeyError, TypeError, StaleArtifactError):
+        return None
 
 
 def ranked(found: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -93,16 +128,14 @@ def write(
         "space": space.to_json(),
         "length_scales": dict(length_scales) if length_scales else None,
     }
-    listed = [
-        {**row, "values": trial["values"]}
-        for row, trial in zip(rows, found, strict=True)
-    ]
+    values = [space.values(trial["values"]) for trial in found]
+    listed = [{**row, "values": point} for row, point in zip(rows, values, strict=True)]
     write_json_atomic(Path(folder, JSON), {**settings, "trials": listed})
     table = io.StringIO()
     writer = csv.DictWriter(table, fieldnames=[*_COLUMNS, *names])
     writer.writeheader()
-    for row, trial in zip(rows, found, strict=True):
-        writer.writerow({**row, **trial["values"]})
+    for row, point in zip(rows, values, strict=True):
+        writer.writerow({**row, **point})
     write_atomic(Path(folder, TABLE), table.getvalue())
     return found
 

@@ -73,9 +73,7 @@ class Watch:
         return found
 
     def _tell(self, found: Sequence[Mapping[str, Any]], left: int) -> None:
-        if not found:
-            return  # a trial at which workers died leaves no results
-        latest = max(found, key=_when)
+        latest = max(found, key=record.ended_at)
         outcome = f"failed ({latest.get('error')})"
         if latest["status"] == "COMPLETED":
             outcome = f"{OBJECTIVE} {latest[OBJECTIVE]:.4f}"
@@ -89,7 +87,3 @@ class Watch:
             file=sys.stderr,
             flush=True,
         )
-
-
-def _when(trial: Mapping[str, Any]) -> int:
-    return (trial["folder"] / record.RESULTS).stat().st_mtime_ns

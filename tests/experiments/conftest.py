@@ -1,11 +1,60 @@
-"""Measuring what a training costs takes as few steps as it can."""
+"""What searches' tests share; measuring what a training costs takes few steps here."""
 
+import keras
+import numpy as np
 import pytest
 
-from kerasdistill.experiments import costs
+from kerasdistill.experiments import costs, training
+from kerasdistill.training.epochs import FitResult
 
 
 @pytest.fixture(autouse=True)
 def measured_briefly(monkeypatch):
     for name in ("_WARM_SECONDS", "_TRAINED_SECONDS", "_SCORED_SECONDS"):
         monkeypatch.setattr(costs, name, 0.0)
+
+
+@pytest.fixture
+def unmeasured(monkeypatch, request):
+    """What a trial costs is only measured in slow tests; it takes seconds."""
+    if request.node.get_closest_marker("slow"):
+        return
+    speed = costs.Speed(
+        step_seconds=0.1, scoring_rate=1e3, startup_seconds=1.0, num_params=5_000
+    )
+    monkeypatch.setattr(costs, "measure", lambda *_, **__: speed)
+    # Collecting garbage takes a third of a second in a process of many tests.
+    monkeypatch.setattr(keras.utils, "clear_session", lambda: None)
+
+
+@pytest.fixture
+def pretended(monkeypatch):
+    """No training: the model as it is built, and a score made of the learning rate.
+
+    Gives the data that every training would have seen.
+    """
+    seen = []
+
+    def train(build, recipe, *, data, run, **how):
+        seen.append(data)
+        count = len(data.validation)
+        score = np.float32(round(recipe.training.learning_rate * 40 * count) / count)
+        rows = ({"val_accuracy": float(score)}, {"val_accuracy": 0.0})
+        fitted = FitResult(2, 1, float(score), 0.1, 100.0, rows)
+        return training.built(build, recipe, data).student, fitted
+
+    monkeypatch.setattr(training, "train", train)
+    return seen
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The data every training sees, in order."""
+    seen, train = [], training.train
+
+    def watching(*what, data, **how):
+        seen.append(data)
+        return train(*what, data=data, **how)
+
+    monkeypatch.setattr(training, "train", watching)
+    return seen

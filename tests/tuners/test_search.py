@@ -100,14 +100,14 @@ def test_seeds_are_honoured(name, tmp_path):
 def writes_until_kill(monkeypatch, count):
     """Lets so many files be written whole, and dies before the next is."""
     left = itertools.count(count, -1)
-    write = durable.write_json_atomic
+    write = durable.write_atomic
 
-    def dying(path, value):
+    def dying(path, text):
         if next(left) == 0:
             raise Killed
-        write(path, value)
+        write(path, text)
 
-    monkeypatch.setattr(durable, "write_json_atomic", dying)
+    monkeypatch.setattr(durable, "write_atomic", dying)
 
 
 @pytest.mark.parametrize("name", ["random", "gp"])
@@ -305,6 +305,37 @@ def test_tables(tmp_path):
         assert float(row["c1"]) == trial["values"]["c1"]
         if trial["status"] == "COMPLETED":
             assert float(row["val_accuracy"]) == trial["val_accuracy"]
+
+
+def test_a_trial_that_was_given_up_has_a_row_with_the_reason(tmp_path):
+    """As the chief ends one at which workers died: without results in its folder."""
+    pinned = SPACE.fix({"input_scale": 1.0})
+    given = oracles.make(
+        "random", hyperparameters=pinned.hyperparameters(), max_trials=3, seed=0
+    )
+    given._set_project_dir(str(tmp_path), "trials")
+    first, lost, running = (given.create_trial(name) for name in "abc")
+    folder = tmp_path / "trials" / f"trial_{first.trial_id}"
+    trained({**first.hyperparameters.values, "input_scale": 1.0}, folder)
+    given.update_trial(first.trial_id, {"val_accuracy": 0.5})
+    first.status, lost.status, lost.message = "COMPLETED", "FAILED", "3 workers died"
+    given.end_trial(first)
+    given.end_trial(lost)
+    found = record.write(tmp_path, space=pinned, oracle="random", seed=0, max_trials=3)
+    assert [(t["number"], t["status"]) for t in found] == [
+        (1, "COMPLETED"),
+        (2, "FAILED"),  # and none for the one that runs
+    ]
+    assert max(found, key=record.ended_at)["number"] == 2
+    told = json.loads((tmp_path / "trials.json").read_text())["trials"][1]
+    assert told["error"] == "3 workers died" and told["val_accuracy"] is None
+    assert told["values"] == pinned.values(lost.hyperparameters.values)
+    assert told["values"]["input_scale"] == 1.0
+    with open(tmp_path / "trials.csv", newline="") as file:
+        row = list(csv.DictReader(file))[1]
+    assert row["error"] == "3 workers died" and float(row["input_scale"]) == 1.0
+    with pytest.raises(UserError, match="3 workers died"):
+        require_hope(found[1:], left=0)
 
 
 def test_length_scales_are_kept(tmp_path):
