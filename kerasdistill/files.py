@@ -44,7 +44,9 @@ def replacing_directory(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".partial.{path.name}."
-    for left in path.parent.glob(f"{prefix}*"):
+    for left in path.parent.iterdir():
+        if not left.name.startswith(prefix):
+            continue
         with contextlib.suppress(OSError), _locked(left):
             shutil.rmtree(left, ignore_errors=True)
     beside = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))

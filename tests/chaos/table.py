@@ -34,6 +34,9 @@ VERBS = {
     "student, replay": Verb(
         f"{_STUDENT} --distillation-set {{replay}} --resident always", one_in=4
     ),
+    "chain": Verb(
+        f"{_STUDENT} --teacher {{teacher}} --passes 2 --store replay", counted=False
+    ),
     "search": Verb(
         f"{_STUDENT} --distillation-set {{images}} --trials 2 --oracle random",
         one_in=4,

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import zipfile
 from pathlib import Path
 
@@ -194,3 +195,11 @@ def test_what_is_printed_controls_no_terminal():
     for printed in (one_line(evil), answers.readable({"name": evil, "notes": [evil]})):
         assert all(letter.isprintable() or letter == "\n" for letter in printed)
         assert "\\x1b]0;owned\\x07 b" in printed
+
+
+def test_every_requirement_has_an_upper_bound():
+    text = (Path(__file__).resolve().parents[2] / "setup.py").read_text()
+    stated = re.findall(r'"([a-z_\-]+(?:\[\w+\])?)(>=[^"]*)"', text)
+    required = [name for name, bounds in stated if name != "setuptools"]
+    assert {"tensorflow", "keras", "hypothesis", "ruff"} <= set(required)
+    assert not [name for name, bounds in stated if not re.search(r",<\d", bounds)]
