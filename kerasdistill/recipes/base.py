@@ -96,11 +96,11 @@ class Student:
     bottleneck: int | None
     kernel: int = 5
     pool: int = 2
-    pool_stride: int | None = None  # None: poolings do not overlap
     input_scale: float = 1.0
     init_scale: float = 1.0
     dropout_rates: tuple[float, ...] = ()
     weight_decay: float = 0.0
+    pool_stride: int | None = None  # None: poolings do not overlap
 
 
 @dataclass(frozen=True)

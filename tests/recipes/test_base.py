@@ -20,7 +20,7 @@ RECIPES = {
         for hidden in (1, 2)
     },
     "every field changed": base.StudentRecipe(
-        base.Student((5,), (7,), None, 3, 3, 0.5, 2.0, (0.1, 0.2), 1e-4),
+        base.Student((5,), (7,), None, 3, 3, 0.5, 2.0, (0.1, 0.2), 1e-4, 2),
         base.Training(0.1, 0.5, 32, "cosine", 7, "kd", 3.0, 0.25, "mixed_bfloat16", 11),
         base.Augmentation(0.0, 0.1, 0.2, 0.3, 0.4, 28, False, False),
     ),
