@@ -22,7 +22,6 @@ LEFT_OUT = (
     "saved_model",
     "results",
     "chain",
-    "distillation_set",
     "best_recipe",
     "trials_table",
 )
@@ -60,6 +59,8 @@ def keep(name: str, run: Path) -> None:
     """Copies what a finished run found, without paths, to benchmarks/results."""
     results = read_json(run / "results.json")
     kept = {key: value for key, value in results.items() if key not in LEFT_OUT}
+    if stored := kept.get("distillation_set"):  # a report tells its passes
+        kept["distillation_set"] = {k: v for k, v in stored.items() if k != "path"}
     environment = read_json(run / "environment.json")
     kept["environment"] = {**environment, "command": None}
     if (run / "trials.json").exists():  # of a search

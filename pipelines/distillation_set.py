@@ -99,12 +99,6 @@ class DistillationSet:
         self._data = data
 
     @property
-    def teachers(self) -> list[str]:
-        """Digests of the weights of the models whose logits are averaged."""
-        places = self.members or range(self.manifest.stored_mean_of)
-        return [self.manifest.teachers[place]["weights_digest"] for place in places]
-
-    @property
     def labelled(self) -> bool:
         """Whether the transfer set has labels; else they are all -1."""
         return self.manifest.shards[0].teacher_label_agreement is not None

@@ -58,13 +58,9 @@ def on_set(
     )
     passes = stored.manifest.passes if passes is None else passes
     of_set = student.passes_asked(stored, passes)
-    origin = {
-        "path": str(distillation_set_path),
-        "content_digest": stored.manifest.content_digest,
-        "teachers": stored.teachers,
-        **signal,
-        **of_set,
-    }
+    origin = student.origin_of(
+        stored, distillation_set_path, members=members, asked=of_set
+    )
     stream = _stored_stream(asked, stored, passes=passes, resident=resident)
     retrain = partial(
         student.run,

@@ -91,14 +91,7 @@ def run(
             in_memory=held.in_memory,
             keep=held.keep,
         )
-        origin = {
-            "path": str(distillation_set_path),
-            "content_digest": stored.manifest.content_digest,
-            "averaging": averaging,
-            "members": members,
-            "teachers": stored.teachers,
-            **asked,
-        }
+        origin = origin_of(stored, distillation_set_path, members=members, asked=asked)
         results = _trained(
             recipe, stored, stream, data=data, folder=folder, origin=origin, step=step
         )
@@ -144,6 +137,27 @@ def run_directory(
         "distillation_set": asked,
     }
     return RunDirectory.open(workdir, KIND, request)
+
+
+def origin_of(
+    stored: distillation_set.DistillationSet,
+    path: str | Path,
+    *,
+    members: Sequence[int] | None,
+    asked: dict[str, Any],
+) -> dict[str, Any]:
+    """What a student's results tell of the set; `asked` is `passes_asked`'s, "teachers"
+    are the digests of the weights whose logits are averaged."""
+    manifest = stored.manifest
+    places = stored.members or range(manifest.stored_mean_of)
+    return {
+        "path": str(path),
+        "content_digest": manifest.content_digest,
+        "averaging": stored.averaging,
+        "members": members,
+        "teachers": [manifest.teachers[place]["weights_digest"] for place in places],
+        **asked,
+    }
 
 
 def passes_asked(
