@@ -229,9 +229,7 @@ def _baseline(verb: argparse.ArgumentParser) -> None:
 
 
 def _language_model(verb: argparse.ArgumentParser) -> None:
-    language_options.describe(
-        verb, count=_positive, rate=_positive_real, fraction=_fraction
-    )
+    language_options.describe(verb, _positive, _positive_real, _share)
 
 
 def _evaluate(verb: argparse.ArgumentParser) -> None:
@@ -294,6 +292,7 @@ def _number(kind, accept, expected: str):
 _natural = _number(int, lambda n: 0 <= n < 2**31, "a whole number from 0 to 2^31-1")
 _positive = _number(int, lambda n: n > 0, "a whole number above 0")
 _positive_real = _number(float, lambda x: 0 < x < float("inf"), "a number above 0")
+_share = _number(float, lambda x: 0 <= x < 1, "a number from 0 to below 1")
 _fraction = _number(float, lambda x: 0 <= x <= 1, "a number from 0 to 1")
 
 

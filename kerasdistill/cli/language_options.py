@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Callable
-from typing import Any
 
 ARCHITECTURES = ("lstm", "cnn-lstm")
 
@@ -15,14 +14,14 @@ def for_summary(verb: argparse.ArgumentParser, *, count: Callable[[str], int]) -
     add("--layers", type=count, metavar="N", help="of LSTM (default: 2)")
 
 
-def describe(verb: argparse.ArgumentParser, **read: Callable[[str], Any]) -> None:
-    """Adds them.
-
-    Args:
-        verb: the parser.
-        read: what reads a `count` above 0, a `rate` above 0, a `fraction`.
-    """
-    add, count = verb.add_argument, read["count"]
+def describe(
+    verb: argparse.ArgumentParser,
+    count: Callable[[str], int],
+    rate: Callable[[str], float],
+    share: Callable[[str], float],
+) -> None:
+    """Adds them; the last three read numbers, `share` from 0 to below 1."""
+    add = verb.add_argument
     verb.description += (
         "; --data-dir is a folder with train.txt, valid.txt and test.txt (or "
         "ptb.train.txt and so on), a sentence a line"
@@ -33,9 +32,9 @@ def describe(verb: argparse.ArgumentParser, **read: Callable[[str], Any]) -> Non
     add("--window", type=count, metavar="T", help="words back-propagated (35)")
     add("--epochs", type=count, metavar="N", help="default: 40")
     add("--batch-size", type=count, metavar="N", help="streams (default: 32 or 20)")
-    add("--learning-rate", type=read["rate"], metavar="R", help="default: 1 or 2")
-    add("--dropout", type=read["fraction"], metavar="P", help="default: by --size")
-    add("--clip-norm", type=read["rate"], metavar="C", help="longest gradient (5)")
+    add("--learning-rate", type=rate, metavar="R", help="default: 1 or 2")
+    add("--dropout", type=share, metavar="P", help="default: by --size")
+    add("--clip-norm", type=rate, metavar="C", help="longest gradient (5)")
     add("--born-again", action="store_true", help="students of a teacher, in turn")
     add("--generations", type=count, metavar="N", help="students (default: 1)")
     add("--teacher", nargs="+", metavar="PATH", help="instead of training one")
