@@ -56,7 +56,6 @@ class TextData:
         for name in _SPLITS:
             digest.update(np.ascontiguousarray(self.split(name), "<i4").data)
         return {
-            "name": self.name,
             "vocabulary_digest": vocabulary_digest(self.words),
             "num_words": len(self.words),
             "num_tokens": {name: len(self.split(name)) for name in _SPLITS},

@@ -2,7 +2,7 @@
 
 import argparse
 
-from kerasdistill.cli.values import fraction, positive, positive_real
+from kerasdistill.cli.values import below_1, positive, positive_real
 
 LOSSES = ("ban", "ban+l", "cwtm", "dkpp")
 SIGNALS = ("live", "stored")
@@ -73,7 +73,7 @@ def _recipe(verb: argparse.ArgumentParser) -> None:
         help="initial (0.1)",
     )
     add("--batch-size", type=positive, metavar="N", help="default: 128")
-    add("--dropout", type=fraction, metavar="R", help="Wide-ResNets' (default: 0.3)")
+    add("--dropout", type=below_1, metavar="R", help="Wide-ResNets' (default: 0.3)")
     add(
         "--devices",
         default="all",

@@ -2,7 +2,7 @@
 
 import argparse
 
-from kerasdistill.cli.values import fraction, positive, positive_real
+from kerasdistill.cli.values import below_1, positive, positive_real
 
 ARCHITECTURES = ("lstm", "cnn-lstm")
 
@@ -29,7 +29,7 @@ def describe(verb: argparse.ArgumentParser) -> None:
     add("--epochs", type=positive, metavar="N", help="default: 40")
     add("--batch-size", type=positive, metavar="N", help="streams (default: 32 or 20)")
     add("--learning-rate", type=positive_real, metavar="R", help="default: 1 or 2")
-    add("--dropout", type=fraction, metavar="P", help="default: by --size")
+    add("--dropout", type=below_1, metavar="P", help="default: by --size")
     add("--clip-norm", type=positive_real, metavar="C", help="longest gradient (5)")
     add("--born-again", action="store_true", help="students of a teacher, in turn")
     add("--generations", type=positive, metavar="N", help="students (default: 1)")

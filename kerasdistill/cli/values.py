@@ -26,6 +26,7 @@ natural = number(int, lambda n: 0 <= n < 2**31, "a whole number from 0 to 2^31-1
 positive = number(int, lambda n: n > 0, "a whole number above 0")
 positive_real = number(float, lambda x: 0 < x < float("inf"), "a number above 0")
 share = number(float, lambda x: 0 < x <= 1, "above 0 and at most 1")
+below_1 = number(float, lambda x: 0 <= x < 1, "a number from 0 to below 1")
 fraction = number(float, lambda x: 0 <= x <= 1, "a number from 0 to 1")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from kerasdistill.errors import DivergedError
 from kerasdistill.recipes.base import TextTraining
 from kerasdistill.training.board import Board
 from kerasdistill.training.epochs import Epochs, EpochStream, FitResult
@@ -44,7 +45,7 @@ def fit_text(
         The student has the best epoch's weights.
 
     Raises:
-        DivergedError: a loss that is not finite.
+        DivergedError: a loss or a perplexity that is not finite.
     """
     model.compile(optimizer=keras.optimizers.SGD(training.learning_rate))
     model.optimizer.build(model.student.trainable_variables)
@@ -137,15 +138,20 @@ class PerplexityEpochs(Epochs):
         self.on_test_begin()
         self.windows = 0
         nats = self._validate()
+        if not math.isfinite(perplexity(nats)):
+            raise DivergedError(
+                f"the validation text's loss is {nats} after step "
+                f"{(self.epoch + 1) * self._train.steps_per_epoch} (epoch {epoch + 1}) "
+                f"of {self._training}"
+            )
         label_loss = float(logs.pop("label_loss"))
         logs["perplexity"] = perplexity(label_loss)
         logs["val_loss"], logs["val_perplexity"] = nats, perplexity(nats)
         super().on_epoch_end(epoch, logs)
 
     def error(self, row: dict[str, float]) -> float:
-        """Validation perplexity; one that is not a number is no best."""
-        found = row["val_perplexity"]
-        return math.inf if math.isnan(found) else found
+        """Validation perplexity."""
+        return row["val_perplexity"]
 
     def best(self) -> float:
         """The lowest validation perplexity."""
