@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import json
 import os
 import sys
 import time
@@ -241,7 +242,7 @@ class Epochs(keras.callbacks.Callback):
         if not path.exists():
             return None
         state = checkpoint.load(path, self._variables())
-        now = dataclasses.asdict(self._training)
+        now = json.loads(json.dumps(dataclasses.asdict(self._training)))
         for field, before in state["training"].items():
             if now.get(field) != before:
                 raise StaleArtifactError(

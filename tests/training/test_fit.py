@@ -181,6 +181,20 @@ def test_cosine_rates(tmp_path):
     assert rates[-1] == pytest.approx(0.0, abs=1e-9)
 
 
+def test_interrupted_stepped_training_goes_on(tmp_path):
+    options = {"epochs": 3, "milestones": (0.5, 0.75), "decay": 0.1}
+    stepped = BornAgainTraining(0.05, 0.9, batch_size=16, **options)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        train(tmp_path, stepped, data=dying(stream(), after_steps=4))
+    assert len(table(tmp_path)) == 1
+    _, result = train(tmp_path, stepped)
+    assert result.epochs == 3
+    rates = [row["learning_rate"] for row in result.history]
+    np.testing.assert_allclose(rates, [0.05, 0.005, 0.0005], rtol=1e-6)
+    with pytest.raises(StaleArtifactError, match="milestones"):
+        train(tmp_path, dataclasses.replace(stepped, milestones=(0.5,)))
+
+
 def test_stepped_rates_fall_after_fractions_of_the_epochs(tmp_path):
     options = {"epochs": 4, "milestones": (0.5, 0.75), "decay": 0.1}
     stepped = BornAgainTraining(0.05, 0.9, batch_size=16, **options)
