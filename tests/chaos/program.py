@@ -144,8 +144,8 @@ def shrink() -> None:
     from pipelines import datasets
     from pipelines.beam import probe
 
-    digits = datasets._digits()
-    datasets._digits = lambda: digits
+    digits = datasets._digits(datasets.IMAGE_SHAPE)
+    datasets._digits = lambda shape: digits
     datasets.QUICK_EXAMPLES = EXAMPLES
     costs.measure = lambda *a, **k: costs.Speed(0.01, 1e4, 1.0, 1000)
     probe.measure = lambda *a, **k: probe.WorkerSpeed(1e3, 1.0)
