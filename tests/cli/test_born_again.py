@@ -37,7 +37,7 @@ SMALL = "born-again --arch wide-resnet-10-1 --epochs 1"
         (f"{SMALL} --permutation fixed", ["--permutation", "--loss dkpp"]),
         (f"{SMALL} --passes 3", ["--passes", "--teacher-signal stored"]),
         (f"{SMALL} --force", ["--force", "--teacher PATH"]),
-        (f"{SMALL} --dropout 1", ["--dropout 1"]),
+        (f"{SMALL} --dropout 1", ["'1' is not a number from 0 to below 1"]),
         (f"{SMALL} --temperature 0", ["'0'"]),
         (f"{SMALL} --depth-factor 2", ["no depth"]),
         ("born-again --arch densenet-90-60 --dropout 0.3", ["no dropout"]),
