@@ -23,6 +23,7 @@ _OF_THE_MOMENT = {
     "planned_seconds",
     "process_seconds",
     "views_per_second",
+    "latency",
     "plan",
     "shards_done",
     "shards_skipped",
