@@ -6,6 +6,7 @@ probabilities) becomes layers of Keras' own around them.
 
 import inspect
 import sys
+import warnings
 
 import keras
 import numpy as np
@@ -121,8 +122,11 @@ def application(
             classifier_activation=None,
         )
         if weights is not None:
-            network.load_weights(weights)
-    except (ValueError, OSError) as error:
+            with warnings.catch_warnings():
+                # Keras warns of layers that keep their random weights.
+                warnings.simplefilter("error", UserWarning)
+                network.load_weights(weights)
+    except (ValueError, OSError, UserWarning) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise UserError(
             f"{source} cannot be built for {num_classes} classes ({reason}); try "

@@ -42,7 +42,8 @@ def knows_colours(side, activation=None):
             keras.layers.Dense(3, activation=activation),
         ]
     )
-    model.set_weights([np.eye(3)[:, ::-1] / 10, np.zeros(3)])
+    # Two of one size would be the same teacher.
+    model.set_weights([np.eye(3)[:, ::-1] / (10 + side), np.zeros(3)])
     return model
 
 
@@ -148,10 +149,12 @@ def test_one_line_with_everything_of_others(folder, tmp_path, capsys):
 def test_grey_images_and_an_application_as_student(folder, tmp_path, capsys):
     here = ["--dataset", f"folder:{folder}", "--image-size", "32", "--grey", "--json"]
     here += ["--workdir", str(tmp_path / "runs")]
-    line = "student --student keras:MobileNetV2 --teachers 1 --passes 1 --quick"
+    knows_colours(16).save(tmp_path / "teacher.keras")
+    line = ["student", "--student", "keras:MobileNet", "--teacher"]
+    line += [str(tmp_path / "teacher.keras"), "--force", "--passes", "1"]
     short = "--epochs 1 --schedule cosine --batch-size 12".split()
-    assert main([*line.split(), *short, *here]) == 0
+    assert main([*line, *short, *here]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["recipe"]["architecture"]["source"] == "keras:MobileNetV2"
+    assert found["recipe"]["architecture"]["source"] == "keras:MobileNet"
     again = keras.saving.load_model(found["model"], safe_mode=True)
     assert again.input_shape == (None, 32, 32, 1) and again.output_shape == (None, 3)
