@@ -12,7 +12,10 @@ STORES = ("images", "replay")
 LOGITS_DTYPES = ("float32", "float16")
 AVERAGINGS = ("mean-logits", "mean-probabilities")
 SELECTIONS = ("all", "top", "greedy")
-REPRODUCED = ("urban-table-1", "urban-table-2", "urban-figure-1")
+REPRODUCED = (
+    *("urban-table-1", "urban-table-2", "urban-figure-1"),
+    *("ban-table-1", "ban-table-2", "ban-table-3", "ban-table-6"),
+)
 PRESETS = ("snn-ecnn-mimic-30k",)
 TEACHER_OUTPUTS = ("logits", "probabilities")
 RESIDENT = ("auto", "always", "never")
@@ -184,7 +187,7 @@ def reproduce(verb: argparse.ArgumentParser) -> None:
     """A table's runs."""
     add = verb.add_argument
     add("table", choices=REPRODUCED, help="which")
-    add("--scale", type=share, default=1.0, metavar="S", help="of 160 epochs, passes")
+    add("--scale", type=share, default=1.0, metavar="S", help="of all epochs, passes")
     add("--trials", type=positive, metavar="N", help="search each cell (figure: 20)")
     add("--max-budget", metavar="B", help="leave out larger students")
     add("--teacher", nargs="+", metavar="PATH", help="instead of the three published")

@@ -1,13 +1,4 @@
-"""reproduce: a table as a list of command lines, each of them a run of its own.
-
-So a repetition goes on where it was, and anyone can run the lines one by one. At scale
-S a training has round(160 S) epochs under the cosine schedule, and a set as many
-passes, at least 1 each; at S = 1 the paper's own schedule ends a training, and there
-are 160 passes. Students learn from the three published teachers, trained at the same
-scale; the paper's ensemble of 16 comes from a search over teachers of round(129 S)
-trials, at least 16. The paper doesn't say how many trials a student's search had: the
-figure's 20 are ours.
-"""
+"""reproduce: says what a table costs, then runs its lines, each a run of its own."""
 
 import argparse
 import dataclasses
@@ -17,17 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kerasdistill.budget import Budget
 from kerasdistill.cli import interpret, requested
+from kerasdistill.cli import reproduced_tables as tables
 from kerasdistill.cli.arguments import parse
 from kerasdistill.errors import DivergedError
 from kerasdistill.recipes import urban2017
-from kerasdistill.reports import paper
 from kerasdistill.runs import read_json
 from pipelines.datasets import ImageData
-
-TEACHER_TRIALS, ENSEMBLE, FIGURE_TRIALS = 129, 16, 20
-Line = list[str]
 
 
 def run_reproduce(
@@ -38,13 +25,13 @@ def run_reproduce(
 
     from kerasdistill.experiments import plans
 
-    lines = TABLES[asked.table](asked)
-    data = interpret.data(asked)
-    plan = plans.announce(plans.Plan(tuple(_steps(lines, data))), workdir=asked.workdir)
+    lines = tables.TABLES[asked.table](asked)
+    steps = _steps(lines, asked)
+    plan = plans.announce(plans.Plan(tuple(steps)), workdir=asked.workdir)
     about = {
         "table": asked.table,
         "scale": asked.scale,
-        "length": _length(asked.scale),
+        "length": tables.length(asked.scale, tables.ALL_EPOCHS.get(asked.table)),
         "commands": [shlex.join(line) for line in lines],
         "planned_seconds": plan.seconds,
         "planned_bytes": plan.num_bytes,
@@ -58,7 +45,7 @@ def run_reproduce(
         keras.utils.clear_session()  # what Keras keeps of models adds up
         try:
             found = commands[line[0]](parse(line))
-            done.append({"command": shlex.join(line), "accuracy": _accuracy(found)})
+            done.append({"command": shlex.join(line), **_score(found)})
         except DivergedError as error:  # the others are worth having all the same
             print(f"error: {error}", file=sys.stderr)
             failed.append({"command": shlex.join(line), "error": str(error)})
@@ -66,17 +53,22 @@ def run_reproduce(
     return {**told, "text": _text(told, asked)}
 
 
-def _accuracy(found: dict[str, Any]) -> float | None:
-    return found.get("test_accuracy")
+def _score(found: dict[str, Any]) -> dict[str, Any]:
+    """What a line was for: of generations, the last one's."""
+    last = {**found, **found.get("generations", [{}])[-1]}
+    names = ("accuracy", "perplexity")
+    return {name: last[f"test_{name}"] for name in names if f"test_{name}" in last}
 
 
 def _text(told: dict[str, Any], asked: argparse.Namespace) -> str:
-    lines = [
-        f"{100 * each['accuracy']:6.2f} %  {each['command']}"
-        if each["accuracy"] is not None
-        else f"{'-':>8}  {each['command']}"
-        for each in told["done"]
-    ]
+    lines = []
+    for each in told["done"]:
+        score = f"{'-':>8}"
+        if each.get("accuracy") is not None:
+            score = f"{100 * each['accuracy']:6.2f} %"
+        elif "perplexity" in each:
+            score = f"{each['perplexity']:8.2f}"
+        lines.append(f"{score}  {each['command']}")
     lines += [f"failed: {each['command']}: {each['error']}" for each in told["failed"]]
     workdir = shlex.quote(asked.workdir)
     return "\n".join(
@@ -84,115 +76,12 @@ def _text(told: dict[str, Any], asked: argparse.Namespace) -> str:
     )
 
 
-def _length(scale: float) -> int:
-    return max(1, round(interpret.PAPER_PASSES * scale))
-
-
-def _common(asked: argparse.Namespace) -> Line:
-    words = ["--workdir", asked.workdir, "--dataset", asked.dataset]
-    if asked.data_dir is not None:
-        words += ["--data-dir", asked.data_dir]
-    words += ["--seed", str(asked.seed), "--split-seed", str(asked.split_seed)]
-    words += ["--precision", asked.precision, *["--quick"] * asked.quick]
-    return words
-
-
-def _trained(asked: argparse.Namespace) -> Line:
-    """How long a training is, and all that is common."""
-    length = []
-    if asked.scale < 1:
-        length = ["--epochs", str(_length(asked.scale)), "--schedule", "cosine"]
-    return [*length, *_common(asked)]
-
-
-def _searched(asked: argparse.Namespace, key: str, trials: int | None) -> Line:
-    if trials is None:
-        return []
-    folder = Path(asked.workdir, f"reproduce-{key}-{asked.scale:g}-{asked.seed}")
-    return ["--trials", str(trials), "--search", str(folder)]
-
-
-def _fits(asked: argparse.Namespace, budget: str) -> bool:
-    most = asked.max_budget
-    return most is None or paper.BUDGETS[budget] <= Budget.parse(most).num_params
-
-
-def _family(key: str) -> Line:
-    what, count = key.split("-")
-    return [f"--{what}", count]
-
-
-def _baselines(asked: argparse.Namespace, trials: int | None) -> list[Line]:
-    return [
-        ["baseline", "--budget", "10M", *_family(key)]
-        + [*_searched(asked, f"baseline-{key}", trials), *_trained(asked)]
-        for key in paper.FAMILIES
-        if key.startswith("convs") and _fits(asked, "10M")
-    ]
-
-
-def _students(asked: argparse.Namespace, trials: int | None) -> list[Line]:
-    return [
-        ["student", "--budget", budget, *_family(key)]
-        + [*_searched(asked, f"student-{budget}-{key}", trials), *_signal(asked)]
-        for budget in paper.BUDGETS
-        for key in paper.FAMILIES
-        if _fits(asked, budget)
-    ]
-
-
-def _signal(asked: argparse.Namespace) -> Line:
-    words = ["--passes", str(_length(asked.scale)), *_trained(asked)]
-    if asked.store is not None:
-        words += ["--store", asked.store]
-    # Last, as it takes any number of words.
-    teachers = ["--teachers", str(len(urban2017.PUBLISHED_TEACHERS))]
-    return words + (["--teacher", *asked.teacher] if asked.teacher else teachers)
-
-
-def urban_table_1(asked: argparse.Namespace) -> list[Line]:
-    """Baselines, the published teachers, and an ensemble of 16 found by a search."""
-    trials = max(ENSEMBLE, round(TEACHER_TRIALS * asked.scale))
-    search = _searched(asked, "teachers", trials)
-    return [
-        *_baselines(asked, asked.trials),
-        *(
-            ["teacher", "--published", str(number), *_trained(asked)]
-            for number in range(1, len(urban2017.PUBLISHED_TEACHERS) + 1)
-        ),
-        ["teacher", *search, *_trained(asked)],
-        ["ensemble", "--from-search", search[-1], "--select", "top"]
-        + ["--size", str(ENSEMBLE), *_common(asked)],
-    ]
-
-
-def urban_table_2(asked: argparse.Namespace) -> list[Line]:
-    """Students of every family and budget, and Ba & Caruana's shallow one."""
-    shallow = ["student", "--preset", "snn-ecnn-mimic-30k", *_signal(asked)]
-    most = asked.max_budget
-    fits = most is None or Budget.parse(most).num_params >= 70_900_938
-    return [*_students(asked, asked.trials), *[shallow] * fits]
-
-
-def urban_figure_1(asked: argparse.Namespace) -> list[Line]:
-    """A search for every family and budget, and the baselines' at 10M."""
-    trials = asked.trials or FIGURE_TRIALS
-    return [*_students(asked, trials), *_baselines(asked, trials)]
-
-
-# A table's name -> its command lines; those of the second paper's verbs go here too.
-TABLES: dict[str, Callable[[argparse.Namespace], list[Line]]] = {
-    "urban-table-1": urban_table_1,
-    "urban-table-2": urban_table_2,
-    "urban-figure-1": urban_figure_1,
-}
-
-
-def _steps(lines: list[Line], data: ImageData) -> list[Any]:
+def _steps(lines: list[tables.Line], table: argparse.Namespace) -> list[Any]:
     """What each line will cost that is not finished, measured on this machine."""
     from kerasdistill.experiments import chain, plans
 
     steps, prepared = [], False
+    data = None if table.table in tables.ALL_EPOCHS else interpret.data(table)
     for line in lines:
         asked = parse(line)
         # The words that tell lines apart come first.

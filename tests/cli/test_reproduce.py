@@ -8,6 +8,7 @@ import pytest
 from kerasdistill.cli import (
     arguments,
     distilling_options,
+    reproduced_tables,
     reproducing,
     requested,
 )
@@ -20,7 +21,7 @@ from kerasdistill.reports import paper
 
 def lines(words: str) -> list[list[str]]:
     asked = arguments.parse(["reproduce", *words.split()])
-    return reproducing.TABLES[asked.table](asked)
+    return reproduced_tables.TABLES[asked.table](asked)
 
 
 def test_every_line_is_a_command_line():
@@ -28,7 +29,7 @@ def test_every_line_is_a_command_line():
         for line in lines(f"{table} --scale 0.1 --store replay --quick"):
             asked = arguments.parse(line)
             assert asked.quick and asked.workdir == "runs"
-    assert set(distilling_options.REPRODUCED) == set(reproducing.TABLES)
+    assert set(distilling_options.REPRODUCED) == set(reproduced_tables.TABLES)
 
 
 def test_what_table_2_needs():
@@ -63,6 +64,27 @@ def test_what_the_figure_needs():
     assert other.search not in {a.search for a in found}
 
 
+def test_what_the_second_paper_s_tables_need():
+    found = [arguments.parse(line) for line in lines("ban-table-2 --scale 0.1")]
+    assert {(a.verb, a.dataset, a.epochs) for a in found} == {
+        ("born-again", "cifar100", 20)
+    }
+    cells = Counter((a.loss, a.generations) for a in found)
+    assert cells == {("ban", 3): 4, ("ban+l", 1): 4, ("cwtm", 1): 4, ("dkpp", 1): 4}
+    (first, *_) = [arguments.parse(line) for line in lines("ban-table-1")]
+    assert (first.arch, first.dataset) == ("wide-resnet-28-1", "cifar10")
+    assert first.epochs is None  # the recipe's own 200
+    other = arguments.parse(lines("ban-table-3 --dataset digits")[0])
+    assert other.dataset == "digits"
+    texts = lines("ban-table-6 --scale 0.5 --data-dir ptb")
+    found = [arguments.parse(line) for line in texts]
+    assert [(a.arch, a.epochs, a.data_dir) for a in found] == [
+        ("cnn-lstm", 20, "ptb"),
+        ("lstm", 20, "ptb"),
+    ]
+    assert all(a.born_again for a in found)
+
+
 def test_own_teachers():
     (first, *_) = lines("urban-table-2 --teacher a.keras b.keras --scale 0.1")
     assert arguments.parse(first).teacher == ["a.keras", "b.keras"]
@@ -75,13 +97,19 @@ def small(monkeypatch):
         monkeypatch.setattr(costs, name, 0.0)
 
     def made(asked):
-        end = ["--epochs", "1", "--schedule", "cosine", *reproducing._common(asked)]
+        end = [
+            "--epochs",
+            "1",
+            "--schedule",
+            "cosine",
+            *reproduced_tables.common(asked),
+        ]
         return [
             ["baseline", "--budget", budget, "--convs", "2", *end]
             for budget in ("30k", "40k")[: 1 + (asked.scale < 1)]
         ]
 
-    monkeypatch.setitem(reproducing.TABLES, "urban-table-1", made)
+    monkeypatch.setitem(reproduced_tables.TABLES, "urban-table-1", made)
 
 
 def test_plan_then_run_then_nothing_is_left(small, tmp_path, capsys):
@@ -129,7 +157,7 @@ def test_the_plan_of_students_counts_teachers_and_set_once(
 ):
     def made(asked):
         end = ["--epochs", "1", "--schedule", "cosine", "--passes", "1"]
-        end += ["--teachers", "1", *reproducing._common(asked)]
+        end += ["--teachers", "1", *reproduced_tables.common(asked)]
         search = ["--trials", "5", "--search", str(tmp_path / "search")]
         return [
             ["student", "--budget", "30k", "--convs", "2", *end],
@@ -137,7 +165,7 @@ def test_the_plan_of_students_counts_teachers_and_set_once(
             ["student", "--budget", "40k", "--convs", "2", *search, *end],
         ]
 
-    monkeypatch.setitem(reproducing.TABLES, "urban-table-2", made)
+    monkeypatch.setitem(reproduced_tables.TABLES, "urban-table-2", made)
     line = ["reproduce", "urban-table-2", "--plan", "--dataset", "digits", "--quick"]
     assert main([*line, "--workdir", str(tmp_path), "--json"]) == 0
     steps = json.loads(capsys.readouterr().out)["steps"]
