@@ -54,6 +54,13 @@ SEARCHES = (
 )
 COUNTS = (5, 10, 15, 20)  # trials
 
+TEXTS = (  # Penn Treebank
+    ("lm-small-teacher", "teacher, seed 0, labels"),
+    ("lm-small-student", "its student, BAN+L"),
+    ("lm-small-twin", "twin, seed 1, labels"),
+    ("lm-small-ban", "its student, BAN alone"),
+)
+
 
 def keep(name: str, run: Path) -> None:
     """Copies what a finished run found, without paths, to benchmarks/results."""
@@ -114,11 +121,32 @@ def searches() -> str:
     return "\n".join(lines)
 
 
+def texts() -> str:
+    """Perplexities of language models, and what became of their rates."""
+    lines = [
+        "| small LSTM | parameters | epochs | validation | test | hours |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, what in TEXTS:
+        path = RESULTS / f"{name}.json"
+        if not path.exists():
+            lines.append(f"| {what} | missing | | | | |")
+            continue
+        found = json.loads(path.read_text())
+        lines.append(
+            f"| {what} | {found['num_params']:,} | {found['epochs']} "
+            f"| {found['val_perplexity']:.1f} | {found['test_perplexity']:.1f} "
+            f"| {found['seconds'] / 3600:.2f} |"
+        )
+    return "\n".join(lines)
+
+
 def write() -> None:
     """Replaces what stands between the markers in README.md."""
     readme = ROOT / "README.md"
     text = readme.read_text()
-    for name, made in (("results", table()), ("searches", searches())):
+    made_of = (("results", table()), ("searches", searches()), ("texts", texts()))
+    for name, made in made_of:
         begin, end = (mark.format(name) for mark in MARKS)
         before, rest = text.split(begin)
         text = f"{before}{begin}\n{made}\n{end}{rest.split(end)[1]}"
