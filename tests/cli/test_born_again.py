@@ -1,12 +1,6 @@
-"""The verb born-again: its grammar, what it refuses, and a process that is killed."""
+"""The verb born-again: its grammar and what it refuses."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import keras
 import pytest
@@ -19,7 +13,6 @@ from kerasdistill.models import loading
 
 from .test_bad_requests import refused, save_model, write_card
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = "born-again --arch wide-resnet-10-1 --epochs 1"
 
 
@@ -167,48 +160,6 @@ def test_generations_are_listed_for_people():
     lines = [line.split() for line in told.splitlines()]
     assert lines[1] == "generation 0 1,234 50.00 % 25.00 % m".split()
     assert lines[2] == "Ens*2 1,234 50.00 % 25.00 % m".split()
-
-
-def command(workdir: Path) -> list[str]:
-    line = (
-        "-m kerasdistill.cli born-again --arch wide-resnet-10-1 --epochs 3 --quick "
-        "--dataset digits --batch-size 128 --precision float32 --json --workdir"
-    )
-    return [sys.executable, *line.split(), str(workdir)]
-
-
-def students(workdir: Path) -> list[Path]:
-    """Folders of generations that have a teacher."""
-    return [
-        file.parent
-        for file in workdir.glob("generation-*/recipe.json")
-        if "teacher" in json.loads(file.read_text())
-    ]
-
-
-@pytest.mark.slow
-def test_a_killed_process_goes_on_inside_its_generation(tmp_path):
-    where = {"cwd": ROOT, "env": {**os.environ, "PYTHONPATH": str(ROOT)}}
-    whole = subprocess.run(
-        command(tmp_path / "whole"), capture_output=True, text=True, **where
-    )
-    expected = json.loads(whole.stdout)["generations"]
-
-    parts = tmp_path / "parts"
-    process = subprocess.Popen(command(parts), stderr=subprocess.DEVNULL, **where)
-    until = time.monotonic() + 900
-    while not any((run / "metrics.csv").exists() for run in students(parts)):
-        assert process.poll() is None and time.monotonic() < until
-        time.sleep(0.2)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    again = subprocess.run(command(parts), capture_output=True, text=True, **where)
-    assert "resuming after epoch" in again.stderr
-    assert "step 1: generation 1" in again.stderr  # the 0th was finished
-    found = json.loads(again.stdout)["generations"]
-    for one, other in zip(expected, found, strict=True):
-        assert one["weights_digest"] == other["weights_digest"]
-        assert one["test_accuracy"] == other["test_accuracy"]
 
 
 @pytest.mark.slow

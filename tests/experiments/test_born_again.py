@@ -1,8 +1,15 @@
-"""Generations through the real code path, with networks of a few hundred weights."""
+"""Generations through the real code path, with networks of a few hundred weights.
+
+Run as a script (see `main`), this file is the process that a test kills.
+"""
 
 import dataclasses
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -24,7 +31,10 @@ from kerasdistill.experiments.teaching import Signal
 from kerasdistill.recipes import base
 from kerasdistill.recipes import born_again as recipes
 from kerasdistill.recipes.architectures import BanResNet, DenseNet
+from kerasdistill.training.epochs import Epochs
+from pipelines.datasets import ImageData
 
+ROOT = Path(__file__).resolve().parents[2]
 SPEED = costs.Speed(
     step_seconds=0.5, scoring_rate=10.0, startup_seconds=4.0, num_params=1000
 )
@@ -54,6 +64,22 @@ def asked(loss="ban", *, generations=2, teacher=None, signal=None, **changes):
     )
 
 
+def shapes() -> ImageData:
+    """As the fixture `image_data`, for whoever outlives a test."""
+    from tests.conftest import CLASSES, make_examples
+
+    return ImageData(
+        name="shapes",
+        version="1",
+        class_names=CLASSES,
+        split_seed=0,
+        train=make_examples(41),
+        validation=make_examples(15, first_id=100),
+        test=make_examples(12, first_id=200),
+        digest="0" * 64,
+    )
+
+
 @pytest.fixture
 def quickly(monkeypatch):
     """Measuring builds networks that it then throws away; Beam would start workers."""
@@ -77,18 +103,7 @@ def logits(row, images):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A chain of two generations, trained once for the tests that look at it."""
-    from ..conftest import CLASSES, ImageData, make_examples
-
-    data = ImageData(
-        name="shapes",
-        version="1",
-        class_names=CLASSES,
-        split_seed=0,
-        train=make_examples(41),
-        validation=make_examples(15, first_id=100),
-        test=make_examples(12, first_id=200),
-        digest="0" * 64,
-    )
+    data = shapes()
     workdir = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(costs, "measure", lambda *_, **__: SPEED)
@@ -386,3 +401,46 @@ def test_the_name_of_a_teacher_s_network(tmp_path):
     known = {"recipe": base.to_json(recipes.recipe("densenet-90-60"))}
     (tmp_path / "results.json").write_text(json.dumps(known))
     assert lineage.teacher_arch(row) == "densenet-90-60"
+
+
+def trained_elsewhere(workdir, *options):
+    """This file as a process of its own."""
+    return subprocess.run(
+        [sys.executable, __file__, str(workdir), *options],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_a_killed_process_goes_on_inside_its_generation(tmp_path):
+    whole = trained_elsewhere(tmp_path / "whole")
+    killed = trained_elsewhere(tmp_path / "parts", "--die")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    again = trained_elsewhere(tmp_path / "parts")
+    assert "resuming after epoch 1 " in again.stderr
+    assert "step 1: generation 1" in again.stderr  # the 0th was finished
+    assert again.stdout == whole.stdout != ""
+
+
+def main(workdir: str, *options: str) -> None:
+    """Trains two generations and prints their digests; with --die it kills itself as
+    the first epoch of generation 1 is saved."""
+    save = Epochs._save
+
+    def save_and_die(self):
+        save(self)
+        if "teacher_agreement" in self._history[-1]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    if "--die" in options:
+        Epochs._save = save_and_die
+    costs.measure = lambda *_, **__: SPEED
+    request = asked(generations=1, epochs=3)
+    made = born_again.run(request, data=shapes(), workdir=workdir)
+    print([row["weights_digest"] for row in made["generations"]])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
