@@ -39,6 +39,8 @@ def describe(
     add("--generations", type=count, metavar="N", help="students (default: 1)")
     add("--teacher", nargs="+", metavar="PATH", help="instead of training one")
     add("--loss", choices=("ban", "ban+l"), help="of students (default: ban+l)")
+    add("--label-weight", type=rate, metavar="W", help="in ban+l (default: 1)")
+    add("--teacher-weight", type=rate, metavar="W", help="in ban+l (default: 1)")
     add("--teacher-signal", choices=("live", "stored"), help="default: live")
     add("--store-top-k", type=count, metavar="K", help="words kept a step (64)")
     add("--distillation-set", metavar="PATH", help="a finished stored signal")

@@ -97,9 +97,9 @@ def uninterrupted(tmp_path_factory):
 def test_it_learns(uninterrupted):
     history = uninterrupted[0].history
     assert history[-1]["val_perplexity"] < history[0]["val_perplexity"]
-    assert (
-        history[-1]["val_perplexity"] < 7.5
-    )  # 8 words    assert uninterrupted[0].val_score == min(row["val_perplexity"] for row in history)
+    assert history[-1]["val_perplexity"] < 7.5  # 8 words
+    best = min(row["val_perplexity"] for row in history)
+    assert uninterrupted[0].val_score == best
 
 
 @pytest.mark.parametrize("after", [7, 27])
