@@ -51,11 +51,12 @@ class TextData:
         return {each: getattr(self, each) for each in _SPLITS}[name]
 
     def identity(self) -> dict[str, Any]:
-        """What tells this text from others, wherever it lies."""
+        """What tells this text from others: the folder's own name, and its content."""
         digest = hashlib.sha256()
         for name in _SPLITS:
             digest.update(np.ascontiguousarray(self.split(name), "<i4").data)
         return {
+            "name": self.name,
             "vocabulary_digest": vocabulary_digest(self.words),
             "num_words": len(self.words),
             "num_tokens": {name: len(self.split(name)) for name in _SPLITS},

@@ -26,7 +26,10 @@ sys.meta_path.insert(0, Blocker())
 
 RECIPES = """
 from kerasdistill import budget, errors, files, runs, seeds
-from kerasdistill.recipes import base, born_again, urban2017
+from kerasdistill.recipes import base, born_again, ptb, urban2017
+for name in ptb.NAMES:
+    model = ptb.language_model(name)
+    assert base.from_json(base.to_json(model)) == model
 again = born_again.recipe("densenet-90-60")
 assert base.from_json(base.to_json(again)) == again
 recipe = urban2017.student(budget=budget.Budget(250_000), convs=3)

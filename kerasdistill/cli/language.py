@@ -65,6 +65,8 @@ def _check(asked: argparse.Namespace) -> None:
     for name in (
         "generations",
         "loss",
+        "label_weight",
+        "teacher_weight",
         "teacher_signal",
         "store_top_k",
         "distillation_set",
@@ -72,6 +74,8 @@ def _check(asked: argparse.Namespace) -> None:
         if getattr(asked, name) is not None and not students:
             option = name.replace("_", "-")
             raise UserError(f"--{option} is of students; add --born-again")
+    if asked.loss == "ban" and (asked.label_weight or asked.teacher_weight):
+        raise UserError("--label-weight and --teacher-weight are of ban+l; leave out")
     if asked.store_top_k is not None and asked.teacher_signal != "stored":
         raise UserError(
             "--store-top-k is of a stored signal; add --teacher-signal stored"
@@ -97,6 +101,7 @@ def _lineage(asked: argparse.Namespace, recipe: base.LanguageModelRecipe) -> Any
         recipe=recipe,
         generations=asked.generations or 1,
         loss=asked.loss or "ban+l",
+        weights=(asked.label_weight or 1.0, asked.teacher_weight or 1.0),
         teachers=tuple(asked.teacher or ()),
         stored=asked.teacher_signal == "stored",
         top_k=asked.store_top_k or language_signal.TOP_K,

@@ -35,6 +35,13 @@ def describe(verb: argparse.ArgumentParser) -> None:
     add("--generations", type=positive, metavar="N", help="students (default: 1)")
     add("--teacher", nargs="+", metavar="PATH", help="instead of training one")
     add("--loss", choices=("ban", "ban+l"), help="of students (default: ban+l)")
+    add("--label-weight", type=positive_real, metavar="W", help="in ban+l (default: 1)")
+    add(
+        "--teacher-weight",
+        type=positive_real,
+        metavar="W",
+        help="in ban+l (default: 1)",
+    )
     add("--teacher-signal", choices=("live", "stored"), help="default: live")
     add("--store-top-k", type=positive, metavar="K", help="words kept a step (64)")
     add("--distillation-set", metavar="PATH", help="a finished stored signal")

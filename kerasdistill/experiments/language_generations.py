@@ -24,6 +24,8 @@ class Lineage:
         recipe: generation 0's, or with `teachers` its architecture and schedule.
         generations: students, one after the other.
         loss: of students, "ban+l" or "ban".
+        weights: of labels and of the teacher in "ban+l". With 1 and 1, gradients are
+            of twice the size that a rate was chosen for.
         teachers: paths, instead of training generation 0; several are averaged.
         stored: whether students read a stored signal instead of asking live.
         top_k: words kept a step of it.
@@ -33,6 +35,7 @@ class Lineage:
     recipe: base.LanguageModelRecipe
     generations: int = 1
     loss: str = "ban+l"
+    weights: tuple[float, float] = (1.0, 1.0)
     teachers: tuple[str, ...] = ()
     stored: bool = False
     top_k: int = language_signal.TOP_K
@@ -72,7 +75,10 @@ def run(lineage: Lineage, *, data: TextData, workdir: str | Path) -> dict[str, A
 def student_recipe(number: int, lineage: Lineage) -> base.LanguageModelRecipe:
     """How generation `number` is trained: a new seed, else as generation 0."""
     seed = derive_seed(lineage.recipe.training.seed, "generation", number)
-    return ptb.student_of(lineage.recipe, loss=lineage.loss, seed=seed)
+    recipe = ptb.student_of(lineage.recipe, loss=lineage.loss, seed=seed)
+    names = ("label_weight", "teacher_weight")
+    weights = dict(zip(names, lineage.weights, strict=True))
+    return replace(recipe, training=replace(recipe.training, **weights))
 
 
 def _student(

@@ -15,6 +15,7 @@ from pipelines.beam import text_job
 TOP_K = 64
 STEP = "stored signal"
 _FOLDER = "signal"
+_START_SECONDS = 15.0  # of worker processes, which load TensorFlow first
 _TIMED = 10  # windows that are scored to tell how long all will take
 
 
@@ -117,7 +118,7 @@ def _planned(
     full *= 4 * request.dataset["num_words"]
     return plans.Step(
         name=STEP,
-        seconds=a_window * request.windows * len(request.shards),
+        seconds=_START_SECONDS + a_window * request.windows * len(request.shards),
         num_bytes=request.num_bytes,
         how=f"{size}; all logits would be {plans.size(full)}",
     )

@@ -147,6 +147,8 @@ def test_sample_is_fixed_by_the_seed(folder, workdir, capsys):
         ("language-model --loss ban", ["--born-again"]),
         ("language-model --born-again --store-top-k 3", ["--teacher-signal stored"]),
         ("language-model --born-again --distillation-set x", ["--teacher"]),
+        ("language-model --label-weight 2", ["--born-again"]),
+        ("language-model --born-again --loss ban --label-weight 2", ["ban+l"]),
         ("language-model --words 3", ["--sample"]),
         ("language-model --precision mixed_float16", ["mixed_bfloat16"]),
         ("language-model --teacher /nowhere.keras", ["/nowhere.keras"]),

@@ -43,9 +43,9 @@ def test_unknown_word_is_always_known(tmp_path):
 
 
 def test_identity_is_the_content(tmp_path):
-    places = [tmp_path / name for name in "xyz"]
+    places = [tmp_path / name / "ptb" for name in "xyz"]
     for place in places:
-        place.mkdir()
+        place.mkdir(parents=True)
     one, same = (text.load(folder(place)).identity() for place in places[:2])
     other = text.load(folder(places[2], test="a dog\n")).identity()
     assert one == same and one["digest"] != other["digest"]
