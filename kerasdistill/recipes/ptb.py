@@ -101,7 +101,10 @@ def made_up_words(count: int) -> tuple[str, ...]:
 
 
 def quick(recipe: LanguageModelRecipe) -> LanguageModelRecipe:
-    """The recipe shrunken to minutes, for --quick."""
+    """The recipe shrunken to minutes, for --quick.
+
+    Few streams make many steps of little text.
+    """
     training = replace(recipe.training, epochs=2, batch_size=10)
     return replace(recipe, training=training)
 

@@ -63,7 +63,8 @@ class LanguageModel(keras.Model):
             batch: its arrays still are [B, T, ...].
             logits: the student's.
             label_losses: cross-entropy with the targets, [B * T].
-            log_teacher: the teachers' log-probabilities [B * T, V], None without.
+            log_teacher: the teachers' log-probabilities [B * T, V], up to a constant
+                for each word; None without.
         """
         return label_losses
 
@@ -99,10 +100,12 @@ class LanguageModel(keras.Model):
         if not self._ask:
             return None
         parts = [
-            ops.log_softmax(_flat(self._advance(ask, carried, batch)))
+            _flat(self._advance(ask, carried, batch))
             for ask, carried in zip(self._ask, self.carried[1:], strict=True)
         ]
-        return mean_probabilities(parts)
+        if len(parts) == 1:
+            return parts[0]  # logits do as well, and cost no pass over all words
+        return mean_probabilities([ops.log_softmax(part) for part in parts])
 
     def _advance(self, model, carried, batch, **options):
         kept = ops.cast(ops.logical_not(batch["begins"]), "float32")
