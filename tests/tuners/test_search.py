@@ -100,14 +100,14 @@ def test_seeds_are_honoured(name, tmp_path):
 def writes_until_kill(monkeypatch, count):
     """Lets so many files be written whole, and dies before the next is."""
     left = itertools.count(count, -1)
-    write = durable.write_json_atomic
+    write = durable.write_sealed_json
 
     def dying(path, value):
         if next(left) == 0:
             raise Killed
         write(path, value)
 
-    monkeypatch.setattr(durable, "write_json_atomic", dying)
+    monkeypatch.setattr(durable, "write_sealed_json", dying)
 
 
 @pytest.mark.parametrize("name", ["random", "gp"])
