@@ -10,6 +10,7 @@ from kerasdistill.errors import StaleArtifactError
 from pipelines import records
 
 OTHER_VIEWS = "logits belong to other views than theirs"
+_UNREADABLE = "Could not parse example"
 
 
 @contextlib.contextmanager
@@ -25,16 +26,15 @@ def told(path: Path, *, changed: Callable[[], None]) -> Iterator[None]:
     except (tf.errors.DataLossError, tf.errors.NotFoundError):
         changed()  # since the set was opened
         raise
+    except UnicodeDecodeError as error:
+        raise _damaged(path) from error  # TensorFlow's message quotes the record
     except tf.errors.InvalidArgumentError as error:
         if OTHER_VIEWS in str(error):
             raise StaleArtifactError(
                 f"distillation set {path}: a member's {OTHER_VIEWS}; precompute again"
             ) from error
-        if records.SCOPE in str(error):
-            raise StaleArtifactError(
-                f"distillation set {path}: a record is damaged or of another kind; "
-                "precompute again"
-            ) from error
+        if records.SCOPE in str(error) or _UNREADABLE in str(error):
+            raise _damaged(path) from error
         if "pixel_fingerprint" not in str(error):
             raise
         raise StaleArtifactError(
@@ -43,3 +43,10 @@ def told(path: Path, *, changed: Callable[[], None]) -> Iterator[None]:
             "the augmentation or its code differs: precompute again, or use the "
             "images store"
         ) from error
+
+
+def _damaged(path: Path) -> StaleArtifactError:
+    return StaleArtifactError(
+        f"distillation set {path}: a record is damaged or of another kind; "
+        "precompute again"
+    )
