@@ -24,6 +24,7 @@ _OF_THE_MOMENT = {
     "process_seconds",
     "views_per_second",
     "latency",
+    "bytes",  # a SavedModel holds names that are drawn anew
     "plan",
     "shards_done",
     "shards_skipped",
