@@ -9,6 +9,7 @@ The README holds nothing measured that is not generated here.
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from kerasdistill.files import write_atomic, write_json_atomic
 from kerasdistill.runs import read_json
@@ -24,6 +25,10 @@ LEFT_OUT = (
     "chain",
     "best_recipe",
     "trials_table",
+    "teachers",
+    "picture",
+    "path",
+    "search",
 )
 
 MIRRORED = "_mirrored"  # accuracies of the mean with the mirror image
@@ -55,6 +60,8 @@ SEARCHES = (
 )
 COUNTS = (5, 10, 15, 20)  # trials
 
+CHAINS = (("born-again-wrn-16-1", "Wide-ResNet-16-1, CIFAR-10, BAN"),)
+
 TEXTS = (  # Penn Treebank
     ("lm-small-teacher", "teacher, seed 0, labels"),
     ("lm-small-student", "its student, BAN+L"),
@@ -65,7 +72,7 @@ TEXTS = (  # Penn Treebank
 def keep(name: str, run: Path) -> None:
     """Copies what a finished run found, without paths, to benchmarks/results."""
     results = read_json(run / "results.json")
-    kept = {key: value for key, value in results.items() if key not in LEFT_OUT}
+    kept = without_paths(results)
     if stored := kept.get("distillation_set"):  # a report tells its passes
         kept["distillation_set"] = {k: v for k, v in stored.items() if k != "path"}
     environment = read_json(run / "environment.json")
@@ -75,6 +82,13 @@ def keep(name: str, run: Path) -> None:
             trial["val_accuracy"] for trial in read_json(run / "trials.json")["trials"]
         ]
     write_json_atomic(RESULTS / f"{name}.json", kept)
+
+
+def without_paths(value: Any) -> Any:
+    """Nested JSON values without the fields in LEFT_OUT."""
+    if isinstance(value, dict):
+        return {k: without_paths(v) for k, v in value.items() if k not in LEFT_OUT}
+    return [without_paths(each) for each in value] if isinstance(value, list) else value
 
 
 def table() -> str:
@@ -141,11 +155,31 @@ def texts() -> str:
     return "\n".join(lines)
 
 
+def generations() -> str:
+    """Test errors of generations and ensembles, as `report born-again` has them."""
+    lines = [
+        "| network, data, loss | epochs | teacher | BAN-1 | BAN-2 | Ens*2 | seeds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, what in CHAINS:
+        found = json.loads((RESULTS / f"{name}.json").read_text())
+        models = [*found["generations"], *found["ensembles"]]
+        errors = " | ".join(f"{1 - each['test_accuracy']:.2%}" for each in models)
+        epochs = found["recipe"]["training"]["epochs"]
+        lines.append(f"| {what} | {epochs} | {errors} | 1 |")
+    return "\n".join(lines)
+
+
 def write() -> None:
     """Replaces what stands between the markers in README.md."""
     readme = ROOT / "README.md"
     text = readme.read_text()
-    made_of = (("results", table()), ("searches", searches()), ("texts", texts()))
+    made_of = (
+        ("results", table()),
+        ("searches", searches()),
+        ("generations", generations()),
+        ("texts", texts()),
+    )
     for name, made in made_of:
         begin, end = (mark.format(name) for mark in MARKS)
         before, rest = text.split(begin)
