@@ -58,7 +58,8 @@ def _table(counts: Counter) -> tuple[Counter, float, dict]:
     for ngram, count in counts.items():
         total, followers = totals[ngram[:-1]]
         totals[ngram[:-1]] = (total + count, followers + 1)
-    return counts, once / (once + 2 * twice), dict(totals)
+    # A tiny text may have neither: nothing is held back then.
+    return counts, once / max(1, once + 2 * twice), dict(totals)
 
 
 def perplexity(model: Model, tokens: np.ndarray, *, end: int) -> float:
