@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,7 @@ class Server:
     """`program.py`, running."""
 
     def __init__(self, log: Path):
+        self._logs = tempfile.TemporaryDirectory(prefix="commands-")
         with open(log, "wb") as errors:
             self._process = self._start(errors)
         if self._process.stdout.readline() != '"ready"\n':
@@ -120,7 +122,9 @@ class Server:
         requests, before = [], []
         for number, (line, cwd) in enumerate(lines):
             words = line.split() if isinstance(line, str) else line
-            log = cwd.parent / f"{cwd.name}-{number}.log"
+            # Not beside `cwd`, whose disk may be full or read-only.
+            name = hashlib.sha256(f"{cwd} {number}".encode()).hexdigest()
+            log = Path(self._logs.name, name)
             before.append((log, log.stat().st_size if log.exists() else 0))
             cwd.mkdir(exist_ok=True)
             request = {"argv": [*words, *SHARED], "cwd": str(cwd), "log": str(log)}
@@ -137,6 +141,7 @@ class Server:
         self._process.stdin.close()
         self._process.wait(timeout=30)
         self._process.stdout.close()
+        self._logs.cleanup()
 
 
 @dataclass(frozen=True)
