@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from kerasdistill.errors import StaleArtifactError, UserError
-from kerasdistill.files import replacing, sha256_file, write_sealed_json
+from kerasdistill.files import replacing, sha256_file, sha256_files, write_sealed_json
 from kerasdistill.models import batch_norm
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.models.summary import num_trainable
@@ -40,9 +40,6 @@ def save_model(
     Returns:
         The path of the `.keras` file.
     """
-    path = Path(directory) / "model.keras"
-    with replacing(path) as beside:
-        batch_norm.stock(model).save(beside)
     card = {
         "kind": kind,
         "class_names": list(class_names),
@@ -53,8 +50,7 @@ def save_model(
         "weights_digest": weights_digest(model),
         **facts,
     }
-    write_sealed_json(path.with_name(CARD_NAME), card)
-    return path
+    return write(batch_norm.stock(model), directory, card)
 
 
 def save_language_model(
@@ -79,9 +75,6 @@ def save_language_model(
     Returns:
         The path of the `.keras` file.
     """
-    path = Path(directory) / "model.keras"
-    with replacing(path) as beside:
-        model.save(beside)
     card = {
         "kind": LANGUAGE_MODEL,
         "words": list(words),
@@ -92,19 +85,21 @@ def save_language_model(
         "weights_digest": weights_digest(model),
         **facts,
     }
+    return write(model, directory, card)
+
+
+def write(model: keras.Model, directory: str | Path, card: dict[str, Any]) -> Path:
+    """Writes `model.keras`, then `card.json` beside it; returns the former's path."""
+    path = Path(directory) / "model.keras"
+    with replacing(path) as beside:
+        model.save(beside)
     write_sealed_json(path.with_name(CARD_NAME), card)
     return path
 
 
 def write_folder_card(folder: str | Path, card: dict[str, Any]) -> None:
     """Writes `card.json` into an export's folder, with digests of its other files."""
-    folder = Path(folder)
-    files = {
-        str(path.relative_to(folder)): sha256_file(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-    write_sealed_json(folder / CARD_NAME, {**card, "files": files})
+    write_sealed_json(Path(folder) / CARD_NAME, {**card, "files": sha256_files(folder)})
 
 
 def check_files(folder: str | Path) -> None:

@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from kerasdistill import machine
+from kerasdistill.files import nearest_existing
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
 _SMALL_DISK, _SMALL_MEMORY = 5e9, 4e9  # a set of 24 passes; a student's training
@@ -176,9 +177,7 @@ def _memory() -> dict[str, Any]:
 
 
 def _disk(workdir: str) -> dict[str, Any]:
-    place = Path(workdir).absolute()
-    while not place.exists():
-        place = place.parent
+    place = nearest_existing(workdir)
     free = shutil.disk_usage(place).free
     found = f"{free / 1e9:.1f} GB free for {workdir}"
     if not os.access(place, os.W_OK):

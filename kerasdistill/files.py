@@ -83,6 +83,14 @@ def remove_partial(folder: str | Path, *, but_in: Iterable[Path] = ()) -> None:
                 path.unlink(missing_ok=True)
 
 
+def nearest_existing(path: str | Path) -> Path:
+    """The path itself, or the nearest place above it that exists."""
+    place = Path(path).absolute()
+    while not place.exists():
+        place = place.parent
+    return place
+
+
 def require_space(folder: str | Path, needed: float) -> None:
     """Refuses work that will not fit, or that cannot be written at all.
 
@@ -93,9 +101,7 @@ def require_space(folder: str | Path, needed: float) -> None:
     Raises:
         UserError: the file system has less free, or the place is none to write to.
     """
-    place = Path(folder).absolute()
-    while not place.exists():
-        place = place.parent
+    place = nearest_existing(folder)
     if not place.is_dir() or not os.access(place, os.W_OK):
         raise UserError(f"{place} cannot be written to; choose another --workdir")
     free = shutil.disk_usage(place).free
@@ -119,10 +125,14 @@ def write_json_atomic(path: str | Path, value: Any) -> None:
 
 
 def write_sealed_json(path: str | Path, value: dict[str, Any]) -> None:
-    """`write_json_atomic` with a checksum of all fields among them; `unsealed` reads
-    it."""
-    plain = json.loads(json.dumps(value, allow_nan=False))
-    write_json_atomic(path, {**plain, SEAL: digest_of(plain)})
+    """`write_json_atomic` of `sealed` fields; `unsealed` reads it."""
+    write_json_atomic(path, sealed(value))
+
+
+def sealed(value: dict[str, Any]) -> dict[str, Any]:
+    """JSON-able fields with a checksum of them all, as `unsealed` wants them."""
+    plain = json.loads(json.dumps(value))
+    return {**plain, SEAL: digest_of(plain)}
 
 
 def unsealed(value: Any, *, where: str | Path) -> Any:
@@ -152,6 +162,15 @@ def sha256_file(path: str | Path) -> str:
     """Hex digest of a file's content, read in large pieces."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_files(folder: str | Path) -> dict[str, str]:
+    """Hex digests of all files in a folder, at any depth, by their paths in it."""
+    return {
+        str(path.relative_to(folder)): sha256_file(path)
+        for path in sorted(Path(folder).rglob("*"))
+        if path.is_file()
+    }
 
 
 def digest_of(value: Any) -> str:

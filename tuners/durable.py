@@ -12,7 +12,7 @@ from typing import Any
 import keras_tuner
 
 from kerasdistill.errors import StaleArtifactError
-from kerasdistill.files import SEAL, digest_of, write_atomic
+from kerasdistill.files import sealed, write_atomic
 from kerasdistill.runs import read_json
 
 STATE_NAME, TRIAL_NAME = "oracle.json", "trial.json"
@@ -109,6 +109,4 @@ class Durable(keras_tuner.Oracle):
 
 def _write(path: Path, state: Any) -> None:
     # Sealed, but in KerasTuner's words, which know NaN: a diverged trial has it.
-    plain = json.loads(json.dumps(state))
-    sealed = {**plain, SEAL: digest_of(plain)}
-    write_atomic(path, json.dumps(sealed, indent=2, sort_keys=True))
+    write_atomic(path, json.dumps(sealed(state), indent=2, sort_keys=True))

@@ -9,7 +9,7 @@ import keras
 
 from kerasdistill import cards
 from kerasdistill.errors import UserError
-from kerasdistill.files import digest_of, replacing, sha256_file, write_json_atomic
+from kerasdistill.files import digest_of, sha256_file, sha256_files
 from kerasdistill.models import loading, saved, wrapping
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.runs import RunDirectory
@@ -84,20 +84,15 @@ def _adapted(
                 model, image_shape=data.image_shape, output=output
             )
             told += more
-        path = folder.path / "model.keras"
-        with replacing(path) as beside:
-            model.save(beside)
         # What its own card knows of classes and splits stays true.
         card = {} if weights else cards.read_card(source) or {}
         known = {key: card[key] for key in ("class_names", "dataset") if key in card}
         # Images of another size are other bytes of the same split.
         known.get("dataset", {}).pop("digest", None)
         about = {"source": Path(source).name, "layers": told, **request}
-        digest = weights_digest(model)
-        write_json_atomic(
-            path.with_name(cards.CARD_NAME),
-            {"kind": "teacher", **known, "adapted": about, "weights_digest": digest},
-        )
+        digest = {"weights_digest": weights_digest(model)}
+        facts = {"kind": "teacher", **known, "adapted": about, **digest}
+        path = cards.write(model, folder.path, facts)
         print(f"{path}: {source}, {', '.join(told)}", file=sys.stderr)
         return folder.finish({"kind": "adapted-teacher", "model": str(path)})["model"]
 
@@ -124,8 +119,7 @@ def _identity(source: str, weights: str | None) -> dict[str, Any]:
     if Path(source).is_file():
         return {"sha256": sha256_file(source)}
     loading.require_trust(source)
-    files = sorted(path for path in Path(source).rglob("*") if path.is_file())
-    if not files:
+    every = sha256_files(source)
+    if not every:
         raise UserError(f"{source} is empty; pass a SavedModel's folder")
-    every = {str(each.relative_to(source)): sha256_file(each) for each in files}
     return {"saved_model": str(Path(source).resolve()), "sha256": digest_of(every)}

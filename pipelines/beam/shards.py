@@ -13,10 +13,10 @@ from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
 from kerasdistill.errors import StaleArtifactError, UserError
-from kerasdistill.files import SEAL, digest_of, unsealed
+from kerasdistill.files import sealed, unsealed
 from pipelines import records
 from pipelines.beam import files
-from pipelines.integrity import sealed
+from pipelines.integrity import sealed as sealed_manifest
 from pipelines.layout import (
     MANIFEST_NAME,
     PLAN_NAME,
@@ -134,7 +134,7 @@ class ShardWriter:
         }
         # Under a checksum: the manifest takes over what it says.
         path = files.join(output, sidecar_name(self._name))
-        files.put_json(path, {**sidecar, SEAL: digest_of(sidecar)}, scratch)
+        files.put_json(path, sealed(sidecar), scratch)
 
 
 def write_plan(
@@ -147,9 +147,8 @@ def write_plan(
     """Says what the set is going to be, for whoever finds it unfinished."""
     command = command or "the same call of precompute.run"
     plan = {"request": request, "layout": asdict(layout), "command": command}
-    plan[SEAL] = digest_of(plan)
     try:
-        files.put_json(files.join(output, PLAN_NAME), plan, scratch)
+        files.put_json(files.join(output, PLAN_NAME), sealed(plan), scratch)
     except (OSError, BeamIOError) as error:
         raise UserError(
             f"cannot write to {output} ({error}); choose another --workdir"
@@ -168,7 +167,7 @@ def publish_manifest(
     ]
     path = files.join(output, MANIFEST_NAME)
     manifest = finished_manifest(request, sidecars, members, where=path)
-    files.put_json(path, sealed(manifest.to_json()), scratch)
+    files.put_json(path, sealed_manifest(manifest.to_json()), scratch)
     return manifest
 
 
