@@ -1,6 +1,7 @@
 """Scores over a whole split; every example is counted."""
 
 import numpy as np
+from scipy import special
 
 SCORING_BATCH = 500
 
@@ -32,8 +33,7 @@ def agreement(logits: np.ndarray, teacher_logits: np.ndarray) -> float:
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
     """softmax, [N, classes], in float64."""
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
-    return shifted / shifted.sum(axis=1, keepdims=True)
+    return special.softmax(np.asarray(logits, np.float64), axis=1)
 
 
 def confusion(predicted: np.ndarray, labels: np.ndarray, *, classes: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasdistill import cards, evaluation, export
+from kerasdistill import cards, evaluation
 from kerasdistill.cli import born_again as born_again_verb
 from kerasdistill.cli import (
     inspecting,
@@ -171,33 +171,14 @@ def run_baseline(asked: argparse.Namespace) -> dict[str, Any]:
 
 def run_evaluate(asked: argparse.Namespace) -> dict[str, Any]:
     """evaluate: accuracy, or perplexity, of a model file or SavedModel on a split."""
+    from kerasdistill.experiments import answers
+
     card = cards.read_card(asked.path)
     if card is not None and card.get("kind") == cards.LANGUAGE_MODEL:
         return language.evaluate(asked)
     data = interpret.data(asked)
     examples = data.split(asked.split)
-    if Path(asked.path).is_dir():
-        logits = export.scored(asked.path, examples.images)
-    else:
-        model = loading.load(asked.path)
-        if not loading.takes(model, data.image_shape):
-            raise UserError(
-                f"{asked.path} takes {tuple(model.input_shape)[1:]}, {data.name} has "
-                f"images of {data.image_shape}; evaluate a model that takes these"
-            )
-        card = cards.own_card(asked.path, model)
-        logits = evaluation.predict(model, examples.images)
-    if logits.shape[1] != data.num_classes:
-        raise UserError(
-            f"{asked.path} gives {logits.shape[1]} logits, {data.name} has "
-            f"{data.num_classes} classes; evaluate it on its own data set"
-        )
-    names = list(data.class_names)
-    if card is not None and card.get("class_names", names) != names:
-        raise UserError(
-            f"{asked.path} knows other classes, or in another order, than {data.name} "
-            "has; evaluate it on its own data set"
-        )
+    logits = answers.logits_of(asked.path, examples.images, data)
     return {
         "accuracy": evaluation.accuracy(logits, examples.labels),
         "num_examples": len(examples),
@@ -213,9 +194,10 @@ def run_export(asked: argparse.Namespace) -> dict[str, Any]:
     target = Path("saved_models") / name
     if Path(name).name != name or name == ".." or target.is_file():
         raise UserError(f"--name {name!r} is a path or a file; give a folder's name")
-    loading.load(asked.path)  # a bad one is told before any data is read
+    model = loading.load(asked.path)  # a bad one is told before any data is read
     return exporting.run(
-        asked.path,
+        model,
+        path=asked.path,
         target=target,
         formats_asked=EXPORT_FORMATS
         if asked.all

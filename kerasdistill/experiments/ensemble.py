@@ -7,7 +7,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from scipy import special
 
 from kerasdistill import cards, evaluation
 from kerasdistill.errors import UserError
@@ -116,7 +115,7 @@ def _votes(averaging: str, logits: Sequence[np.ndarray]) -> Sequence[np.ndarray]
     """What is averaged: the largest value of the mean is at the ensemble's class."""
     if averaging == "mean-logits":
         return logits
-    return [special.softmax(each, axis=1) for each in logits]
+    return [evaluation.probabilities(each) for each in logits]
 
 
 def _chosen(

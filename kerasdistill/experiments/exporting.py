@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from kerasdistill import cards, formats
@@ -18,8 +19,9 @@ NUM_IMAGES = 256  # to compare on, and as many to learn int8's ranges from
 
 
 def run(
-    path: str | Path,
+    model: keras.Model,
     *,
+    path: str | Path,
     target: str | Path,
     formats_asked: Sequence[str],
     workdir: str | Path,
@@ -31,7 +33,8 @@ def run(
     """Writes `target` with every format asked for, or nothing.
 
     Args:
-        path: a `.keras` file.
+        model: pixels 0-255 to logits.
+        path: the `.keras` file it is from; its card lies beside it.
         target: the folder to write.
         formats_asked: names in `formats.FORMATS`.
         workdir: where a copy of a set in a bucket goes.
@@ -46,7 +49,6 @@ def run(
         format) and exports (by format: file, bytes, compute, parity, latency).
     """
     formats.require(formats_asked)
-    model = loading.load(path)
     if distillation_set_path is not None:
         views = _views(distillation_set_path, data=data, workdir=workdir)
         representative, images = views[::2], views[1::2]

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from kerasdistill import cards, evaluation, export
+from kerasdistill import evaluation
 from kerasdistill.errors import UserError
+from kerasdistill.experiments.answers import logits_of
 from kerasdistill.experiments.opening import opened
 from kerasdistill.experiments.precompute import FOLDER
 from kerasdistill.files import write_atomic, write_json_atomic
-from kerasdistill.models import loading
 from kerasdistill.reports import findings, plots, sheets
 from kerasdistill.runs import read_json
 from kerasdistill.training import board
@@ -147,7 +147,7 @@ def of_model(
     examples, names = data.split(split), list(data.class_names)
     if not data.labelled or not len(examples):
         raise UserError(f"{data.name} has no labelled {split} images to inspect with")
-    logits = _logits(path, examples.images, data)
+    logits = logits_of(path, examples.images, data)
     taught = _teacher_logits(path, data, split, teachers)
     matrix = evaluation.confusion(
         logits.argmax(axis=1), examples.labels, classes=len(names)
@@ -233,38 +233,12 @@ def _members_agreeing(
     return np.bincount(votes, minlength=count + 1).tolist()
 
 
-def _logits(path: Path, images: np.ndarray, data: ImageData) -> np.ndarray:
-    if path.is_dir():
-        logits = export.scored(path, images)
-    else:
-        model = loading.load(path)
-        takes = tuple(model.input_shape)[1:]
-        sides = zip(takes, data.image_shape, strict=False)
-        if len(takes) != 3 or not all(side in (None, given) for side, given in sides):
-            raise UserError(
-                f"{path} takes {takes}, {data.name} has images of {data.image_shape}; "
-                "inspect it with its own --dataset"
-            )
-        logits = evaluation.predict(model, images)
-    card = cards.read_card(path)
-    known = None if card is None else card["class_names"]
-    if logits.shape[1:] != (data.num_classes,) or known not in (
-        None,
-        list(data.class_names),
-    ):
-        raise UserError(
-            f"{path} gives logits of other classes than {data.name} has; inspect it "
-            "with its own --dataset"
-        )
-    return logits
-
-
 def _teacher_logits(
     path: Path, data: ImageData, split: str, teachers: Sequence[str]
 ) -> np.ndarray | None:
     if teachers:
         images = data.split(split).images
-        return np.mean([_logits(Path(t), images, data) for t in teachers], axis=0)
+        return np.mean([logits_of(t, images, data) for t in teachers], axis=0)
     results = (path if path.is_dir() else path.parent) / "results.json"
     if split != "validation" or not results.exists():
         return None
