@@ -3,7 +3,19 @@
 import json
 from pathlib import Path
 
+from pipelines.examples import ImageData
 from pipelines.layout import Layout, sidecar_name
+from pipelines.planning import planned_bytes
+
+
+def missing_work(
+    folder: str | Path | None, layout: Layout, *, data: ImageData, store: str
+) -> tuple[list[int], int]:
+    """Views in every missing shard (see `missing_shards`), and the bytes of all."""
+    missing = missing_shards(folder, layout)
+    stored = planned_bytes(data, passes=layout.passes, store=store)
+    part = sum(missing) / (layout.passes * layout.num_samples)
+    return missing, int(stored * min(1.0, part))
 
 
 def missing_shards(folder: str | Path | None, layout: Layout) -> list[int]:

@@ -29,8 +29,7 @@ from pipelines import distillation_set, live_views, scoring
 from pipelines.datasets import ImageData
 from pipelines.integrity import read_manifest
 from pipelines.layout import MANIFEST_NAME, Layout
-from pipelines.planning import planned_bytes
-from pipelines.remaining import missing_shards
+from pipelines.remaining import missing_work
 
 
 @dataclass(frozen=True)
@@ -217,10 +216,7 @@ def _missing(
     """Views of the set's missing shards, and their bytes; all, if there is no folder
     before all teachers are there."""
     layout = Layout(len(data.train), len(data.validation), chain.passes, chain.seed)
-    missing = missing_shards(folder, layout)
-    views = chain.passes * len(data.train)
-    stored = planned_bytes(data, passes=chain.passes, store=chain.store)
-    return missing, int(stored * min(1.0, sum(missing) / views))
+    return missing_work(folder, layout, data=data, store=chain.store)
 
 
 def _student_step(

@@ -18,8 +18,7 @@ from kerasdistill.recipes import base
 from kerasdistill.runs import RunDirectory
 from pipelines.datasets import ImageData
 from pipelines.layout import Layout
-from pipelines.planning import planned_bytes
-from pipelines.remaining import missing_shards
+from pipelines.remaining import missing_work
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,15 +121,13 @@ class _Meter:
             folder = precompute.run_directory([left.taught_by], **where).path
             folder = folder / precompute.FOLDER
         layout = Layout(len(data.train), len(data.validation), passes, of_set.seed)
-        missing = missing_shards(folder, layout)
+        missing, num_bytes = missing_work(folder, layout, data=data, store=signal.store)
         if not missing:
             return []
-        stored = planned_bytes(data, passes=passes, store=signal.store)
-        part = min(1.0, sum(missing) / (passes * len(data.train)))
         teacher = self._teacher(left.number).path
         key = teacher, sum(missing)
         if key not in self._sets:
-            about = {"data": data, "signal": of_set, "num_bytes": int(stored * part)}
+            about = {"data": data, "signal": of_set, "num_bytes": num_bytes}
             self._sets[key] = precompute.plan([teacher], missing, **about)
         name = generations.set_name(name_of(left.number))
         return [dataclasses.replace(self._sets[key], name=name)]

@@ -27,11 +27,8 @@ def recipe_of(recipe: base.BornAgainRecipe, number: int) -> base.BornAgainRecipe
     if number:
         seed = derive_seed(recipe.training.seed, KIND, number)
         return replace(recipe, training=replace(recipe.training, seed=seed))
-    plain = {
-        field: getattr(base.BornAgainTraining, field)
-        for field in ("loss", "temperature", "label_weight", "teacher_weight")
-    }
-    plain["permutation"] = base.BornAgainTraining.permutation
+    of_students = "loss temperature label_weight teacher_weight permutation".split()
+    plain = {name: getattr(base.BornAgainTraining, name) for name in of_students}
     return replace(recipe, training=replace(recipe.training, **plain))
 
 
