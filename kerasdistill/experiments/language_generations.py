@@ -54,15 +54,17 @@ def run(lineage: Lineage, *, data: TextData, workdir: str | Path) -> dict[str, A
     where = {"data": data, "workdir": workdir}
     if lineage.teachers:
         teachers = [known(path, data=data) for path in lineage.teachers]
+    stored = None
     if lineage.signal_path:  # what does not fit is told before anything is done
-        _checked(lineage, teachers, data)
+        stored = _checked(lineage, teachers, data)
     if lineage.teachers:
         found = [_given(teachers, lineage, **where)]
     else:
         first = language_model.run(lineage.recipe, **where, name="teacher")
         found, teachers = [first], [known(first["model"], data=data)]
     for number in range(1, lineage.generations + 1):
-        found.append(_student(number, lineage, teachers, **where))
+        found.append(_student(number, lineage, teachers, stored, **where))
+        stored = None  # it is of the first one's teachers
         teachers = [known(found[-1]["model"], data=data)]
     listed = [_entry(number, results) for number, results in enumerate(found)]
     return {
@@ -82,13 +84,16 @@ def student_recipe(number: int, lineage: Lineage) -> base.LanguageModelRecipe:
 
 
 def _student(
-    number: int, lineage: Lineage, teachers: Sequence[Known], *, data, workdir
+    number: int,
+    lineage: Lineage,
+    teachers: Sequence[Known],
+    stored: Signal | None,
+    *,
+    data: TextData,
+    workdir: str | Path,
 ) -> dict[str, Any]:
-    recipe, stored = student_recipe(number, lineage), None
-    where = {"data": data, "workdir": workdir}
-    if lineage.signal_path and number == 1:
-        stored = _checked(lineage, teachers, data)
-    elif lineage.stored:
+    recipe, where = student_recipe(number, lineage), {"data": data, "workdir": workdir}
+    if stored is None and lineage.stored:
         top_k = lineage.top_k
         stored = language_signal.prepare(teachers, recipe, **where, top_k=top_k)
     return language_model.run(

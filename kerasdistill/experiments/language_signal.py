@@ -77,6 +77,7 @@ def prepare(
                     **plans.tell(step, since=began),
                 }
             )
+            return made
     return _read(path, data, recipe)
 
 

@@ -36,8 +36,7 @@ class BornAgainModel(StudentModel):
         **kwargs,
     ):
         super().__init__(student, **kwargs)
-        if not temperature > 0:
-            raise UserError(f"temperature {temperature} was given; expected above 0")
+        losses.require_temperature(temperature)
         self.temperature = temperature
         # In a partial, Keras does not take the teacher's weights for the shell's.
         self._ask = teacher and functools.partial(teacher, training=False)

@@ -42,7 +42,7 @@ class _Loss(keras.losses.Loss):
         dtype: str | None = None,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        _check_temperature(temperature)
+        losses.require_temperature(temperature)
         self.temperature = temperature
 
     def get_config(self):
@@ -182,7 +182,7 @@ class SoftTargetsDistillation(LogitRegressionDistillation):
     """
 
     def __init__(self, temperature: float = 1.0):
-        _check_temperature(temperature)
+        losses.require_temperature(temperature)
         self.temperature = temperature
 
     def compute_loss(self, teacher_outputs, student_outputs, **kwargs):
@@ -240,8 +240,3 @@ def _split(y_true, y_pred):
             f"{classes + 1}: give with_labels(teacher_logits, labels)"
         )
     return y_true[:, :classes], ops.cast(y_true[:, classes], "int32")
-
-
-def _check_temperature(temperature: float) -> None:
-    if not temperature > 0:
-        raise UserError(f"temperature {temperature} was given; expected above 0")

@@ -150,6 +150,25 @@ class BornAgainWithLabelsLanguageModel(BornAgainLanguageModel):
         self.teacher_weight = teacher_weight
 
 
+def answers(models: Sequence, ids, states: Sequence):
+    """What models say of a window, in inference mode, each from its own states.
+
+    Args:
+        models: see `models.lstm`.
+        ids: int32 [B, T].
+        states: of each model, before the window.
+
+    Returns:
+        log of the mean of their probabilities, [B, T, V], and the states after it.
+    """
+    parts, after = [], []
+    for model, before in zip(models, states, strict=True):
+        logits, *new = model([ids, *before], training=False)
+        parts.append(ops.log_softmax(logits))
+        after.append(new)
+    return mean_probabilities(parts), after
+
+
 def mean_probabilities(log_probabilities: Sequence):
     """log of the mean of several models' probabilities, each [..., V]."""
     if len(log_probabilities) == 1:

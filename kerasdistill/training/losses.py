@@ -7,6 +7,14 @@ float32 [batch]; the mean over the global batch is taken by the model shells.
 import numpy as np
 from keras import ops
 
+from kerasdistill.errors import UserError
+
+
+def require_temperature(temperature: float) -> None:
+    """UserError unless it is above 0."""
+    if not temperature > 0:
+        raise UserError(f"temperature {temperature} was given; expected above 0")
+
 
 def hard_label(labels, student_logits, *, smoothing=0.0):
     """Cross-entropy with class ids: -log softmax(z)[y].

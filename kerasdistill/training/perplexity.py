@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 from kerasdistill.models import language
-from kerasdistill.training.language_models import mean_probabilities
+from kerasdistill.training.language_models import answers
 
 
 class Scorer:
@@ -24,12 +24,7 @@ class Scorer:
         self._step = tf.function(self._score)
 
     def _score(self, ids, targets, weights, states):
-        parts, after = [], []
-        for model, before in zip(self._models, states, strict=True):
-            logits, *new = model([ids, *before], training=False)
-            parts.append(ops.log_softmax(logits))
-            after.append(new)
-        found = mean_probabilities(parts)
+        found, after = answers(self._models, ids, states)
         found = ops.take_along_axis(found, targets[..., None], axis=-1)[..., 0]
         return ops.sum(-found * weights), after
 

@@ -16,7 +16,7 @@ from apache_beam.utils.shared import Shared
 
 from kerasdistill.errors import WorkersLostError
 from kerasdistill.models import language, loading
-from kerasdistill.training.language_models import mean_probabilities
+from kerasdistill.training.language_models import answers
 from pipelines import text, text_signal
 from pipelines.beam import files
 from pipelines.beam.runners import make_runner, pipeline_options, watching_workers
@@ -70,12 +70,8 @@ class Teachers:
             yield words.numpy(), values.numpy()
 
     def _answer(self, ids, states):
-        parts, after = [], []
-        for model, before in zip(self._models, states, strict=True):
-            logits, *new = model([ids, *before], training=False)
-            parts.append(tf.nn.log_softmax(logits))
-            after.append(new)
-        return tf.math.top_k(mean_probabilities(parts), self._top_k), after
+        found, after = answers(self._models, ids, states)
+        return tf.math.top_k(found, self._top_k), after
 
 
 class ScoreStreams(beam.DoFn):
