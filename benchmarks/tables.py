@@ -6,7 +6,6 @@
 The README holds nothing measured that is not generated here.
 """
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -91,6 +90,12 @@ def without_paths(value: Any) -> Any:
     return [without_paths(each) for each in value] if isinstance(value, list) else value
 
 
+def _kept(name: str) -> dict[str, Any] | None:
+    """What `keep` wrote under this name."""
+    path = RESULTS / f"{name}.json"
+    return read_json(path) if path.exists() else None
+
+
 def table() -> str:
     """The README's table as Markdown."""
     lines = [
@@ -98,11 +103,9 @@ def table() -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for name, what, published, which in ROWS:
-        path = RESULTS / f"{name}.json"
-        if not path.exists():
+        if (found := _kept(name)) is None:
             lines.append(f"| {what} | missing | | | | {published} | |")
             continue
-        found = json.loads(path.read_text())
         training = found["recipe"]["training"]
         lines.append(
             f"| {what} | {found['num_params']:,} | {found['epochs']} "
@@ -121,11 +124,9 @@ def searches() -> str:
         "|---" * (len(COUNTS) + 3) + "|",
     ]
     for name, what in SEARCHES:
-        path = RESULTS / f"{name}.json"
-        if not path.exists():
+        if (found := _kept(name)) is None:
             lines.append(f"| {what} | missing |" + " |" * (len(COUNTS) + 1))
             continue
-        found = json.loads(path.read_text())
         scored = [[x for x in found["curve"][:count] if x] for count in COUNTS]
         best = " | ".join(f"{max(values):.2%}" for values in scored)
         lines.append(
@@ -142,11 +143,9 @@ def texts() -> str:
         "|---|---|---|---|---|---|",
     ]
     for name, what in TEXTS:
-        path = RESULTS / f"{name}.json"
-        if not path.exists():
+        if (found := _kept(name)) is None:
             lines.append(f"| {what} | missing | | | | |")
             continue
-        found = json.loads(path.read_text())
         lines.append(
             f"| {what} | {found['num_params']:,} | {found['epochs']} "
             f"| {found['val_perplexity']:.1f} | {found['test_perplexity']:.1f} "
@@ -162,7 +161,7 @@ def generations() -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for name, what in CHAINS:
-        found = json.loads((RESULTS / f"{name}.json").read_text())
+        found = _kept(name)
         models = [*found["generations"], *found["ensembles"]]
         errors = " | ".join(f"{1 - each['test_accuracy']:.2%}" for each in models)
         epochs = found["recipe"]["training"]["epochs"]

@@ -1,7 +1,6 @@
 """A model in the formats that devices and servers run, each tried before it is kept."""
 
 import importlib.util
-import os
 import statistics
 import time
 import warnings
@@ -14,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasdistill import cards, evaluation, export
+from kerasdistill import cards, evaluation, export, machine
 from kerasdistill.errors import UserError
 from kerasdistill.files import replacing_directory
 from kerasdistill.models import batch_norm, twins
@@ -155,7 +154,7 @@ def latency(predict: Predict, images: np.ndarray) -> dict[str, Any]:
             predict(batch)
             times.append(time.perf_counter() - since)
         found[f"batch_{size}"] = statistics.median(times)
-    return {**found, "processors": len(os.sched_getaffinity(0))}
+    return {**found, "processors": machine.cores()}
 
 
 def _parity(
@@ -244,7 +243,7 @@ def _write_int8(model: keras.Model, path: Path, representative: np.ndarray) -> N
 def _run_litert(path: Path) -> Predict:
     from ai_edge_litert.interpreter import Interpreter
 
-    threads = len(os.sched_getaffinity(0))
+    threads = machine.cores()
     interpreter = Interpreter(model_path=str(path), num_threads=threads)
     given = interpreter.get_input_details()[0]
     output = interpreter.get_output_details()[0]["index"]

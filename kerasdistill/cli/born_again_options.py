@@ -2,6 +2,7 @@
 
 import argparse
 
+from kerasdistill.cli import search_options
 from kerasdistill.cli.values import below_1, positive, positive_real
 
 LOSSES = ("ban", "ban+l", "cwtm", "dkpp")
@@ -74,9 +75,4 @@ def _recipe(verb: argparse.ArgumentParser) -> None:
     )
     add("--batch-size", type=positive, metavar="N", help="default: 128")
     add("--dropout", type=below_1, metavar="R", help="Wide-ResNets' (default: 0.3)")
-    add(
-        "--devices",
-        default="all",
-        metavar="all|N|cpu:N",
-        help="GPUs to train on together, or parts of the processor (default: all)",
-    )
+    search_options.devices(add)

@@ -10,10 +10,7 @@ from typing import Any
 from kerasdistill import cards
 from kerasdistill.cli import language_options, requested
 from kerasdistill.errors import UserError
-from kerasdistill.recipes import (
-    base,
-    urban2017,
-)
+from kerasdistill.recipes import base, urban2017
 from pipelines import datasets, integrity
 
 QUICK_PASSES, PAPER_PASSES = 24, 160

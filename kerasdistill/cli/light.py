@@ -59,11 +59,7 @@ def report_search(asked: argparse.Namespace) -> dict[str, Any]:
     if not asked.path[1:]:
         raise UserError("report search needs PATH: the folders of searches")
     searches = [search.load(path) for path in asked.path[1:]]
-    picture = asked.png or str(Path(searches[0].path) / "report.png")
-    if asked.png:
-        plots.require()  # asked for, it must be possible
-    if not any(each.scored for each in searches) or not plots.available():
-        picture = None
+    picture = _place_of_picture(asked, any(each.scored for each in searches))
     if picture is not None:
         plots.search_picture(searches, picture)
     return {"searches": [search.describe(each) for each in searches], "png": picture}
@@ -75,16 +71,23 @@ def report_born_again(asked: argparse.Namespace) -> dict[str, Any]:
 
     if not asked.path[1:]:
         raise UserError("report born-again needs PATH: the folders of born-again runs")
-    if asked.png:
-        plots.require()
     runs = born_again.load(asked.path[1:])
-    picture = asked.png or str(Path(asked.path[1]) / "report.png")
     drawn = [run for run in runs if run["best_generation"] is not None]
-    if not drawn or not plots.available():
-        picture = None
-    else:
+    picture = _place_of_picture(asked, bool(drawn))
+    if picture is not None:
         plots.generations_picture(drawn, picture)
     return {"born_again": born_again.describe(runs), "png": picture}
+
+
+def _place_of_picture(asked: argparse.Namespace, any_drawn: bool) -> str | None:
+    """Where a report's picture goes; None without anything to draw, or matplotlib."""
+    from kerasdistill.reports import plots
+
+    if asked.png:
+        plots.require()  # asked for, it must be possible
+    if not any_drawn or not plots.available():
+        return None
+    return asked.png or str(Path(asked.path[1]) / "report.png")
 
 
 def run_runs(asked: argparse.Namespace) -> dict[str, Any]:

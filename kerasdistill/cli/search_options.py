@@ -1,6 +1,7 @@
 """The options that student, baseline and teacher share to search. No heavy imports."""
 
 import argparse
+from collections.abc import Callable
 
 from kerasdistill.cli.values import positive
 
@@ -23,12 +24,7 @@ ONLY = (
 
 def describe(verb: argparse.ArgumentParser) -> None:
     """Adds them, and --devices."""
-    verb.add_argument(
-        "--devices",
-        default="all",
-        metavar="all|N|cpu:N",
-        help="GPUs to train on together, or parts of the processor (default: all)",
-    )
+    devices(verb.add_argument)
     group = verb.add_argument_group("search for hyperparameters and widths")
     add = group.add_argument
     add("--trials", type=positive, metavar="N", help="how many, earlier ones included")
@@ -52,6 +48,16 @@ def describe(verb: argparse.ArgumentParser) -> None:
         type=positive,
         metavar="S",
         help="seconds unheard, then a worker is taken for dead (chief; default: 60)",
+    )
+
+
+def devices(add: Callable[..., argparse.Action]) -> None:
+    """--devices, by `add_argument` of a verb or of one of its groups."""
+    add(
+        "--devices",
+        default="all",
+        metavar="all|N|cpu:N",
+        help="GPUs to train on together, or parts of the processor (default: all)",
     )
 
 

@@ -12,7 +12,6 @@ from kerasdistill.reports import tables
 from kerasdistill.runs import read_json
 
 KIND = "born-again"
-MISSING = "missing"
 _FIRST = (paper.TEACHER, *paper.LOSSES.values())
 _THEN = ("BAN-1", "Ens*2", "Ens*3")  # and those that there are
 # Fields of a recipe's training that may differ between the columns of one table.
@@ -173,12 +172,12 @@ def _lines(table: Mapping[str, Any]) -> list[str]:
     name, errors = "paper", {}
     if theirs := table["paper"]:
         name, errors = f"paper, Table {theirs['table']}", theirs["errors"]
-    cells = [f"{errors[c]:.2f}" if c in errors else MISSING for c in columns]
+    cells = [f"{errors[c]:.2f}" if c in errors else tables.MISSING for c in columns]
     return tables.table(["", *columns], [*rows, [name, *cells]])
 
 
 def _cell(spread: Mapping[str, Any] | None) -> str:
     if spread is None:
-        return MISSING
+        return tables.MISSING
     mean = f"{spread['mean']:.2f}"
     return mean if spread["sd"] is None else f"{mean} ± {spread['sd']:.2f}"

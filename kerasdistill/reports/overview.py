@@ -7,8 +7,7 @@ from typing import Any
 from kerasdistill.reports import figure_one, measured, orderings, paper
 from kerasdistill.reports.collect import Collected
 from kerasdistill.reports.measured import Placed
-
-MISSING = "missing"
+from kerasdistill.reports.tables import MISSING
 
 
 def overview(collected: Collected) -> dict[str, Any]:
@@ -166,3 +165,10 @@ def point_text(point: dict[str, Any]) -> str:
         f"mean of five {mean:.2f}, best {best:.2f}, fifth {fifth:.2f} "
         f"({how['trials']} trials of {epochs} epochs{passes}{cut})"
     )
+
+
+def unplaced_text(each: dict[str, Any]) -> str:
+    """A run that has no cell, and why."""
+    accuracy = each["test_accuracy"]
+    known = isinstance(accuracy, float)
+    return f"{each['path']}: {f'{100 * accuracy:.2f} %, ' * known}{each['why']}"

@@ -13,6 +13,7 @@ from kerasdistill.reports.overview import (
     point_text,
     published_text,
     settings_text,
+    unplaced_text,
 )
 
 _STYLE = """
@@ -59,7 +60,9 @@ def page(found: dict[str, Any]) -> str:
         ),
         _orderings(found["orderings"]),
         _figure(found["figure"]),
-        _section("Runs without a cell in these tables", map(_run, found["unplaced"])),
+        _section(
+            "Runs without a cell in these tables", map(unplaced_text, found["unplaced"])
+        ),
         _section("Files left out", found["problems"]),
     ]
     return "\n".join(
@@ -142,9 +145,3 @@ def _figure(figure: dict[str, Any]) -> str:
         f'<img alt="accuracy against parameters, published and measured" '
         f'src="data:image/svg+xml;base64,{drawn}">{gaps}{points}'
     )
-
-
-def _run(each: dict[str, Any]) -> str:
-    accuracy = each["test_accuracy"]
-    known = isinstance(accuracy, float)
-    return f"{each['path']}: {f'{100 * accuracy:.2f} %, ' * known}{each['why']}"

@@ -11,12 +11,12 @@ from typing import Any
 from kerasdistill.recipes import born_again
 from kerasdistill.recipes.base import fields
 from kerasdistill.reports import paper
+from kerasdistill.reports.paper_born_again import LOSSES
 
 TOLERANCE = 0.01
 TRAIN_IMAGES = {"cifar10": 40_000, "cifar100": 40_000}
 ENSEMBLE = 16
 _SNN = {"filters": [128], "bottleneck": 1200, "hidden": [30_000], "pool_stride": 2}
-_BAN_LOSSES = {"ban": "BAN", "ban+l": "BAN+L", "cwtm": "CWTM", "dkpp": "DKPP"}
 _DENSE = "densenet-90-60"
 _PTB = (10_000, 82_430)  # words known, words in the test split
 _LANGUAGE = {
@@ -186,7 +186,7 @@ def _columns(results: dict[str, Any], loss: str) -> list[str]:
     if number == 0:
         return ["Teacher"]
     along = [f"BAN-{number}"] * (loss == "ban")
-    return along + [_BAN_LOSSES[loss]] * (number == 1)
+    return along + [LOSSES[loss]] * (number == 1)
 
 
 def _on_labels(results: dict[str, Any], dataset: str) -> Place:

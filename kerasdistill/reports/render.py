@@ -14,6 +14,7 @@ from kerasdistill.reports.overview import (
     point_text,
     published_text,
     settings_text,
+    unplaced_text,
 )
 
 _LABEL, _CELL = 20, 11  # characters that a row's label and a cell need at least
@@ -105,14 +106,8 @@ def _rest(found: dict[str, Any]) -> list[str]:
         ]
     if found["unplaced"]:
         lines += ["", "Runs without a cell in these tables"]
-        lines += [_unplaced(each) for each in found["unplaced"]]
+        lines += [unplaced_text(each) for each in found["unplaced"]]
     return lines
-
-
-def _unplaced(each: dict[str, Any]) -> str:
-    accuracy = each["test_accuracy"]
-    known = isinstance(accuracy, float)
-    return f"{each['path']}: {f'{100 * accuracy:.2f} %, ' * known}{each['why']}"
 
 
 def markdown(found: dict[str, Any]) -> str:

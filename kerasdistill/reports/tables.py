@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
+MISSING = "missing"  # what was not measured, or is not there to compare with
 _BAR = 24  # characters of the longest bar
 
 
