@@ -45,6 +45,11 @@ def make_examples(count: int, *, side: int = 8, first_id: int = 0) -> Examples:
 
 @pytest.fixture
 def image_data() -> ImageData:
+    """See `shapes`."""
+    return shapes()
+
+
+def shapes() -> ImageData:
     """A whole data set of 8x8 images in three classes."""
     return ImageData(
         name="shapes",

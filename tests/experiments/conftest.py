@@ -6,6 +6,7 @@ import pytest
 
 from kerasdistill.experiments import costs, training
 from kerasdistill.training.epochs import FitResult
+from pipelines import precompute
 
 
 @pytest.fixture(autouse=True)
@@ -58,3 +59,33 @@ def trained(monkeypatch):
 
     monkeypatch.setattr(training, "train", watching)
     return seen
+
+
+@pytest.fixture
+def two_passes(image_data):
+    """The function that makes a set of two passes in a folder, by a small teacher."""
+
+    def make(folder, *, store, augmentation):
+        teacher = str(folder / "teacher.keras")
+        keras.Sequential(
+            [
+                keras.Input(image_data.image_shape),
+                keras.layers.Rescaling(1 / 255),
+                keras.layers.GlobalAveragePooling2D(),
+                keras.layers.Dense(image_data.num_classes),
+            ]
+        ).save(teacher)
+        precompute.run(
+            teacher_paths=[teacher],
+            data=image_data,
+            augmentation=augmentation,
+            passes=2,
+            store=store,
+            output=str(folder / store),
+            seed=5,
+            beam_options=["--direct_running_mode=in_memory"],
+            force=True,
+        )
+        return folder / store
+
+    return make

@@ -32,7 +32,7 @@ from kerasdistill.recipes import base
 from kerasdistill.recipes import born_again as recipes
 from kerasdistill.recipes.architectures import BanResNet, DenseNet
 from kerasdistill.training.epochs import Epochs
-from pipelines.datasets import ImageData
+from tests.conftest import shapes
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEED = costs.Speed(
@@ -61,22 +61,6 @@ def asked(loss="ban", *, generations=2, teacher=None, signal=None, **changes):
         signal=signal or Signal(),
         teacher_path=teacher,
         force=teacher is not None,
-    )
-
-
-def shapes() -> ImageData:
-    """As the fixture `image_data`, for whoever outlives a test."""
-    from tests.conftest import CLASSES, make_examples
-
-    return ImageData(
-        name="shapes",
-        version="1",
-        class_names=CLASSES,
-        split_seed=0,
-        train=make_examples(41),
-        validation=make_examples(15, first_id=100),
-        test=make_examples(12, first_id=200),
-        digest="0" * 64,
     )
 
 

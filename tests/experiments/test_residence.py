@@ -12,7 +12,7 @@ from kerasdistill.errors import UserError
 from kerasdistill.experiments import residence, student
 from kerasdistill.recipes import urban2017
 from kerasdistill.recipes.base import Augmentation
-from pipelines import distillation_set, precompute, resident
+from pipelines import distillation_set, resident
 
 AUGMENTATION = Augmentation(min_crop=6)
 PASSES = 2
@@ -25,33 +25,14 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture
-def path_of(made, image_data):
+def path_of(made, two_passes):
     """The function that gives the path of a set of two passes."""
 
     def path(store):
         sets, folder = made
         if store not in sets:
-            teacher = str(folder / "teacher.keras")
-            keras.Sequential(
-                [
-                    keras.Input(image_data.image_shape),
-                    keras.layers.Rescaling(1 / 255),
-                    keras.layers.GlobalAveragePooling2D(),
-                    keras.layers.Dense(image_data.num_classes),
-                ]
-            ).save(teacher)
-            precompute.run(
-                teacher_paths=[teacher],
-                data=image_data,
-                augmentation=AUGMENTATION,
-                passes=PASSES,
-                store=store,
-                output=str(folder / store),
-                seed=5,
-                beam_options=["--direct_running_mode=in_memory"],
-                force=True,
-            )
-            sets[store] = folder / store
+            how = {"store": store, "augmentation": AUGMENTATION}
+            sets[store] = two_passes(folder, **how)
         return sets[store]
 
     return path

@@ -17,7 +17,6 @@ from kerasdistill.experiments import ensemble, searches, training, trials
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.recipes import base
 from kerasdistill.training.epochs import Epochs
-from pipelines import precompute
 from tuners import halving, record, spaces
 
 from . import search_program
@@ -138,30 +137,10 @@ def test_the_best_from_more_seeds(image_data, tmp_path):
 
 
 @pytest.fixture
-def stored(image_data, tmp_path):
+def stored(two_passes, tmp_path):
     """A set of two passes."""
     keras.utils.set_random_seed(0)
-    teacher = str(tmp_path / "teacher.keras")
-    keras.Sequential(
-        [
-            keras.Input(image_data.image_shape),
-            keras.layers.Rescaling(1 / 255),
-            keras.layers.GlobalAveragePooling2D(),
-            keras.layers.Dense(image_data.num_classes),
-        ]
-    ).save(teacher)
-    precompute.run(
-        teacher_paths=[teacher],
-        data=image_data,
-        augmentation=AUGMENTATION,
-        passes=2,
-        store="replay",
-        output=str(tmp_path / "set"),
-        seed=5,
-        beam_options=["--direct_running_mode=in_memory"],
-        force=True,
-    )
-    return tmp_path / "set"
+    return two_passes(tmp_path, store="replay", augmentation=AUGMENTATION)
 
 
 @pytest.mark.slow
