@@ -67,6 +67,11 @@ def hold(folder: Path, *numbers: int) -> None:
         (folder / "hold" / str(number)).touch()
 
 
+def release(folder: Path) -> None:
+    for file in folder.glob("hold/*"):
+        file.unlink()
+
+
 def note(folder: Path, *words: object) -> None:
     # One write to a file opened for appending: lines of several processes stay whole.
     with open(folder / "runs", "ab", buffering=0) as file:

@@ -72,11 +72,14 @@ def finish_all(client) -> list[str]:
 
 
 def test_two_workers_run_every_trial_once(tmp_path, search, address):
+    program.hold(tmp_path, 0, 1)  # so that the chief stays until both have come
     oracle, chief = search(trials=program.TRIALS)
     workers = [
         Background(program.work, tmp_path, worker=str(n), address=address)
         for n in (1, 2)
     ]
+    wait_for(lambda: len(program.runs(tmp_path, "begin")) == 2)
+    program.release(tmp_path)
     for worker in workers:
         worker.wait()
     chief.wait()

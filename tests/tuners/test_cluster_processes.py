@@ -32,11 +32,6 @@ def begun(folder, count):
     )
 
 
-def release(folder):
-    for file in folder.glob("hold/*"):
-        file.unlink()
-
-
 def all_end(*started):
     for each in started:
         assert each.wait(START_SECONDS) == 0
@@ -66,7 +61,7 @@ def test_every_trial_is_run_once(programs, tmp_path):
     chief = programs.start("chief", json.dumps(TIMEOUT))
     workers = [programs.start(name, PATIENT) for name in ("1", "2")]
     begun(tmp_path, 2)
-    release(tmp_path)
+    program.release(tmp_path)
     all_end(*workers, chief)
     check_counts(tmp_path)
     assert {worker for worker, _ in program.runs(tmp_path, "begin")} == {
@@ -86,7 +81,7 @@ def test_a_killed_worker_s_trial_is_run_again_by_another(programs, tmp_path):
     (victim,) = [w for w, trial in program.runs(tmp_path, "begin") if trial == 1]
     killed = workers.pop(victim)
     os.kill(killed.pid, signal.SIGKILL)
-    release(tmp_path)
+    program.release(tmp_path)
     all_end(*workers.values(), chief)
     check_counts(tmp_path, again=[1])
     (other,) = workers
@@ -106,7 +101,7 @@ def test_a_killed_chief_goes_on_with_the_trials_that_run(programs, tmp_path):
     wait_for(lambda: 2 in [trial for _, trial in program.runs(tmp_path, "end")])
     second = programs.start("chief", json.dumps(TIMEOUT))
     begun(tmp_path, 5)
-    release(tmp_path)
+    program.release(tmp_path)
     all_end(*workers, second)
     check_counts(tmp_path)
     assert re.search(r"chief at .*, 2 of 8 trials done", programs.said(second))
@@ -120,7 +115,7 @@ def test_chief_and_worker_killed_together_lose_nothing(programs, tmp_path):
     for each in (first, chief):
         os.kill(each.pid, signal.SIGKILL)
         each.wait()
-    release(tmp_path)
+    program.release(tmp_path)
     again = [programs.start(role, PATIENT) for role in ("1", "2")]
     chief = programs.start("chief", json.dumps(TIMEOUT))
     all_end(*again, chief)
