@@ -18,7 +18,8 @@ from .conftest import Background, wait_for
 pytestmark = pytest.mark.filterwarnings(
     "ignore:(currentThread|getName)\\(\\) is deprecated:DeprecationWarning"
 )
-SHORT = {"worker_timeout": 0.4, "idle_timeout": 5}
+# The lease outlasts the pauses of a busy machine.
+SHORT = {"worker_timeout": 1.5, "idle_timeout": 20}
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def finish_all(client) -> list[str]:
 
 def test_two_workers_run_every_trial_once(tmp_path, search, address):
     program.hold(tmp_path, 0, 1)  # so that the chief stays until both have come
-    oracle, chief = search(trials=program.TRIALS)
+    oracle, chief = search(trials=program.TRIALS, worker_timeout=60)
     workers = [
         Background(program.work, tmp_path, worker=str(n), address=address)
         for n in (1, 2)
@@ -135,7 +136,7 @@ def test_a_worker_learns_from_its_heartbeat_that_its_trial_is_gone(search, join)
     wait_for(lambda: running(other))
     assert slow.holds(trial.trial_id)
     slow._line.beat = beat
-    wait_for(lambda: not slow.holds(trial.trial_id), seconds=5)
+    wait_for(lambda: not slow.holds(trial.trial_id), seconds=20)
     slow.end_trial(trial)  # without a question to anybody
     assert oracle.end_order == []
     finish(other, other.create_trial("any"))
@@ -148,7 +149,7 @@ def silence(**_):
 
 
 def test_a_worker_stays_at_hand_while_another_runs_the_last_trial(search, join):
-    oracle, chief = search(trials=2, worker_timeout=0.8)
+    oracle, chief = search(trials=2)
     first, second = join("1"), join("2", silent=True)
     last = second.create_trial("any")
     finish(first, first.create_trial("any"))
@@ -212,7 +213,7 @@ def test_no_chief_is_said_in_bounded_time(join, address, patience=0.5):
 
 
 def test_a_chief_that_goes_away_is_said_by_a_tuner_too(tmp_path, search, address):
-    oracle, chief = search(idle_timeout=0.6, worker_timeout=0.3)
+    oracle, chief = search(idle_timeout=2, worker_timeout=1)
 
     class Slow(program.Tuner):
         def run_trial(self, *_, **__):
