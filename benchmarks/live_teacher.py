@@ -1,5 +1,9 @@
 """A student's epoch from the store, against `keras.distillation.Distiller` live.
 
+With `--torch-python`, an interpreter that has PyTorch, also against a plain PyTorch
+loop with the same networks, in a process of its own that sleeps meanwhile: on logits
+that are there already, and with the teachers live.
+
 The same student, batch and steps; the Distiller asks the same super teacher in every
 step, and takes its images ready-made from memory. With a teacher that costs T and a
 student that costs S an image, no store can gain more than (T + S) / S.
@@ -7,7 +11,9 @@ student that costs S an image, no store can gain more than (T + S) / S.
 
 import timing  # isort: skip (first: it chooses the cores)
 
+import argparse
 import json
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -26,6 +32,7 @@ from kerasdistill.recipes.base import Augmentation
 from kerasdistill.training.distillation_models import LogitRegressionModel
 from pipelines import distillation_set, precompute
 
+PEER = Path(__file__).with_name("torch_student.py")
 BATCH = 128
 MEMBERS = (1, 4, 16)
 
@@ -95,9 +102,71 @@ def scoring(paths: list[str], views: int):
     return ask
 
 
+def layers(model: keras.Model) -> list[list]:
+    """Rows that `torch_student.py` makes the same network of."""
+    rows = []
+    for layer in model.layers:
+        relu = getattr(layer, "activation", None) is keras.activations.relu
+        match layer:
+            case keras.layers.Conv2D():
+                side, _, inputs, filters = layer.kernel.shape
+                rows.append(["conv", inputs, filters, side, relu])
+            case keras.layers.Dense():
+                rows.append(["dense", *layer.kernel.shape, relu])
+            case keras.layers.MaxPooling2D():
+                rows.append(["pool", layer.pool_size[0], layer.strides[0]])
+            case keras.layers.Flatten():
+                rows.append(["flatten"])
+    return rows
+
+
+class PyTorch:
+    """The peer's process."""
+
+    def __init__(self, python: str, teacher: keras.Model):
+        model = student()
+        told = json.dumps({"student": layers(model), "teacher": layers(teacher)})
+        self._worker = subprocess.Popen(
+            [python, str(PEER), told],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        if int(self._worker.stdout.readline()) != model.count_params():
+            raise RuntimeError("PyTorch's student has another number of parameters")
+
+    def training(self, members: int, precision: str, views: int):
+        """A function that trains there; without members on ready-made logits."""
+        order = {"members": members, "precision": precision, "views": views}
+
+        def epoch() -> int:
+            print(json.dumps(order), file=self._worker.stdin, flush=True)
+            return int(self._worker.stdout.readline())
+
+        return epoch
+
+    def ways(self, views: int) -> dict:
+        """All that is measured of it."""
+        found = {}
+        for precision in ("bfloat16", "float32"):
+            way = self.training(0, precision, views)
+            found[f"PyTorch, ready-made logits, {precision}"] = way
+        for count in MEMBERS:
+            way = self.training(count, "bfloat16", max(4 * BATCH, views // count))
+            found[f"PyTorch, live, {count} members"] = way
+        return found
+
+
+def arguments() -> argparse.Namespace:
+    """Those of all benchmarks, and --torch-python."""
+    parser = timing.parser(__doc__.splitlines()[0], views=4_096)
+    parser.add_argument("--torch-python", help="an interpreter with PyTorch")
+    return parser.parse_args()
+
+
 def main() -> None:
     """Measures and prints."""
-    asked = timing.arguments(__doc__.splitlines()[0], views=4_096)
+    asked = arguments()
     with tempfile.TemporaryDirectory() as folder:
         paths = save_teachers(Path(folder), max(MEMBERS))
         made = precompute.run(
@@ -116,25 +185,35 @@ def main() -> None:
             views = max(4 * BATCH, asked.views // count)
             ways[f"live, {count} members"] = live(paths[:count], views)
             ways[f"teachers alone, {count}"] = scoring(paths[:count], views)
+        if asked.torch_python:
+            peer = PyTorch(asked.torch_python, loading.load(paths[0]))
+            ways |= peer.ways(asked.views)
         measured = timing.rates(ways, rounds=asked.rounds)
     rate = {name: found.images_per_second for name, found in measured.items()}
-    ours = rate["from the store"]
-    rows = []
+    ours, rows = rate["from the store"], []
     for count in MEMBERS:
-        distiller = rate[f"live, {count} members"]
-        ideal = 1 + ours / rate[f"teachers alone, {count}"]
-        rows.append({"members": count, "live": distiller, "ideal": ideal})
+        alone = rate[f"teachers alone, {count}"]
+        row = {"members": count, "live": rate[f"live, {count} members"]}
+        row["torch"] = rate.get(f"PyTorch, live, {count} members")
+        rows.append({**row, "ideal": 1 + ours / alone})
+    ready = {name: found for name, found in rate.items() if "ready-made" in name}
     if asked.json:
-        print(json.dumps({"benchmark": "live teacher", "store": ours, "rows": rows}))
+        found = {"benchmark": "live teacher", "store": ours, "rows": rows, **ready}
+        print(json.dumps(found))
         return
-    print(f"\nA 1M student from the store: {ours:,.0f} images/s\n")
-    print("| members | Distiller, live, images/s | the store's gain | (T + S) / S |")
-    print("|---|---|---|---|")
+    for name, found in {"from the store": ours, **ready}.items():
+        print(f"A 1M student, {name}: {found:,.0f} images/s")
+    print(
+        "\n| members | Distiller, live, images/s | the store's gain | (T + S) / S "
+        "| PyTorch, live, images/s | the store's gain |"
+    )
+    print("|---|---|---|---|---|---|")
     for row in rows:
-        print(
-            f"| {row['members']} | {row['live']:,.0f} | {ours / row['live']:.1f} "
-            f"| {row['ideal']:.1f} |"
+        distiller, peer = (
+            f"{each:,.0f} | {ours / each:.1f}" if each else "not run | "
+            for each in (row["live"], row["torch"])
         )
+        print(f"| {row['members']} | {distiller} | {row['ideal']:.1f} | {peer} |")
 
 
 if __name__ == "__main__":

@@ -14,13 +14,18 @@ if hasattr(os, "sched_setaffinity"):
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
+def parser(description: str, *, views: int) -> argparse.ArgumentParser:
+    """Of --views, --rounds and --json."""
+    made = argparse.ArgumentParser(description=description, allow_abbrev=False)
+    made.add_argument("--views", type=int, default=views, help="views in a round")
+    made.add_argument("--rounds", type=int, default=3, help="the best one counts")
+    made.add_argument("--json", action="store_true", help="one JSON object instead")
+    return made
+
+
 def arguments(description: str, *, views: int) -> argparse.Namespace:
-    """--views, --rounds and --json."""
-    parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
-    parser.add_argument("--views", type=int, default=views, help="views in a round")
-    parser.add_argument("--rounds", type=int, default=3, help="the best one counts")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead")
-    return parser.parse_args()
+    """The parsed ones."""
+    return parser(description, views=views).parse_args()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """The process that runs commands, and tiny inputs for them, made once."""
 
+import random
+
 import pytest
 
 from tests.chaos.harness import PRECOMPUTE, TEACHER, Inputs, Server
@@ -19,10 +21,21 @@ def inputs(server, tmp_path_factory) -> Inputs:
     cwd = tmp_path_factory.mktemp("inputs") / "cwd"
     teacher = server.run(TEACHER, cwd)
     assert teacher.rc == 0, teacher.said
-    paths = {"teacher": str(cwd / teacher.answer["model"])}
+    paths = {"teacher": str(cwd / teacher.answer["model"]), "text": _text(cwd)}
     for store in ("images", "replay"):
         line = f"{PRECOMPUTE} --teacher {paths['teacher']} --store {store}"
         made = server.run(line, cwd)
         assert made.rc == 0, made.said
         paths[store] = str(cwd / made.answer["distillation_set"])
     return Inputs(**paths)
+
+
+def _text(cwd) -> str:
+    """A folder with three splits of a small text."""
+    folder = cwd / "text"
+    folder.mkdir()
+    words = random.Random(0).choices("a be see do ear if go had in jay".split(), k=300)
+    lines = [" ".join(words[n : n + 6]) + "\n" for n in range(0, len(words), 6)]
+    for split, part in {"train": lines, "valid": lines[:5], "test": lines[5:9]}.items():
+        (folder / f"{split}.txt").write_text("".join(part))
+    return str(folder)

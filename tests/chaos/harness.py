@@ -146,11 +146,12 @@ class Server:
 
 @dataclass(frozen=True)
 class Inputs:
-    """A finished teacher, and a set by it in either store."""
+    """A finished teacher, a set by it in either store, and a folder of text."""
 
     teacher: str
     images: str
     replay: str
+    text: str
 
     def fill(self, line: str) -> str:
         """A command line with the paths in it."""

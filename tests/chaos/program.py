@@ -140,13 +140,14 @@ class Moments:
 
 def shrink() -> None:
     """Tiny data, and no time spent on finding out how long it will take."""
-    from kerasdistill.experiments import costs
+    from kerasdistill.experiments import costs, language_costs
     from pipelines import datasets
     from pipelines.beam import probe
 
     digits = datasets._digits(datasets.IMAGE_SHAPE)
     datasets._digits = lambda shape: digits
     datasets.QUICK_EXAMPLES = EXAMPLES
+    language_costs._TIMED_SECONDS = 0.01
     costs.measure = lambda *a, **k: costs.Speed(0.01, 1e4, 1.0, 1000)
     probe.measure = lambda *a, **k: probe.WorkerSpeed(1e3, 1.0)
 
@@ -227,7 +228,13 @@ if __name__ == "__main__":
     os.dup2(2, 1)
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     import kerasdistill.cli.commands  # noqa: F401
-    from kerasdistill.experiments import chain, precompute, searches  # noqa: F401
+    from kerasdistill.experiments import (  # noqa: F401
+        born_again,
+        chain,
+        language_generations,
+        precompute,
+        searches,
+    )
 
     shrink()
     print(json.dumps("ready"), file=answers, flush=True)

@@ -6,6 +6,11 @@ _STUDENT = (
     "student --budget 2000 --convs 1 --schedule cosine --epochs 2 --batch-size 16"
 )
 _TEACHER = "teacher --filters 4,4,6 --dense 8 --schedule cosine --epochs 2"
+_BORN_AGAIN = "born-again --arch wide-resnet-10-1 --epochs 2 --batch-size 16"
+_LANGUAGE_MODEL = (
+    "language-model --data-dir {text} --size small --layers 1 --born-again --epochs 2 "
+    "--window 5 --batch-size 4"
+)
 _PRECOMPUTE = "precompute --teacher {teacher} --passes 2"
 
 
@@ -40,6 +45,14 @@ VERBS = {
     "search": Verb(
         f"{_STUDENT} --distillation-set {{images}} --trials 2 --oracle random",
         one_in=4,
+    ),
+    "born-again": Verb(f"{_BORN_AGAIN} --generations 2", one_in=6),
+    "born-again, stored": Verb(
+        f"{_BORN_AGAIN} --loss cwtm --teacher-signal stored", counted=False
+    ),
+    "language-model": Verb(f"{_LANGUAGE_MODEL} --generations 2", one_in=6),
+    "language-model, stored": Verb(
+        f"{_LANGUAGE_MODEL} --teacher-signal stored --store-top-k 8", one_in=4
     ),
     "export": Verb("export {teacher} --name small"),
 }
