@@ -31,7 +31,7 @@ test: $(VENV)/.installed-dev
 	$(RUN) -m pytest -n 2
 
 test-slow: $(VENV)/.installed-slow
-	$(RUN) -m pytest -m "slow or not slow"
+	$(RUN) -m pytest -n 2 -m "slow or not slow"
 
 lint: $(VENV)/.installed-dev
 	$(RUN) -m ruff check .

@@ -27,6 +27,13 @@ BATCH = 128
 CLASSES = 10
 SHAPE = (32, 32, 3)
 URBAN = Augmentation()
+# A batch's tensors -> the fields of a block.
+FIELDS = {
+    "image": "pixels",
+    "teacher_logits": "logits",
+    "label": "labels",
+    "sample_id": "sample_ids",
+}
 
 
 def transfer_set(count: int) -> ImageData:
@@ -64,12 +71,12 @@ def blocks(data: ImageData, layout: Layout) -> Iterator[Block]:
 
 
 def write(root: Path, data: ImageData, layout: Layout) -> None:
-    """Both stores, and the naive file: one record per view."""
+    """Both stores, the naive file, one record per view, and an array of each field."""
     stores = {store: root / store for store in ("images", "replay")}
     for path in stores.values():
         path.mkdir()
     with tf.io.TFRecordWriter(str(root / "naive")) as naive:
-        made = blocks(data, layout)
+        made, written = blocks(data, layout), []
         for pass_index, number in layout.shards_of(0):
             name = layout.shard_name(pass_index, number)
             shard = [next(made) for _ in layout.shard_blocks(pass_index, number)]
@@ -80,6 +87,10 @@ def write(root: Path, data: ImageData, layout: Layout) -> None:
             for block in shard:
                 for row in range(len(block.labels)):
                     naive.write(one_view(block, row))
+                written.append(block)
+    for name, field in FIELDS.items():
+        whole = np.concatenate([getattr(block, field) for block in written])
+        np.save(root / f"{name}.npy", whole)
 
 
 def one_view(block: Block, row: int) -> bytes:
@@ -148,6 +159,22 @@ def per_batch(path: Path) -> tf.data.Dataset:
     )
 
 
+class Mapped:
+    """Batches copied out of memory-mapped arrays: all that a reader could save."""
+
+    def __init__(self, root: Path):
+        self._arrays = {
+            name: np.load(root / f"{name}.npy", mmap_mode="r") for name in FIELDS
+        }
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        for first in range(0, len(self._arrays["label"]), BATCH):
+            yield {
+                name: np.array(array[first : first + BATCH])
+                for name, array in self._arrays.items()
+            }
+
+
 def opened(root: Path, store: str, data: ImageData, layout: Layout) -> DistillationSet:
     """The reader over one store; `open` would refuse a set without a teacher."""
     manifest = Manifest(
@@ -178,7 +205,7 @@ def opened(root: Path, store: str, data: ImageData, layout: Layout) -> Distillat
     return DistillationSet(root / store, manifest, data)
 
 
-def consume(batches: tf.data.Dataset) -> int:
+def consume(batches: tf.data.Dataset | Mapped) -> int:
     """Reads everything; how many views there were."""
     return sum(len(batch["label"]) for batch in batches)
 
@@ -198,6 +225,7 @@ def main() -> None:
             "distillation set, replay store": opened(
                 root, "replay", data, layout
             ).dataset(BATCH),
+            "memory-mapped NumPy arrays, copied by batch": Mapped(root),
             "one record per view, parsed by batch": per_batch(root / "naive"),
             "one record per view, parsed one by one": per_record(root / "naive"),
         }

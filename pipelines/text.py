@@ -223,6 +223,8 @@ def _read(folder: Path, split: str) -> list[str]:
             f"{folder}: the {split} split needs one file {names[0]}.txt or "
             f"*.{names[0]}.txt, found {there}; add it or remove what is too much"
         )
+    if not found[0].is_file():
+        raise UserError(f"{found[0]} is not a file; it should hold a sentence a line")
     try:
         text = found[0].read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -14,7 +14,8 @@ AVERAGINGS = ("mean-logits", "mean-probabilities")
 SELECTIONS = ("all", "top", "greedy")
 REPRODUCED = (
     *("urban-table-1", "urban-table-2", "urban-figure-1"),
-    *("ban-table-1", "ban-table-2", "ban-table-3", "ban-table-6"),
+    *("ban-table-1", "ban-table-2", "ban-table-3"),
+    *("ban-table-4", "ban-table-5", "ban-table-6"),
 )
 PRESETS = ("snn-ecnn-mimic-30k",)
 TEACHER_OUTPUTS = ("logits", "probabilities")

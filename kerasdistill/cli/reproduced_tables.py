@@ -8,9 +8,10 @@ scale; the paper's ensemble of 16 comes from a search over teachers of round(129
 trials, at least 16. The paper doesn't say how many trials a student's search had: the
 figure's 20 are ours.
 
-Of the second paper: Tables 1 and 2, Table 3 but for its DenseNet students, and Table 6
-(--data-dir names the text's folder). At scale S their trainings have round(200 S), and
-those on text round(40 S) epochs; their cost is told line by line, as each begins.
+Of the second paper: Tables 1 to 4, Table 5 but for its networks on labels alone, and
+Table 6 (--data-dir names the text's folder). At scale S their trainings have
+round(200 S), and those on text round(40 S) epochs; their cost is told line by line, as
+each begins. A student of another network's names the command that trains its teacher.
 """
 
 import argparse
@@ -24,8 +25,9 @@ from kerasdistill.reports import paper
 
 TEACHER_TRIALS, ENSEMBLE, FIGURE_TRIALS = 129, 16, 20
 # Of the second paper's trainings (fact sheet B3 and B8).
-ALL_EPOCHS = {**{f"ban-table-{n}": 200 for n in (1, 2, 3)}, "ban-table-6": 40}
+ALL_EPOCHS = {**{f"ban-table-{n}": 200 for n in range(1, 6)}, "ban-table-6": 40}
 DEFAULT_DATASET = "cifar10"
+_DENSE = "densenet-90-60"  # Table 3's other students, and the teacher of 4 and 5
 Line = list[str]
 
 
@@ -156,10 +158,46 @@ def ban_table_2(asked: argparse.Namespace) -> list[Line]:
     ]
 
 
+def teacher_by(number: int) -> str:
+    """The word that stands for generation 0 of command `number`, counted from 1."""
+    return f"<generation 0 of command {number}>"
+
+
 def ban_table_3(asked: argparse.Namespace) -> list[Line]:
-    """Wide-ResNets and their students on CIFAR-100, without the DenseNet students."""
+    """Wide-ResNets, and students of their kind and DenseNets, on CIFAR-100."""
     keys = [row.key for row in paper.BAN_3.rows]
-    return [_generations(asked, "cifar100", "--arch", key) for key in keys]
+    return [
+        *(_generations(asked, "cifar100", "--arch", key) for key in keys),
+        *(
+            _students_of(asked, teacher_by(number), "--arch", _DENSE)
+            for number in range(1, len(keys) + 1)
+        ),
+    ]
+
+
+def ban_table_4(asked: argparse.Namespace) -> list[Line]:
+    """DenseNets of other depths and compressions, taught by a DenseNet-90-60."""
+    lines = [_generations(asked, "cifar100", "--arch", _DENSE)]
+    for row in paper.BAN_4.rows[1:]:
+        what, factor = row.key.split("-")
+        words = ["--arch", _DENSE, f"--{what}-factor", factor]
+        lines.append(_students_of(asked, teacher_by(1), *words))
+    return lines
+
+
+def ban_table_5(asked: argparse.Namespace) -> list[Line]:
+    """Residual networks taught by a DenseNet-90-60; the first row is quoted there."""
+    return [
+        _generations(asked, "cifar100", "--arch", _DENSE),
+        *(
+            _students_of(asked, teacher_by(1), "--arch", row.key)
+            for row in paper.BAN_5.rows[1:]
+        ),
+    ]
+
+
+def _students_of(asked: argparse.Namespace, teacher: str, *words: str) -> Line:
+    return _generations(asked, "cifar100", *words, "--teacher", teacher)
 
 
 def ban_table_6(asked: argparse.Namespace) -> list[Line]:
@@ -184,5 +222,7 @@ TABLES: dict[str, Callable[[argparse.Namespace], list[Line]]] = {
     "ban-table-1": ban_table_1,
     "ban-table-2": ban_table_2,
     "ban-table-3": ban_table_3,
+    "ban-table-4": ban_table_4,
+    "ban-table-5": ban_table_5,
     "ban-table-6": ban_table_6,
 }

@@ -40,15 +40,24 @@ def run_reproduce(
     if asked.plan:
         return {**about, "text": "\n".join(about["commands"])}
     done, failed = [], []
+    teachers: dict[str, str] = {}
     for number, line in enumerate(lines, start=1):
-        print(f"{number} of {len(lines)}: {shlex.join(line)}", file=sys.stderr)
+        words = [teachers.get(word, word) for word in line]
+        command = shlex.join(words)
+        print(f"{number} of {len(lines)}: {command}", file=sys.stderr)
         keras.utils.clear_session()  # what Keras keeps of models adds up
         try:
-            found = commands[line[0]](parse(line))
-            done.append({"command": shlex.join(line), **_score(found)})
+            missing = {tables.teacher_by(before) for before in range(number)}
+            if missing := missing.intersection(words):
+                raise DivergedError(f"there is no {missing.pop().strip('<>')}")
+            found = commands[line[0]](parse(words))
         except DivergedError as error:  # the others are worth having all the same
             print(f"error: {error}", file=sys.stderr)
-            failed.append({"command": shlex.join(line), "error": str(error)})
+            failed.append({"command": command, "error": str(error)})
+            continue
+        done.append({"command": command, **_score(found)})
+        if "generations" in found:
+            teachers[tables.teacher_by(number)] = found["generations"][0]["model"]
     told = {**about, "done": done, "failed": failed, "complete": not failed}
     return {**told, "text": _text(told, asked)}
 

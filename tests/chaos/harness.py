@@ -3,16 +3,22 @@
 import hashlib
 import json
 import os
+import random
+import re
+import signal
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 LIMIT_SECONDS = 240
+RANDOM_KILLS = 5
+EPOCH = re.compile(r"^(epoch \d+/\d+): ", re.MULTILINE)
 SHARED = ("--dataset", "digits", "--quick", "--precision", "float32", "--json")
 TEACHER = "teacher --filters 4,4,6 --dense 8 --epochs 1 --schedule cosine"
 PRECOMPUTE = "precompute --passes 2 --direct_running_mode in_memory"
@@ -156,6 +162,71 @@ class Inputs:
     def fill(self, line: str) -> str:
         """A command line with the paths in it."""
         return line.format(**vars(self))
+
+
+def finished(cwd: Path) -> dict[str, tuple[int, int]]:
+    """Files of finished units, which nothing may write again: shards that have their
+    sidecar, results of trials and of runs but precompute's, whose results count."""
+    units = [p for p in cwd.rglob("results.json") if "precompute" not in p.parent.name]
+    for sidecar in cwd.rglob("sidecars/*.json"):
+        units += [sidecar, sidecar.parents[1] / sidecar.stem]
+    return {str(p): (p.stat().st_ino, p.stat().st_mtime_ns) for p in units}
+
+
+class Chain:
+    """One folder, and all that happens in it until the command has ended well."""
+
+    def __init__(self, server, line: str, cwd: Path):
+        self._run = lambda **how: server.run(line, cwd, **how)
+        self._cwd = cwd
+        self.kills = 0
+        self._epochs = Counter()
+
+    def go_on(self, **how) -> bool:
+        """Runs the command once more; whether it came to its end."""
+        before = finished(self._cwd) if self._cwd.exists() else {}
+        self.last = ended = self._run(**how)
+        assert not ended.hung
+        assert ended.rc in (0, -signal.SIGKILL), ended.said[-3000:]
+        after = finished(self._cwd)
+        assert {path: after.get(path) for path in before} == before
+        # A trial's epochs have the same numbers as its neighbour's: no more than so
+        # many lines for each in all.
+        self._epochs.update(EPOCH.findall(ended.said))
+        self.kills += ended.rc != 0
+        return ended.rc == 0
+
+    def check(self, ended, expected) -> None:
+        """What is there is what the undisturbed run left, and no epoch was repeated."""
+        assert not self._epochs - Counter(EPOCH.findall(ended.said))
+        found = outcome(self._cwd)
+        assert found.keys() == expected.keys()
+        differing = [name for name in expected if found[name] != expected[name]]
+        assert not differing
+
+
+def killed_at_random(
+    server: Server,
+    line: str | list[str],
+    folder: Path,
+    ended: Ended,
+    expected: dict[str, object],
+    draw: random.Random,
+) -> int:
+    """Kills a command `RANDOM_KILLS` times, in as many folders as that takes; each
+    time it must come to what `ended` left, which is `expected`."""
+    kills = 0
+    for number in range(20):
+        chain = Chain(server, line, folder / f"cwd-{number}")
+        while not chain.go_on(after=draw.uniform(0.1, 0.9) * ended.seconds):
+            if kills + chain.kills >= RANDOM_KILLS:
+                assert chain.go_on()
+                break
+        chain.check(ended, expected)
+        kills += chain.kills
+        if kills >= RANDOM_KILLS:
+            return kills
+    raise AssertionError(f"killed {kills} times only")
 
 
 def outcome(cwd: Path) -> dict[str, object]:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from kerasdistill.errors import UserError
 from kerasdistill.files import sha256_file
-from pipelines import datasets, distillation_set
+from pipelines import datasets, distillation_set, text
 from pipelines.integrity import parse_manifest, sealed
 from tests.chaos.fuzzing import SLOW, cases, ends_well
 from tests.chaos.test_fuzz_requests import JSON, places, put
@@ -206,5 +206,55 @@ def test_image_folders(part):
             st.lists(NAMES, min_size=1, max_size=3),
             st.lists(file, max_size=9),
             st.sampled_from(["", "loop", "link", "bytes", "pipe"]),
+        )(folder)
+    )()
+
+
+SPLIT_NAMES = ("train.txt", "valid.txt", "validation.txt", "test.txt", "a.train.txt")
+LINES = st.lists(
+    st.sampled_from(["a", "b c", "<unk>", "<eos>", "", "\r", "\x00", "\u2028", "é\tß"])
+    | st.text(max_size=6),
+    max_size=8,
+).map("\n".join)
+TEXTS = LINES.map(lambda text: text.encode(errors="surrogatepass"))
+
+
+@SHORT_AND_LONG
+def test_text_folders(part):
+    """Files of any content, missing, or of another kind."""
+
+    def folder(texts, others, stranger):
+        with tempfile.TemporaryDirectory() as place:
+            root = Path(place)
+            splits = zip(("train.txt", "valid.txt", "test.txt"), texts, strict=True)
+            for name, content in {**dict(splits), **others}.items():
+                (root / name).write_bytes(content)
+            name, kind = stranger
+            if kind:
+                (root / name).unlink(missing_ok=True)
+            if kind == "folder":
+                (root / name).mkdir()
+            elif kind == "loop":
+                (root / name).symlink_to(root / name)
+            elif kind == "pipe":
+                os.mkfifo(root / name)
+            found = ends_well(lambda: text.load(root))
+            if isinstance(found, UserError):
+                return
+            assert {text.END, text.UNKNOWN} <= set(found.words)
+            for split in ("train", "validation", "test"):
+                ids = found.split(split)
+                assert len(ids) and 0 <= ids.min() and ids.max() < len(found.words)
+            json.dumps(found.identity(), allow_nan=False)
+
+    contents = TEXTS | st.binary(max_size=9)
+    cases(20 * part)(
+        given(
+            st.tuples(contents, contents, contents),
+            st.dictionaries(st.sampled_from(SPLIT_NAMES), contents, max_size=2),
+            st.tuples(
+                st.sampled_from(SPLIT_NAMES),
+                st.sampled_from(["", "", "missing", "folder", "loop", "pipe"]),
+            ),
         )(folder)
     )()

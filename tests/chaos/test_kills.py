@@ -7,20 +7,14 @@ what an undisturbed run makes, without doing anything finished a second time.
 """
 
 import random
-import re
 import shutil
-import signal
-from collections import Counter
-from pathlib import Path
 
 import pytest
 
-from tests.chaos.harness import outcome
+from tests.chaos.harness import Chain, killed_at_random, outcome
 from tests.chaos.table import VERBS
 
 SHORT = ("precompute", "student", "export")  # a few moments each in the normal suite
-RANDOM_KILLS = 5
-EPOCH = re.compile(r"^(epoch \d+/\d+): ", re.MULTILINE)
 
 
 @pytest.fixture(scope="session")
@@ -39,47 +33,6 @@ def undisturbed(server, inputs, tmp_path_factory):
         return known[name]
 
     return run
-
-
-def finished(cwd: Path) -> dict[str, tuple[int, int]]:
-    """Files of finished units, which nothing may write again: shards that have their
-    sidecar, results of trials and of runs but precompute's, whose results count."""
-    units = [p for p in cwd.rglob("results.json") if "precompute" not in p.parent.name]
-    for sidecar in cwd.rglob("sidecars/*.json"):
-        units += [sidecar, sidecar.parents[1] / sidecar.stem]
-    return {str(p): (p.stat().st_ino, p.stat().st_mtime_ns) for p in units}
-
-
-class Chain:
-    """One folder, and all that happens in it until the command has ended well."""
-
-    def __init__(self, server, line: str, cwd: Path):
-        self._run = lambda **how: server.run(line, cwd, **how)
-        self._cwd = cwd
-        self.kills = 0
-        self._epochs = Counter()
-
-    def go_on(self, **how) -> bool:
-        """Runs the command once more; whether it came to its end."""
-        before = finished(self._cwd) if self._cwd.exists() else {}
-        self.last = ended = self._run(**how)
-        assert not ended.hung
-        assert ended.rc in (0, -signal.SIGKILL), ended.said[-3000:]
-        after = finished(self._cwd)
-        assert {path: after.get(path) for path in before} == before
-        # A trial's epochs have the same numbers as its neighbour's: no more than so
-        # many lines for each in all.
-        self._epochs.update(EPOCH.findall(ended.said))
-        self.kills += ended.rc != 0
-        return ended.rc == 0
-
-    def check(self, ended, expected) -> None:
-        """What is there is what the undisturbed run left, and no epoch was repeated."""
-        assert not self._epochs - Counter(EPOCH.findall(ended.said))
-        found = outcome(self._cwd)
-        assert found.keys() == expected.keys()
-        differing = [name for name in expected if found[name] != expected[name]]
-        assert not differing
 
 
 def killed_at_every_moment(
@@ -121,18 +74,8 @@ def test_every_moment(name, server, inputs, undisturbed, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", VERBS)
 def test_random_moments(name, server, inputs, undisturbed, tmp_path):
-    draw = random.Random(f"{name}, when")
     ended, expected = undisturbed(name)
-    kills = 0
-    for number in range(20):
-        chain = Chain(server, inputs.fill(VERBS[name].line), tmp_path / f"cwd-{number}")
-        while not chain.go_on(after=draw.uniform(0.1, 0.9) * ended.seconds):
-            if kills + chain.kills >= RANDOM_KILLS:
-                assert chain.go_on()
-                break
-        chain.check(ended, expected)
-        kills += chain.kills
-        if kills >= RANDOM_KILLS:
-            break
-    print(f"{name}: killed {kills} times in {number + 1} folders")
-    assert kills >= RANDOM_KILLS
+    line = inputs.fill(VERBS[name].line)
+    draw = random.Random(f"{name}, when")
+    kills = killed_at_random(server, line, tmp_path, ended, expected, draw)
+    print(f"{name}: killed {kills} times")

@@ -85,6 +85,51 @@ def test_what_the_second_paper_s_tables_need():
     assert all(a.born_again for a in found)
 
 
+def test_students_of_other_networks():
+    found = [arguments.parse(line) for line in lines("ban-table-3 --scale 0.1")]
+    assert [a.arch for a in found[4:]] == ["densenet-90-60"] * 4
+    assert [a.teacher for a in found[:4]] == [None] * 4
+    teachers = [reproduced_tables.teacher_by(number) for number in (1, 2, 3, 4)]
+    assert [a.teacher for a in found[4:]] == teachers
+    first, *others = [arguments.parse(line) for line in lines("ban-table-4")]
+    assert (first.arch, first.teacher) == ("densenet-90-60", None)
+    factors = [(a.depth_factor, a.compression_factor) for a in others]
+    depths, compressions = (0.5, 2, 3, 4), (0.5, 0.75, 1.5)
+    assert factors == [
+        *((factor, None) for factor in depths),
+        *((None, factor) for factor in compressions),
+    ]
+    first, *others = [arguments.parse(line) for line in lines("ban-table-5")]
+    assert {a.teacher for a in others} == {reproduced_tables.teacher_by(1)}
+    assert len(others) == 6 and all(a.arch.startswith("ban-") for a in others)
+
+
+def test_a_student_gets_the_model_of_an_earlier_command(tmp_path, capsys, monkeypatch):
+    from kerasdistill.cli import commands
+
+    def run(asked):
+        if asked.arch == "wide-resnet-28-2":
+            raise DivergedError("step 3")
+        made = tmp_path / f"{asked.arch}.keras"
+        taught.append((asked.arch, asked.teacher))
+        return {"generations": [{"model": str(made)}, {"test_accuracy": 0.5}]}
+
+    taught = []
+    monkeypatch.setitem(commands.COMMANDS, "born-again", run)
+    line = ["reproduce", "ban-table-3", "--workdir", str(tmp_path), "--scale", "0.1"]
+    assert main([*line, "--json"]) == 1
+    wide = [f"wide-resnet-28-{k}" for k in (1, 5, 10)]
+    assert taught == [
+        *((arch, None) for arch in wide),
+        *(("densenet-90-60", str(tmp_path / f"{arch}.keras")) for arch in wide),
+    ]
+    found = json.loads(capsys.readouterr().out)
+    assert [each["error"] for each in found["failed"]] == [
+        "step 3",
+        "there is no generation 0 of command 2",
+    ]
+
+
 def test_own_teachers():
     (first, *_) = lines("urban-table-2 --teacher a.keras b.keras --scale 0.1")
     assert arguments.parse(first).teacher == ["a.keras", "b.keras"]
