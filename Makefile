@@ -11,7 +11,7 @@ PACKAGING := setup.py pyproject.toml
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint docs bench bench-oracle bench-language clean
+.PHONY: help demo test test-slow lint docs bench bench-oracle bench-torch clean
 
 help:
 	@echo "make demo       distil a digits student, quick (runs/demo)"
@@ -20,7 +20,7 @@ help:
 	@echo "make lint       ruff and import rules"
 	@echo "make bench      augmentation, reader and training speed"
 	@echo "make bench-oracle  the search's oracle against others, an hour (.venv-peers)"
-	@echo "make bench-language  a language model's training against PyTorch (.venv-peers)"
+	@echo "make bench-torch  students and language models against PyTorch (.venv-peers)"
 	@echo "make clean      remove $(VENV), site and caches; runs/ stays"
 
 demo: $(VENV)/.installed
@@ -57,10 +57,12 @@ bench-oracle:
 	.venv-peers/bin/python benchmarks/oracle.py --log .venv-peers/searches.jsonl
 
 # PyTorch has an environment of its own here too; its steps run in their own process.
-bench-language:
+bench-torch:
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet --editable . torch==2.13.0
 	.venv-peers/bin/python benchmarks/language_model.py
+	.venv-peers/bin/python benchmarks/live_teacher.py \
+	    --torch-python .venv-peers/bin/python
 
 clean:
 	rm -rf $(VENV) .venv-peers build *.egg-info .pytest_cache .ruff_cache .import_linter_cache

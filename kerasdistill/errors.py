@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 
 # What a disk answers that is full, gone or not to be written.
 _STORAGE = (
@@ -65,7 +66,9 @@ def storage_failure(error: BaseException) -> str | None:
             return f"{cause.filename or 'storage'}: {cause.strerror}; {kept}"
         for line in str(cause).splitlines():
             if told := [reason for reason in plain if reason in line]:
-                place = line.split(told[0])[0].strip(" ;:")[-200:]
+                before, after = line.split(told[0], 1)
+                path = re.match(r": '([^']+)'", after)  # as Python's errors end
+                place = path[1] if path else before.strip(" ;:")[-200:]
                 return f"{place or 'storage'}: {told[0]}; {kept}"
         cause = cause.__cause__ or cause.__context__
     return None

@@ -1,7 +1,6 @@
 """The Beam pipeline: shards to score go in, shards on disk come out."""
 
 import contextlib
-import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ from kerasdistill.seeds import view_seeds
 from pipelines import records, scoring
 from pipelines.beam import files
 from pipelines.beam.clusters import following
-from pipelines.beam.runners import watching_workers
+from pipelines.beam.runners import quieten, watching_workers
 from pipelines.beam.shards import ShardWriter, Work, last_written
 from pipelines.beam.workers import Process, Tools, prepare_process
 from pipelines.datasets import Examples, ImageData
@@ -249,7 +248,7 @@ def run_pipeline(
     options: PipelineOptions,
     runner: PipelineRunner,
 ) -> None:
-    logging.getLogger("apache_beam").setLevel(logging.WARNING)
+    quieten()
     try:
         pipeline = beam.Pipeline(runner=runner, options=options)
         _ = (

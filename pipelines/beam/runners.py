@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import logging
 import os
 import shlex
 import sys
@@ -36,6 +37,13 @@ from pipelines.beam import clusters
 
 _RUNNERS_IN_PROCESS = ("fnapirunner", "directrunner", "direct")
 _SUBPROCESS = "beam:env:harness_subprocess_python:v1"  # Beam has no shorter name
+
+
+def quieten() -> None:
+    """Leaves of Beam's log what nobody else says."""
+    logging.getLogger("apache_beam").setLevel(logging.WARNING)
+    # What a DoFn raises comes back as the pipeline's own exception.
+    logging.getLogger("apache_beam.runners.common").setLevel(logging.CRITICAL)
 
 
 def split_beam_options(argv: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -1,7 +1,6 @@
 """The Beam pipeline of a text's signal: shards to score go in, shards on disk out."""
 
 import json
-import logging
 import os
 import tempfile
 from collections.abc import Sequence
@@ -19,7 +18,12 @@ from kerasdistill.models import language, loading
 from kerasdistill.training.language_models import answers
 from pipelines import text, text_signal
 from pipelines.beam import files
-from pipelines.beam.runners import make_runner, pipeline_options, watching_workers
+from pipelines.beam.runners import (
+    make_runner,
+    pipeline_options,
+    quieten,
+    watching_workers,
+)
 from pipelines.beam.workers import Process, prepare_process
 from pipelines.layout import sidecar_name
 
@@ -162,7 +166,7 @@ def _facts(sidecar: str) -> dict[str, Any]:
 
 
 def _run(job: TextJob, todo: list[int], workers, beam_options) -> None:
-    logging.getLogger("apache_beam").setLevel(logging.WARNING)
+    quieten()
     options = pipeline_options(beam_options)
     runner = make_runner(
         options, beam_options, workers, log=files.join(job.scratch, "workers.log")
