@@ -11,8 +11,8 @@ import numpy as np
 from kerasdistill import cards, evaluation
 from kerasdistill.errors import UserError
 from kerasdistill.experiments import selection
-from kerasdistill.files import sha256_file
 from kerasdistill.models import ensemble, loading
+from kerasdistill.models.digest import weights_digest
 from kerasdistill.runs import RunDirectory
 from pipelines import scoring
 from pipelines.datasets import ImageData
@@ -51,8 +51,8 @@ def run(
     candidates = _loaded(paths, data=data, force=force)
     if select == "top" and size >= len(paths):
         select = "all"
-    shas = [sha256_file(path) for path in paths]
-    request = {"members": shas, "averaging": averaging, "dataset": data.identity()}
+    digests = [weights_digest(each) for each in candidates]  # files tell the time too
+    request = {"members": digests, "averaging": averaging, "dataset": data.identity()}
     if select != "all":
         request |= {"select": select, "size": size}
     with RunDirectory.open(workdir, "ensemble", request) as folder:

@@ -4,7 +4,14 @@ import random
 
 import pytest
 
-from tests.chaos.harness import PRECOMPUTE, TEACHER, Inputs, Server
+pytest.register_assert_rewrite("tests.chaos.harness")
+
+from tests.chaos.harness import (  # noqa: E402
+    PRECOMPUTE,
+    TEACHER,
+    Inputs,
+    Server,
+)
 
 
 @pytest.fixture(scope="session")

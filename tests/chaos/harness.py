@@ -30,6 +30,7 @@ _OF_THE_MOMENT = {
     "planned_seconds",
     "process_seconds",
     "views_per_second",
+    "words_per_second",
     "latency",
     "bytes",  # a SavedModel holds names that are drawn anew
     "plan",
@@ -201,8 +202,8 @@ class Chain:
         assert not self._epochs - Counter(EPOCH.findall(ended.said))
         found = outcome(self._cwd)
         assert found.keys() == expected.keys()
-        differing = [name for name in expected if found[name] != expected[name]]
-        assert not differing
+        for name, value in expected.items():
+            assert found[name] == value, name
 
 
 def killed_at_random(

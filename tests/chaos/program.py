@@ -16,6 +16,7 @@ import os
 import re
 import signal
 import sys
+import tempfile
 import threading
 import time
 import zlib
@@ -184,14 +185,11 @@ class Running:
     """A command in a child process, under a time limit, perhaps to be killed."""
 
     def __init__(self, request: dict):
-        read, write = os.pipe()
+        self._report = tempfile.TemporaryFile()  # a pipe would hold 64 KiB
         self._began, self._limit = time.monotonic(), request["limit"]
         self._pid = os.fork()
         if not self._pid:
-            os.close(read)
-            child({**request, "report": write})
-        os.close(write)
-        self._report = os.fdopen(read, "rb")
+            child({**request, "report": self._report.fileno()})
         deadlines = [(request["limit"], os.killpg), (request["after"], os.kill)]
         self._timers = [
             threading.Timer(seconds, kill, (self._pid, signal.SIGKILL))
@@ -207,6 +205,7 @@ class Running:
             timer.cancel()
         seconds = time.monotonic() - self._began
         with self._report:
+            self._report.seek(0)
             seen = json.loads(self._report.read() or b"[]")
         code = os.waitstatus_to_exitcode(status)
         hung = seconds >= self._limit

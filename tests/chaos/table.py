@@ -46,13 +46,13 @@ VERBS = {
         f"{_STUDENT} --distillation-set {{images}} --trials 2 --oracle random",
         one_in=4,
     ),
-    "born-again": Verb(f"{_BORN_AGAIN} --generations 2", one_in=6),
+    "born-again": Verb(f"{_BORN_AGAIN} --generations 2", one_in=40),
     "born-again, stored": Verb(
         f"{_BORN_AGAIN} --loss cwtm --teacher-signal stored", counted=False
     ),
-    "language-model": Verb(f"{_LANGUAGE_MODEL} --generations 2", one_in=6),
+    "language-model": Verb(f"{_LANGUAGE_MODEL} --generations 2", one_in=40),
     "language-model, stored": Verb(
-        f"{_LANGUAGE_MODEL} --teacher-signal stored --store-top-k 8", one_in=4
+        f"{_LANGUAGE_MODEL} --teacher-signal stored --store-top-k 8", one_in=20
     ),
     "export": Verb("export {teacher} --name small"),
 }

@@ -19,7 +19,7 @@ pytestmark = [
         "ignore:(currentThread|getName)\\(\\) is deprecated:DeprecationWarning"
     ),
 ]
-START_SECONDS = 90  # importing TensorFlow, three times over on a busy machine
+START_SECONDS = 180  # importing TensorFlow, three times over on a busy machine
 TIMEOUT = {"worker_timeout": 3, "idle_timeout": START_SECONDS}
 PATIENT = json.dumps({"patience": START_SECONDS})
 
