@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import zipfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 
 LIMIT_SECONDS = 240
 RANDOM_KILLS = 5
+WHOLE = ("recipe.json", "manifest.json", "best_recipe.json", "model.keras")
 EPOCH = re.compile(r"^(epoch \d+/\d+): ", re.MULTILINE)
 SHARED = ("--dataset", "digits", "--quick", "--precision", "float32", "--json")
 TEACHER = "teacher --filters 4,4,6 --dense 8 --epochs 1 --schedule cosine"
@@ -239,9 +239,7 @@ def outcome(cwd: Path) -> dict[str, object]:
             continue
         if path.name in ("results.json", "card.json", "trials.json", "oracle.json"):
             found[name] = _lasting(json.loads(path.read_text()))
-        elif path.suffix == ".keras":
-            found[name] = weights(path)
-        elif path.name in ("recipe.json", "manifest.json", "best_recipe.json") or (
+        elif path.name in WHOLE or (
             ".tfrecord-" in path.name and path.suffix != ".json"
         ):
             found[name] = path.read_bytes()
@@ -257,22 +255,6 @@ def _lasting(value):
     if isinstance(value, dict):
         return {k: _lasting(v) for k, v in value.items() if k not in _OF_THE_MOMENT}
     return [_lasting(each) for each in value] if isinstance(value, list) else value
-
-
-def weights(path: Path) -> str:
-    """A digest of all arrays in a `.keras` file."""
-    import h5py
-
-    digest = hashlib.sha256()
-    with zipfile.ZipFile(path) as archive:
-        with archive.open("model.weights.h5") as file, h5py.File(file, "r") as tree:
-
-            def add(name, node):
-                if isinstance(node, h5py.Dataset):
-                    digest.update(np.asarray(node).tobytes())
-
-            tree.visititems(add)
-    return digest.hexdigest()
 
 
 def variables(prefix: Path) -> list[str]:
