@@ -66,7 +66,6 @@ TEXTS = (  # Penn Treebank
     ("lm-small-student", "its student, BAN+L"),
     ("lm-small-twin", "twin, seed 1, labels"),
     ("lm-small-ban", "the teacher's student, BAN alone"),
-    ("lm-full-teacher", "the paper's size, 1,500 units, seed 0, labels"),
 )
 
 
