@@ -95,22 +95,37 @@ def write(model: keras.Model, directory: str | Path, card: dict[str, Any]) -> Pa
     path = Path(directory) / "model.keras"
     with replacing(path) as beside:
         model.save(beside)
-        _forget_times(beside)
+        _make_canonical(beside)
     write_sealed_json(path.with_name(CARD_NAME), card)
     return path
 
 
-def _forget_times(path: Path) -> None:
+def _make_canonical(path: Path) -> None:
     """Equal models become equal files, so that runs named by their teachers' files
-    are found again: Keras writes into the archive when it was saved."""
+    are found again: Keras writes into the archive when it was saved, and addresses
+    in memory as the ids of shared objects."""
     with zipfile.ZipFile(path) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
     metadata = json.loads(content["metadata.json"])
     metadata["date_saved"] = "1980-01-01@00:00:00"
     content["metadata.json"] = json.dumps(metadata).encode()
+    config = json.loads(content["config.json"])
+    _number_objects(config, {})
+    content["config.json"] = json.dumps(config).encode()
     with zipfile.ZipFile(path, "w") as archive:
         for name, value in content.items():
             archive.writestr(zipfile.ZipInfo(name), value)
+
+
+def _number_objects(value: Any, numbers: dict[int, int]) -> None:
+    """Replaces the ids of shared objects by 1, 2 and so on, in their order."""
+    if isinstance(value, dict):
+        if (known := value.get("shared_object_id")) is not None:
+            value["shared_object_id"] = numbers.setdefault(known, len(numbers) + 1)
+    elif not isinstance(value, list):
+        return
+    for each in value.values() if isinstance(value, dict) else value:
+        _number_objects(each, numbers)
 
 
 def write_folder_card(folder: str | Path, card: dict[str, Any]) -> None:
