@@ -15,7 +15,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 help:
 	@echo "make demo       distil a digits student, quick (runs/demo)"
-	@echo "make test       unit and smoke tests, under two minutes"
+	@echo "make test       unit and smoke tests, some minutes"
 	@echo "make test-slow  every test"
 	@echo "make lint       ruff and import rules"
 	@echo "make bench      augmentation, reader and training speed"

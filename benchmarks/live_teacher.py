@@ -102,6 +102,11 @@ def scoring(paths: list[str], views: int):
     return ask
 
 
+def fewer(views: int, members: int) -> int:
+    """Images in a round with so many teachers, which take their time."""
+    return max(4 * BATCH, views // members)
+
+
 def layers(model: keras.Model) -> list[list]:
     """Rows that `torch_student.py` makes the same network of."""
     rows = []
@@ -152,7 +157,7 @@ class PyTorch:
             way = self.training(0, precision, views)
             found[f"PyTorch, ready-made logits, {precision}"] = way
         for count in MEMBERS:
-            way = self.training(count, "bfloat16", max(4 * BATCH, views // count))
+            way = self.training(count, "bfloat16", fewer(views, count))
             found[f"PyTorch, live, {count} members"] = way
         return found
 
@@ -182,7 +187,7 @@ def main() -> None:
         stored = distillation_set.open(made.distillation_set)
         ways = {"from the store": from_store(stored.dataset(BATCH), asked.views)}
         for count in MEMBERS:
-            views = max(4 * BATCH, asked.views // count)
+            views = fewer(asked.views, count)
             ways[f"live, {count} members"] = live(paths[:count], views)
             ways[f"teachers alone, {count}"] = scoring(paths[:count], views)
         if asked.torch_python:

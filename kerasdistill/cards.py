@@ -94,16 +94,18 @@ def write(model: keras.Model, directory: str | Path, card: dict[str, Any]) -> Pa
     """Writes `model.keras`, then `card.json` beside it; returns the former's path."""
     path = Path(directory) / "model.keras"
     with replacing(path) as beside:
-        model.save(beside)
-        _make_canonical(beside)
+        save(model, beside)
     write_sealed_json(path.with_name(CARD_NAME), card)
     return path
 
 
-def _make_canonical(path: Path) -> None:
-    """Equal models become equal files, so that runs named by their teachers' files
-    are found again: Keras writes into the archive when it was saved, and addresses
-    in memory as the ids of shared objects."""
+def save(model: keras.Model, path: Path) -> None:
+    """Writes a `.keras` file; equal models become equal files.
+
+    So runs that are named by their teachers' files are found again. Keras writes into
+    the archive when it was saved, and addresses in memory as ids of shared objects.
+    """
+    model.save(path)
     with zipfile.ZipFile(path) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
     metadata = json.loads(content["metadata.json"])

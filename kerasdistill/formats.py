@@ -199,7 +199,7 @@ def _write_saved_model(model: keras.Model, path: Path, _: np.ndarray) -> None:
 
 
 def _write_keras(model: keras.Model, path: Path, _: np.ndarray) -> None:
-    batch_norm.stock(model).save(path)
+    cards.save(batch_norm.stock(model), path)
 
 
 def _run_keras(path: Path) -> Predict:

@@ -49,10 +49,11 @@ class Programs:
 
 
 def wait_for(condition, *, seconds=60):
+    """What `condition` returns as soon as it is true."""
     limit = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < limit, "waited in vain"
-        time.sleep(0.05)
+        time.sleep(0.02)
     return found
 
 

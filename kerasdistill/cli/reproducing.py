@@ -41,19 +41,20 @@ def run_reproduce(
         return {**about, "text": "\n".join(about["commands"])}
     done, failed = [], []
     teachers: dict[str, str] = {}
+    lost: set[str] = set()
     for number, line in enumerate(lines, start=1):
         words = [teachers.get(word, word) for word in line]
         command = shlex.join(words)
         print(f"{number} of {len(lines)}: {command}", file=sys.stderr)
         keras.utils.clear_session()  # what Keras keeps of models adds up
         try:
-            missing = {tables.teacher_by(before) for before in range(number)}
-            if missing := missing.intersection(words):
+            if missing := lost.intersection(words):
                 raise DivergedError(f"there is no {missing.pop().strip('<>')}")
             found = commands[line[0]](parse(words))
         except DivergedError as error:  # the others are worth having all the same
             print(f"error: {error}", file=sys.stderr)
             failed.append({"command": command, "error": str(error)})
+            lost.add(tables.teacher_by(number))
             continue
         done.append({"command": command, **_score(found)})
         if "generations" in found:

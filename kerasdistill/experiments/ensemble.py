@@ -51,7 +51,7 @@ def run(
     candidates = _loaded(paths, data=data, force=force)
     if select == "top" and size >= len(paths):
         select = "all"
-    digests = [weights_digest(each) for each in candidates]  # files tell the time too
+    digests = [weights_digest(each) for each in candidates]
     request = {"members": digests, "averaging": averaging, "dataset": data.identity()}
     if select != "all":
         request |= {"select": select, "size": size}

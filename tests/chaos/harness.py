@@ -17,7 +17,7 @@ import numpy as np
 
 LIMIT_SECONDS = 240
 RANDOM_KILLS = 5
-WHOLE = ("recipe.json", "manifest.json", "best_recipe.json", "model.keras")
+WHOLE = ("recipe.json", "manifest.json", "best_recipe.json")
 EPOCH = re.compile(r"^(epoch \d+/\d+): ", re.MULTILINE)
 SHARED = ("--dataset", "digits", "--quick", "--precision", "float32", "--json")
 TEACHER = "teacher --filters 4,4,6 --dense 8 --epochs 1 --schedule cosine"
@@ -239,8 +239,10 @@ def outcome(cwd: Path) -> dict[str, object]:
             continue
         if path.name in ("results.json", "card.json", "trials.json", "oracle.json"):
             found[name] = _lasting(json.loads(path.read_text()))
-        elif path.name in WHOLE or (
-            ".tfrecord-" in path.name and path.suffix != ".json"
+        elif (
+            path.suffix == ".keras"
+            or path.name in WHOLE
+            or (".tfrecord-" in path.name and path.suffix != ".json")
         ):
             found[name] = path.read_bytes()
         elif path.name == "variables.index":

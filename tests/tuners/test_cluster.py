@@ -8,11 +8,12 @@ import keras_tuner
 import pytest
 
 from kerasdistill.errors import UserError, WorkersLostError
+from tests.clusters import wait_for
 from tuners import chief as chief_module
 from tuners import cluster
 
 from . import search_program as program
-from .conftest import Background, wait_for
+from .conftest import Background
 
 # KerasTuner asks for the current thread in an older way.
 pytestmark = pytest.mark.filterwarnings(

@@ -8,10 +8,10 @@ import time
 
 import pytest
 
+from tests.clusters import wait_for
 from tuners import handover
 
 from . import search_program as program
-from .conftest import wait_for
 
 pytestmark = [
     pytest.mark.slow,
