@@ -94,7 +94,12 @@ def _check(asked: argparse.Namespace) -> None:
         )
     if asked.dropout == 1:
         raise UserError("--dropout 1 leaves nothing; give a rate below 1")
+    if asked.loss == "hard-label" and asked.teacher_signal == "stored":
+        raise UserError(
+            "--loss hard-label asks no teacher; leave out --teacher-signal stored"
+        )
     for options, belongs, where in (
+        (("temperature",), asked.loss != "hard-label", "losses that ask a teacher"),
         (("label_weight", "teacher_weight"), asked.loss == "ban+l", "--loss ban+l"),
         (("permutation",), asked.loss == "dkpp", "--loss dkpp"),
         (

@@ -5,7 +5,7 @@ import argparse
 from kerasdistill.cli import search_options
 from kerasdistill.cli.values import below_1, positive, positive_real
 
-LOSSES = ("ban", "ban+l", "cwtm", "dkpp")
+LOSSES = ("ban", "ban+l", "cwtm", "dkpp", "hard-label")
 SIGNALS = ("live", "stored")
 STYLES = ("wide-resnet", "densenet")
 SCHEDULES = ("steps", "cosine")
@@ -31,7 +31,12 @@ def describe(verb: argparse.ArgumentParser) -> None:
         metavar="N",
         help="born-again students, after generation 0 (default: 1)",
     )
-    add("--loss", choices=LOSSES, default="ban", help="of the students (default: ban)")
+    add(
+        "--loss",
+        choices=LOSSES,
+        default="ban",
+        help="of the students; hard-label asks no teacher (default: ban)",
+    )
     add("--temperature", type=positive_real, metavar="T", help="softmax's (paper: 1)")
     add("--label-weight", type=positive_real, metavar="W", help="in ban+l (1)")
     add(

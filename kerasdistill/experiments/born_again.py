@@ -29,7 +29,7 @@ from kerasdistill.runs import RunDirectory
 from pipelines.datasets import ImageData
 
 AVERAGING = "mean-probabilities"  # fact sheet B2
-_NEEDS_LABELS = ("ban+l", "cwtm")
+_NEEDS_LABELS = ("ban+l", "cwtm", "hard-label")
 
 
 @dataclass(frozen=True)

@@ -137,12 +137,13 @@ def live_stream(recipe: base.BornAgainRecipe, data: ImageData) -> EpochStream:
 
 
 def live(recipe: base.BornAgainRecipe, teacher: Teacher, data: ImageData) -> Lesson:
-    """The teacher is asked in every step."""
+    """The teacher is asked in every step, unless the loss is of labels alone."""
+    asked = recipe.training.loss != "hard-label"
     return Lesson(
         stream=live_stream(recipe, data),
         wrap=functools.partial(born_again_shell, teacher=teacher.ask),
         validation_logits=evaluation.predict(teacher.model, data.validation.images),
-        facts={"teacher_signal": "live"},
+        facts={"teacher_signal": "live" if asked else None},
         reading=contextlib.nullcontext,
     )
 

@@ -81,14 +81,14 @@ def _table(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     asked = _asked(runs[0])
     published = paper.find(**asked)
     rows = [{"name": "ours", "errors": _side_by_side(runs)}]
-    for loss, name in paper.LOSSES.items():
+    for loss, name in paper.STUDENTS.items():
         chain = [run for run in runs if run["loss"] == loss]
         if loss != "ban" and any(len(run["generations"]) > 2 for run in chain):
             rows.append({"name": f"ours, {name}", "errors": _along(chain)})
     theirs = published.errors if published else {}
     known = dict.fromkeys(c for row in rows for c in row["errors"]) | theirs
     later = {*known, *_THEN} - {*_FIRST, paper.LABELS}
-    labels = [paper.LABELS] if paper.LABELS in theirs else []
+    labels = [paper.LABELS] if paper.LABELS in known else []
     return {
         **asked,
         "epochs": runs[0]["recipe"]["training"]["epochs"],
@@ -111,7 +111,7 @@ def _side_by_side(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, floa
     for run in runs:
         teacher, first = run["generations"][:2]
         _note(found, paper.TEACHER, teacher["weights_digest"], teacher)
-        _note(found, paper.LOSSES[run["loss"]], first["weights_digest"], first)
+        _note(found, paper.STUDENTS[run["loss"]], first["weights_digest"], first)
     return found | _along([run for run in runs if run["loss"] == "ban"])
 
 

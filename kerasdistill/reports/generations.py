@@ -24,19 +24,16 @@ def models(runs: Iterable[Found]) -> dict[str, dict[str, Any]]:
 def parts(run: Found, known: Mapping[str, dict[str, Any]]) -> list[Found]:
     """The run itself, or the generations and ensembles of a born-again one.
 
-    Results of a generation's own folder say neither its number nor whose student it
-    is; what they hold comes with the run that it belongs to, so they are left out,
-    but for those on labels. Language models are numbered by whose answers they learnt,
-    looked up in `known` (see `models`).
+    A generation's own folder, of another kind, says neither its number nor whose
+    student it is; what it holds comes with the run that it belongs to. Language models
+    are numbered by whose answers they learnt, looked up in `known` (see `models`).
 
     Raises:
         KeyError, TypeError: the results are not what a run writes.
     """
     results = run.results
-    if results["kind"] == IMAGES and "generations" in results:
-        return list(_of_images(run))
     if results["kind"] == IMAGES:
-        return [run] if _loss(results) == "hard-label" else []
+        return list(_of_images(run))
     if results["kind"] == TEXT:
         return [replace(run, results={**results, "generation": _of_text(run, known)})]
     return [run]

@@ -9,6 +9,7 @@ from kerasdistill.reports import paper
 
 TEACHER, LABELS = "teacher", "labels only"
 LOSSES = {"ban": "BAN", "ban+l": "BAN+L", "cwtm": "CWTM", "dkpp": "DKPP"}
+STUDENTS = {**LOSSES, "hard-label": LABELS}
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,6 @@ split counts: `--quick` and other data sets have no place in the papers' tables.
 from dataclasses import dataclass
 from typing import Any
 
-from kerasdistill.recipes import born_again
-from kerasdistill.recipes.base import fields
 from kerasdistill.reports import paper
 from kerasdistill.reports.paper_born_again import LOSSES
 
@@ -139,8 +137,6 @@ _URBAN = {
 def _born_again(results: dict[str, Any]) -> list[Place]:
     """A generation or ensemble, see `generations`; the 0th is the teacher."""
     dataset = _whole(results["dataset"], "cifar10", "cifar100")
-    if "arch" not in results:
-        return [_on_labels(results, dataset)]
     name, loss = results["arch"], results["loss"]
     factors = {"depth": results["depth_factor"]}
     factors["compression"] = results["compression_factor"]
@@ -156,10 +152,14 @@ def _born_again(results: dict[str, Any]) -> list[Place]:
         found = [(table, row, column) for table in tables for column in columns]
         if (name, results.get("generation")) == (_DENSE, 0):
             found.append((paper.BAN_4, "teacher", "Error"))
-    elif (dataset, loss, results.get("generation")) == ("cifar100", "ban", 1):
+    elif (dataset, results.get("generation")) != ("cifar100", 1):
+        found = []
+    elif loss == "ban":
         found = [(paper.BAN_3, teacher, "Dense-90-60")] * (name == _DENSE)
         if teacher == _DENSE:
             found = [(paper.BAN_4, row, "Error"), (paper.BAN_5, row, "BAN")]
+    elif loss == "hard-label" and teacher == _DENSE:
+        found = [(paper.BAN_5, row, "Baseline")]
     else:
         found = []
     fitting = [
@@ -186,26 +186,7 @@ def _columns(results: dict[str, Any], loss: str) -> list[str]:
     if number == 0:
         return ["Teacher"]
     along = [f"BAN-{number}"] * (loss == "ban")
-    return along + [LOSSES[loss]] * (number == 1)
-
-
-def _on_labels(results: dict[str, Any], dataset: str) -> Place:
-    """Table 5's baselines: its networks, trained on labels."""
-    architecture = results["recipe"]["architecture"]
-    for row in paper.BAN_5.rows[1:]:  # the first is quoted from elsewhere
-        same = fields(born_again.architecture(row.key))
-        del same["weight_decay"]
-        if all(
-            _plain(architecture.get(name)) == _plain(value)
-            for name, value in same.items()
-        ):
-            if dataset == "cifar100":
-                return Place(paper.BAN_5.name, row.key, "Baseline")
-    raise NoPlace("on labels alone only Table 5 has networks, on CIFAR-100")
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    return along + [LOSSES[loss]] if number == 1 and loss in LOSSES else along
 
 
 def _language_model(results: dict[str, Any]) -> list[Place]:

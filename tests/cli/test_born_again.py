@@ -27,6 +27,8 @@ SMALL = "born-again --arch wide-resnet-10-1 --epochs 1"
         (f"{SMALL} --generations -3", ["--generations is -3"]),
         (f"{SMALL} --loss kd", ["'kd'", "cwtm"]),
         (f"{SMALL} --label-weight 2", ["--label-weight", "--loss ban+l"]),
+        (f"{SMALL} --loss hard-label --temperature 2", ["--temperature", "a teacher"]),
+        (f"{SMALL} --loss hard-label --teacher-signal stored", ["asks no teacher"]),
         (f"{SMALL} --permutation fixed", ["--permutation", "--loss dkpp"]),
         (f"{SMALL} --passes 3", ["--passes", "--teacher-signal stored"]),
         (f"{SMALL} --force", ["--force", "--teacher PATH"]),

@@ -237,6 +237,29 @@ def test_a_given_teacher_is_generation_0(chain, quickly):
     ]
 
 
+def test_on_labels_the_teacher_gives_its_layers_and_no_answers(
+    chain, quickly, monkeypatch
+):
+    data, workdir, results = chain
+    monkeypatch.setattr(teaching.Teacher, "ask", lambda *_: pytest.fail("asked"))
+    request = asked("hard-label", generations=1, epochs=1)
+    shared = dataclasses.replace(request.recipe, architecture=SHARED)
+    path = results["generations"][0]["model"]
+    request = dataclasses.replace(request, recipe=shared, teacher_path=path, force=True)
+    made = born_again.run(request, data=data, workdir=workdir)
+    teacher, student = (
+        keras.models.load_model(row["model"], compile=False)
+        for row in made["generations"]
+    )
+    for name in ("conv_1", "logits"):
+        pair = [each.get_layer(name).get_weights() for each in (teacher, student)]
+        for theirs, own in zip(*pair, strict=True):
+            np.testing.assert_array_equal(theirs, own)
+    row = made["generations"][1]
+    assert row["loss"] == "hard-label"
+    assert json.loads(Path(row["results"]).read_text())["teacher_signal"] is None
+
+
 def test_stored_answers_train_as_live_ones(chain, quickly):
     data, workdir, results = chain
     live = results["generations"][1]
@@ -342,7 +365,7 @@ def test_requests_that_cannot_be_met(changes, fragment, image_data, tmp_path):
     assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("loss", ["ban+l", "cwtm"])
+@pytest.mark.parametrize("loss", ["ban+l", "cwtm", "hard-label"])
 def test_losses_of_labels_need_them(loss, image_data, tmp_path):
     unlabelled = dataclasses.replace(
         image_data,
