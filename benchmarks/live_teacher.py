@@ -2,7 +2,8 @@
 
 With `--torch-python`, an interpreter that has PyTorch, also against a plain PyTorch
 loop with the same networks, in a process of its own that sleeps meanwhile: on logits
-that are there already, and with the teachers live.
+that are there already, and with the teachers live; and against torchdistill with the
+teachers live, if that interpreter has it.
 
 The same student, batch and steps; the Distiller asks the same super teacher in every
 step, and takes its images ready-made from memory. With a teacher that costs T and a
@@ -33,6 +34,7 @@ from kerasdistill.training.distillation_models import LogitRegressionModel
 from pipelines import distillation_set, precompute
 
 PEER = Path(__file__).with_name("torch_student.py")
+PEERS = ("PyTorch", "torchdistill")
 BATCH = 128
 MEMBERS = (1, 4, 16)
 
@@ -137,12 +139,17 @@ class PyTorch:
             stdout=subprocess.PIPE,
             text=True,
         )
-        if int(self._worker.stdout.readline()) != model.count_params():
+        about = json.loads(self._worker.stdout.readline())
+        if about["parameters"] != model.count_params():
             raise RuntimeError("PyTorch's student has another number of parameters")
+        self._torchdistill = about["torchdistill"]
 
-    def training(self, members: int, precision: str, views: int):
+    def training(
+        self, members: int, precision: str, views: int, *, torchdistill: bool = False
+    ):
         """A function that trains there; without members on ready-made logits."""
         order = {"members": members, "precision": precision, "views": views}
+        order["torchdistill"] = torchdistill
 
         def epoch() -> int:
             print(json.dumps(order), file=self._worker.stdin, flush=True)
@@ -157,8 +164,11 @@ class PyTorch:
             way = self.training(0, precision, views)
             found[f"PyTorch, ready-made logits, {precision}"] = way
         for count in MEMBERS:
-            way = self.training(count, "bfloat16", fewer(views, count))
-            found[f"PyTorch, live, {count} members"] = way
+            live = count, "bfloat16", fewer(views, count)
+            found[f"PyTorch, live, {count} members"] = self.training(*live)
+            if self._torchdistill:
+                way = self.training(*live, torchdistill=True)
+                found[f"torchdistill, live, {count} members"] = way
         return found
 
 
@@ -199,7 +209,8 @@ def main() -> None:
     for count in MEMBERS:
         alone = rate[f"teachers alone, {count}"]
         row = {"members": count, "live": rate[f"live, {count} members"]}
-        row["torch"] = rate.get(f"PyTorch, live, {count} members")
+        for peer in PEERS:
+            row[peer] = rate.get(f"{peer}, live, {count} members")
         rows.append({**row, "ideal": 1 + ours / alone})
     ready = {name: found for name, found in rate.items() if "ready-made" in name}
     if asked.json:
@@ -208,17 +219,15 @@ def main() -> None:
         return
     for name, found in {"from the store": ours, **ready}.items():
         print(f"A 1M student, {name}: {found:,.0f} images/s")
-    print(
-        "\n| members | Distiller, live, images/s | the store's gain | (T + S) / S "
-        "| PyTorch, live, images/s | the store's gain |"
-    )
-    print("|---|---|---|---|---|---|")
+    print("\nImages/s with teachers live, and the store's gain\n")
+    print(f"| members | (T + S) / S | Distiller | | {' | | '.join(PEERS)} | |")
+    print("|---" * (4 + 2 * len(PEERS)) + "|")
     for row in rows:
-        distiller, peer = (
+        cells = " | ".join(
             f"{each:,.0f} | {ours / each:.1f}" if each else "not run | "
-            for each in (row["live"], row["torch"])
+            for each in (row["live"], *(row[peer] for peer in PEERS))
         )
-        print(f"| {row['members']} | {distiller} | {row['ideal']:.1f} | {peer} |")
+        print(f"| {row['members']} | {row['ideal']:.1f} | {cells} |")
 
 
 if __name__ == "__main__":
