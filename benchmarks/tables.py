@@ -3,14 +3,18 @@
     python benchmarks/tables.py keep NAME runs/VERB-DIGEST   # results.json -> results/
     python benchmarks/tables.py write                        # results/ -> README.md
 
-The README holds nothing measured that is not generated here.
+NAME-s1 and so on are further seeds of NAME. The README holds nothing measured that is
+not generated here.
 """
 
+import statistics
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from kerasdistill.files import write_atomic, write_json_atomic
+from kerasdistill.reports import born_again
 from kerasdistill.runs import read_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,7 +63,8 @@ SEARCHES = (
 )
 COUNTS = (5, 10, 15, 20)  # trials
 
-CHAINS = (("born-again-wrn-16-1", "Wide-ResNet-16-1, CIFAR-10, BAN"),)
+CHAINS = "born-again-*.json"
+COLUMNS = ("teacher", "BAN", "BAN+L", "CWTM", "DKPP", "BAN-2", "Ens*2")
 
 TEXTS = (  # Penn Treebank
     ("lm-small-teacher", "teacher, seed 0, labels"),
@@ -97,6 +102,21 @@ def _kept(name: str) -> dict[str, Any] | None:
     return read_json(path) if path.exists() else None
 
 
+def _seeds(name: str) -> list[dict[str, Any]]:
+    """The same of all seeds."""
+    first = _kept(name)
+    others = sorted(RESULTS.glob(f"{name}-s[0-9].json"))
+    return [first, *map(read_json, others)] if first else []
+
+
+def spread(values: Sequence[float]) -> str:
+    """Percentages' mean, ± their deviation over seeds."""
+    mean = f"{100 * statistics.mean(values):.2f}"
+    if len(values) == 1:
+        return mean
+    return f"{mean} ± {100 * statistics.stdev(values):.2f} ({len(values)})"
+
+
 def table() -> str:
     """The README's table as Markdown."""
     lines = [
@@ -104,15 +124,18 @@ def table() -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for name, what, published, which in ROWS:
-        if (found := _kept(name)) is None:
+        if not (found := _seeds(name)):
             lines.append(f"| {what} | missing | | | | {published} | |")
             continue
-        training = found["recipe"]["training"]
+        first, training = found[0], found[0]["recipe"]["training"]
+        scores = " | ".join(
+            spread([each[f"{split}_accuracy{which}"] for each in found])
+            for split in ("val", "test")
+        )
+        hours = statistics.mean(each["seconds"] for each in found) / 3600
         lines.append(
-            f"| {what} | {found['num_params']:,} | {found['epochs']} "
-            f"({training['schedule']}) | {found[f'val_accuracy{which}']:.2%} "
-            f"| {found[f'test_accuracy{which}']:.2%} | {published} "
-            f"| {found['seconds'] / 3600:.2f} |"
+            f"| {what} | {first['num_params']:,} | {first['epochs']} "
+            f"({training['schedule']}) | {scores} | {published} | {hours:.2f} |"
         )
     return "\n".join(lines)
 
@@ -158,15 +181,19 @@ def texts() -> str:
 def generations() -> str:
     """Test errors of generations and ensembles, as `report born-again` has them."""
     lines = [
-        "| network, data, loss | epochs | teacher | BAN-1 | BAN-2 | Ens*2 | seeds |",
-        "|---|---|---|---|---|---|---|",
+        f"| network, data | epochs | {' | '.join(COLUMNS)} |",
+        "|---" * (2 + len(COLUMNS)) + "|",
     ]
-    for name, what in CHAINS:
-        found = _kept(name)
-        models = [*found["generations"], *found["ensembles"]]
-        errors = " | ".join(f"{1 - each['test_accuracy']:.2%}" for each in models)
-        epochs = found["recipe"]["training"]["epochs"]
-        lines.append(f"| {what} | {epochs} | {errors} | 1 |")
+    for found in born_again.describe([*map(read_json, sorted(RESULTS.glob(CHAINS)))]):
+        errors = found["rows"][0]["errors"]
+        cells = " | ".join(
+            spread([each / 100 for each in errors[name]["each"]])
+            if name in errors
+            else "missing"
+            for name in COLUMNS
+        )
+        what = f"{found['network']}, {found['dataset']}"
+        lines.append(f"| {what} | {found['epochs']} | {cells} |")
     return "\n".join(lines)
 
 
