@@ -42,7 +42,8 @@ import keras
 import numpy as np
 from kerasdistill.budget import Budget
 from kerasdistill.models import batch_norm, born_again, cnn_teacher, digest, ensemble
-from kerasdistill.models import preprocessing, student, summary
+from kerasdistill.models import language, preprocessing, student, summary
+from kerasdistill.recipes import architectures
 from kerasdistill.recipes import born_again as born_again_recipes
 from kerasdistill.recipes import urban2017
 from kerasdistill.training import distillation_models, losses
@@ -66,6 +67,24 @@ np.testing.assert_allclose(
     wide.predict(images, verbose=0),
     atol=1e-5,
 )
+dense = born_again.build(
+    born_again_recipes.architecture("densenet-bc-16-4"),
+    image_shape=(8, 8, 3), num_classes=4, seed=0,
+)
+logits = dense.predict(images[:, :8, :8], verbose=0)
+assert logits.shape == (2, 4) and np.isfinite(logits).all() and np.ptp(logits) > 0
+
+# A window of five words is one of two and one of three from the state after it.
+text = architectures.Lstm(units=6, layers=2, dropout_rate=0.1)
+reads = language.build(text, words=tuple("abcdefg"), seed=0)
+ids = np.array([[1, 2, 3, 4, 5], [6, 5, 4, 3, 2]], "int32")
+state = [np.zeros((2, 6), "float32")] * 4
+whole, *_ = reads.predict([ids, *state], verbose=0)
+head, *state = reads.predict([ids[:, :2], *state], verbose=0)
+tail, *_ = reads.predict([ids[:, 2:], *state], verbose=0)
+assert whole.shape == (2, 5, 7) and np.ptp(whole) > 0
+np.testing.assert_allclose(np.concatenate([head, tail], axis=1), whole, atol=1e-6)
+
 keys = losses.shuffle_keys(np.arange(2), classes=4, seed=0, step=1)
 found = losses.dkpp(np.eye(2, 4), np.zeros((2, 4)), keys=keys)
 np.testing.assert_allclose(np.asarray(found), np.log(4), rtol=1e-6)
@@ -107,6 +126,68 @@ scores = shell.evaluate(
 assert scores["accuracy"] == 1.0, scores
 """
 
+GENERATIONS = """
+import pytest
+from kerasdistill.errors import UserError
+from kerasdistill.training import born_again_models
+
+teacher = keras.models.clone_model(linear)
+teacher.set_weights([rng.normal(size=(4, 3)) / 3, rng.normal(size=3)])
+before = teacher.get_weights()
+labels = rng.integers(0, 3, 6).astype("int32")
+flat = x.reshape(6, 4).astype("float32")
+
+def softmax(logits):
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+said = flat @ before[0] + before[1]
+p, y = softmax(said), np.eye(3)[labels]
+sure = p.max(axis=1, keepdims=True)
+weighed = sure / sure.mean()
+same = np.zeros(6, "int32")
+keys = np.asarray(losses.shuffle_keys(same, classes=3, seed=5, step=0))
+permuted = softmax(np.asarray(losses.permuted_others(said.astype("float32"), keys)))
+assert not np.allclose(permuted, p)
+# Each loss is the mean of w CE(targets, q), whose gradient is w (sum(targets) q -
+# targets) by the logits.
+models = born_again_models
+for kind, options, expected, w in (
+    (models.BornAgainModel, {}, p, 1.0),
+    (models.BornAgainWithLabelsModel, {"label_weight": 0.5}, p + 0.5 * y, 1.0),
+    (models.ConfidenceWeightedModel, {}, y, weighed),
+    (
+        models.PermutedPredictionsModel,
+        {"permutation": "fixed", "seed": 5},
+        permuted,
+        1.0,
+    ),
+):
+    for live in (False, True):
+        taught = keras.Sequential(
+            [keras.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(3)]
+        )
+        start, bias = taught.get_weights()
+        q = softmax(flat @ start + bias)
+        shell = kind(taught, teacher=teacher if live else None, **options)
+        shell.compile(optimizer=keras.optimizers.SGD(0.01))
+        batch = {"image": x, "label": labels}
+        batch |= {} if live else {"teacher_logits": said}
+        seen = shell.fit(batch, batch_size=6, epochs=1, verbose=0).history
+        loss = np.mean(np.sum(-w * expected * np.log(q), axis=1))
+        np.testing.assert_allclose(seen["loss"], [loss], rtol=1e-4)
+        error = w * (expected.sum(axis=1, keepdims=True) * q - expected) / 6
+        ends = (start - 0.01 * flat.T @ error, bias - 0.01 * error.sum(axis=0))
+        for found, end in zip(taught.get_weights(), ends, strict=True):
+            np.testing.assert_allclose(found, end, atol=1e-5)
+        agreement = np.mean(q.argmax(axis=1) == p.argmax(axis=1))
+        np.testing.assert_allclose(seen["teacher_agreement"], [agreement], rtol=1e-6)
+for found, was in zip(teacher.get_weights(), before, strict=True):
+    np.testing.assert_array_equal(found, was)
+with pytest.raises(UserError, match="permutation fixed"):
+    models.PermutedPredictionsModel(linear)
+"""
+
 
 def run(script, *, blocked, backend="tensorflow"):
     process = subprocess.run(
@@ -129,7 +210,8 @@ def test_recipes_work_without_keras():
 
 @needs_jax
 @pytest.mark.parametrize(
-    ("backend", "script"), [("numpy", MODELS), ("jax", MODELS + SHELL)]
+    ("backend", "script"),
+    [("numpy", MODELS), ("jax", MODELS + SHELL + GENERATIONS)],
 )
 @pytest.mark.slow
 def test_models_losses_and_shells_work_without_tensorflow(backend, script):

@@ -194,7 +194,14 @@ def run_export(asked: argparse.Namespace) -> dict[str, Any]:
     target = Path("saved_models") / name
     if Path(name).name != name or name == ".." or target.is_file():
         raise UserError(f"--name {name!r} is a path or a file; give a folder's name")
-    model = loading.load(asked.path)  # a bad one is told before any data is read
+    # A bad model is told before any data is read.
+    card = interpret.require_images(asked.path, instead="its run has a saved_model")
+    model = loading.load(asked.path)
+    if asked.distillation_set:
+        data = interpret.data_of_set(asked, asked.distillation_set)
+    else:
+        told = {**card, "image_shape": model.input_shape[1:]}
+        data = interpret.data_of(asked, told)
     return exporting.run(
         model,
         path=asked.path,
@@ -203,7 +210,7 @@ def run_export(asked: argparse.Namespace) -> dict[str, Any]:
         if asked.all
         else tuple(dict.fromkeys(asked.format)),
         workdir=asked.workdir,
-        data=None if asked.distillation_set else interpret.export_data(asked),
+        data=data,
         distillation_set_path=asked.distillation_set,
         fold_bottleneck=asked.fold_bottleneck,
         seed=asked.seed,

@@ -1,14 +1,14 @@
 """inspect: a distillation set or a model; the data set is the one it knows."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kerasdistill import cards
 from kerasdistill.cli import interpret
 from kerasdistill.errors import UserError
 from kerasdistill.reports import findings_text
-from pipelines import datasets
+from pipelines.datasets import ImageData
 from pipelines.integrity import read_manifest
 
 
@@ -25,10 +25,9 @@ def run_inspect(asked: argparse.Namespace) -> dict[str, Any]:
                 f"{asked.path} is a distillation set: --split and --teacher are for "
                 "models; leave them out"
             )
-        manifest = read_manifest(place)
-        data = None
-        if manifest.store == "replay":  # its views are made again from it
-            data = _data(asked, manifest.dataset)
+        data = interpret.data_of_set(asked, place)
+        if data is not None:
+            _check(asked, data, read_manifest(place).dataset)
         found = inspection.of_set(
             place,
             data=data,
@@ -38,11 +37,14 @@ def run_inspect(asked: argparse.Namespace) -> dict[str, Any]:
         )
         return {**found, "text": findings_text.of_set(found)}
     model = inspection.model_at(asked.path)
+    card = interpret.require_images(model, instead="evaluate tells its perplexity")
     if asked.sample:
         raise UserError("--sample is for distillation sets; a model sees a whole split")
+    data = interpret.data_of(asked, card)
+    _check(asked, data, card.get("dataset") or {})
     found = inspection.of_model(
         model,
-        data=_data(asked, (cards.read_card(model) or {}).get("dataset")),
+        data=data,
         split=asked.split or "validation",
         teachers=asked.teacher or (),
         output=_output(asked, model),
@@ -50,26 +52,16 @@ def run_inspect(asked: argparse.Namespace) -> dict[str, Any]:
     return {**found, "text": findings_text.of_model(found)}
 
 
-def _data(
-    asked: argparse.Namespace, identity: dict[str, Any] | None
-) -> datasets.ImageData:
-    """What the set or model was made with, by its name where that is one to load."""
-    if identity is not None and ":" not in asked.dataset:
-        # A folder's name says nothing of where it is.
-        given = vars(asked) | {
-            "dataset": identity["name"],
-            "split_seed": identity["split_seed"],
-            "quick": asked.quick
-            or identity["num_samples"] == datasets.QUICK_EXAMPLES["train"],
-        }
-        asked = argparse.Namespace(**given)
-    data = interpret.data(asked)
-    if identity is not None and data.identity() != identity:
+def _check(
+    asked: argparse.Namespace, data: ImageData, identity: Mapping[str, Any]
+) -> None:
+    """UserError naming the field in which the data are not what was told of them."""
+    here = data.identity()
+    if differing := [name for name in identity if here.get(name) != identity[name]]:
         raise UserError(
-            f"{asked.path} was made from other images than {data.name} has here; give "
-            "its own --dataset, --split-seed and --quick"
+            f"{asked.path} was made from other images than {data.name} has here (field "
+            f"{differing[0]}); give its own --dataset, --split-seed and --quick"
         )
-    return data
 
 
 def _output(asked: argparse.Namespace, place: Path) -> Path:

@@ -3,7 +3,7 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,19 +57,56 @@ def adapted_teachers(
     )
 
 
-def export_data(asked: argparse.Namespace) -> datasets.ImageData:
-    """The data set a model's card names, else that of --dataset."""
-    card = cards.read_card(asked.path) or {}
-    told = card.get("dataset")
-    if not isinstance(told, dict):
-        return data(asked)
+def data_of(asked: argparse.Namespace, told: Mapping[str, Any]) -> datasets.ImageData:
+    """The images that a model or a set was made from.
+
+    Args:
+        asked: the command line; a folder in --dataset goes before, as the name of one
+            says nothing of where it lies now.
+        told: "dataset", "class_names" and "image_shape" of a card or manifest, as far
+            as it has them; the command line says the rest.
+    """
+    identity = told.get("dataset") or {}
+    shape = tuple(told.get("image_shape") or image_shape(asked))
+    if ":" in asked.dataset or not {"name", "split_seed"} <= identity.keys():
+        name, seed, quick = asked.dataset, asked.split_seed, asked.quick
+    else:
+        name, seed = identity["name"], identity["split_seed"]
+        few = datasets.QUICK_EXAMPLES["train"]
+        quick = asked.quick or identity.get("num_samples") == few
     return datasets.load(
-        told["name"],
+        name,
         data_dir=asked.data_dir,
-        split_seed=told["split_seed"],
-        class_names=tuple(card.get("class_names", ())),
-        image_shape=tuple(card["image_shape"]),
+        split_seed=seed,
+        quick=quick,
+        class_names=tuple(told.get("class_names", ())),
+        image_shape=shape,
     )
+
+
+def data_of_set(
+    asked: argparse.Namespace, path: str | Path
+) -> datasets.ImageData | None:
+    """What a replay set makes its views from; None for one that holds them, or lies
+    in a bucket."""
+    if "://" in str(path):
+        return None
+    manifest = integrity.read_manifest(Path(path))
+    if manifest.store != "replay":
+        return None
+    names = ("dataset", "class_names", "image_shape")
+    return data_of(asked, {name: getattr(manifest, name) for name in names})
+
+
+def require_images(path: str | Path, *, instead: str) -> dict[str, Any]:
+    """The card beside an image model, {} without one; UserError for a language model.
+
+    `instead` says what to do with one.
+    """
+    card = cards.read_card(path) or {}
+    if card.get("kind") == cards.LANGUAGE_MODEL:
+        raise UserError(f"{path} is a language model; {instead}")
+    return card
 
 
 def _class_names(asked: argparse.Namespace, set_path: str | None) -> tuple[str, ...]:

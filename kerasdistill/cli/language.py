@@ -26,9 +26,9 @@ def run(asked: argparse.Namespace) -> dict[str, Any]:
         data = text.load(asked.data_dir, quick=asked.quick)
         found = language_model.run(recipe, data=data, **where)
     else:
-        lineage = _lineage(asked, recipe)
+        made = lineage(asked)
         data = text.load(asked.data_dir, quick=asked.quick)
-        found = language_generations.run(lineage, data=data, **where)
+        found = language_generations.run(made, data=data, **where)
     if asked.sample is not None:
         words, seed = asked.words or 40, asked.seed
         found["sample"] = language_sample.go_on(
@@ -92,9 +92,11 @@ def _check(asked: argparse.Namespace) -> None:
         raise UserError("--words counts the words after --sample TEXT; add it")
 
 
-def _lineage(asked: argparse.Namespace, recipe: base.LanguageModelRecipe) -> Any:
+def lineage(asked: argparse.Namespace) -> Any:
+    """The generations that a command line asks for."""
     from kerasdistill.experiments import language_generations, language_signal
 
+    recipe = _recipe(asked)
     if asked.teacher and (asked.arch, asked.size, asked.layers) == (None, None, None):
         recipe = language_generations.in_the_teachers_form(recipe, asked.teacher[0])
     return language_generations.Lineage(

@@ -21,7 +21,7 @@ def run_report(asked: argparse.Namespace) -> dict[str, Any]:
     if asked.png:
         raise UserError("--png belongs to report search; the page is --html FILE")
     from kerasdistill.reports import page, plots, render
-    from kerasdistill.reports.collect import collect
+    from kerasdistill.reports.collect import FILE, collect
     from kerasdistill.reports.overview import overview
 
     if asked.html:
@@ -30,7 +30,14 @@ def run_report(asked: argparse.Namespace) -> dict[str, Any]:
     if not asked.path and not Path(asked.workdir).exists():
         print(f"{asked.workdir} does not exist: nothing is measured", file=sys.stderr)
         places = []
-    found = overview(collect(places))
+    collected = collect(places)
+    for folder in collected.empty:
+        print(
+            f"{folder} holds no finished run: {FILE} was looked for in it and its "
+            "folders; a file of another name is read if it is given by name",
+            file=sys.stderr,
+        )
+    found = overview(collected)
     for problem in found["problems"]:
         print(problem, file=sys.stderr)
     if asked.html:

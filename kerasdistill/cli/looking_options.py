@@ -57,6 +57,7 @@ def inspect(verb: argparse.ArgumentParser) -> None:
     add("--sample", type=positive, metavar="N", help="views of a set (default: 4096)")
     add("--split", choices=SPLITS, help="images for a model (default: validation)")
     add("--teacher", nargs="+", metavar="PATH", help="to compare a model with")
+    trust(verb)
     add("--output", metavar="FOLDER", help="(default: inspect-NAME in --workdir)")
 
 

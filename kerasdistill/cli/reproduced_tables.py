@@ -9,9 +9,8 @@ trials, at least 16. The paper doesn't say how many trials a student's search ha
 figure's 20 are ours.
 
 Of the second paper: Tables 1 to 6 (the last one's text lies in --data-dir). At scale S
-their trainings have round(200 S), and those on text round(40 S) epochs; their cost is
-told line by line, as each begins. A student of another network's names the command that
-trains its teacher.
+their trainings have round(200 S), and those on text round(40 S) epochs. A student of
+another network's names the command that trains its teacher.
 """
 
 import argparse
@@ -20,6 +19,8 @@ from pathlib import Path
 
 from kerasdistill.budget import Budget
 from kerasdistill.cli import interpret
+from kerasdistill.cli.arguments import data_options
+from kerasdistill.errors import UserError
 from kerasdistill.recipes import urban2017
 from kerasdistill.reports import paper
 
@@ -27,6 +28,7 @@ TEACHER_TRIALS, ENSEMBLE, FIGURE_TRIALS = 129, 16, 20
 # Of the second paper's trainings (fact sheet B3 and B8).
 ALL_EPOCHS = {**{f"ban-table-{n}": 200 for n in range(1, 6)}, "ban-table-6": 40}
 DEFAULT_DATASET = "cifar10"
+_FIGURE_2 = "100M"
 _DENSE = "densenet-90-60"  # Table 3's other students, and the teacher of 4 and 5
 Line = list[str]
 
@@ -38,12 +40,8 @@ def length(scale: float, whole: int | None = None) -> int:
 
 def common(asked: argparse.Namespace) -> Line:
     """What every line takes over from the command line."""
-    words = ["--workdir", asked.workdir, "--dataset", asked.dataset]
-    if asked.data_dir is not None:
-        words += ["--data-dir", asked.data_dir]
-    words += ["--seed", str(asked.seed), "--split-seed", str(asked.split_seed)]
-    words += ["--precision", asked.precision, *["--quick"] * asked.quick]
-    return words
+    words = ["--workdir", asked.workdir, *data_options(asked)]
+    return [*words, "--seed", str(asked.seed), "--precision", asked.precision]
 
 
 def _trained(asked: argparse.Namespace) -> Line:
@@ -63,7 +61,8 @@ def _searched(asked: argparse.Namespace, key: str, trials: int | None) -> Line:
 
 def _fits(asked: argparse.Namespace, budget: str) -> bool:
     most = asked.max_budget
-    return most is None or paper.BUDGETS[budget] <= Budget.parse(most).num_params
+    count = Budget.parse(budget).num_params
+    return most is None or count <= Budget.parse(most).num_params
 
 
 def _family(key: str) -> Line:
@@ -80,11 +79,13 @@ def _baselines(asked: argparse.Namespace, trials: int | None) -> list[Line]:
     ]
 
 
-def _students(asked: argparse.Namespace, trials: int | None) -> list[Line]:
+def _students(
+    asked: argparse.Namespace, trials: int | None, *beyond: str
+) -> list[Line]:
     return [
         ["student", "--budget", budget, *_family(key)]
         + [*_searched(asked, f"student-{budget}-{key}", trials), *_signal(asked)]
-        for budget in paper.BUDGETS
+        for budget in (*paper.BUDGETS, *beyond)
         for key in paper.FAMILIES
         if _fits(asked, budget)
     ]
@@ -124,9 +125,13 @@ def urban_table_2(asked: argparse.Namespace) -> list[Line]:
 
 
 def urban_figure_1(asked: argparse.Namespace) -> list[Line]:
-    """A search for every family and budget, and the baselines' at 10M."""
+    """A search for every family and budget, and the baselines' at 10M.
+
+    Figure 2's students of 100M are there if --max-budget names as many.
+    """
     trials = asked.trials or FIGURE_TRIALS
-    return [*_students(asked, trials), *_baselines(asked, trials)]
+    beyond = [_FIGURE_2] if asked.max_budget is not None else []
+    return [*_students(asked, trials, *beyond), *_baselines(asked, trials)]
 
 
 def _generations(asked: argparse.Namespace, dataset: str, *words: str) -> Line:
@@ -134,7 +139,7 @@ def _generations(asked: argparse.Namespace, dataset: str, *words: str) -> Line:
         dataset = asked.dataset
     whole = ALL_EPOCHS[asked.table]
     epochs = ["--epochs", str(length(asked.scale, whole))] if asked.scale < 1 else []
-    # Said last, so this data set counts.
+    # Said last, so that this data set counts.
     return ["born-again", *words, *epochs, *common(asked), "--dataset", dataset]
 
 
@@ -230,3 +235,22 @@ TABLES: dict[str, Callable[[argparse.Namespace], list[Line]]] = {
     "ban-table-5": ban_table_5,
     "ban-table-6": ban_table_6,
 }
+
+# Options that only some tables have a use for.
+TAKES = {
+    "trials": ("urban-table-1", "urban-table-2", "urban-figure-1"),
+    "max_budget": ("urban-table-1", "urban-table-2", "urban-figure-1"),
+    "teacher": ("urban-table-2", "urban-figure-1"),
+    "store": ("urban-table-2", "urban-figure-1"),
+}
+
+
+def check(asked: argparse.Namespace) -> None:
+    """UserError for an option that would not change the table's lines."""
+    for name, known in TAKES.items():
+        if getattr(asked, name) is not None and asked.table not in known:
+            option = name.replace("_", "-")
+            raise UserError(
+                f"--{option} is of {', '.join(known)}, not of {asked.table}; leave it "
+                "out"
+            )

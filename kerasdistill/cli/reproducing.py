@@ -5,16 +5,12 @@ import dataclasses
 import shlex
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from kerasdistill.cli import interpret, requested
+from kerasdistill.cli import reproduced_costs
 from kerasdistill.cli import reproduced_tables as tables
 from kerasdistill.cli.arguments import parse
 from kerasdistill.errors import DivergedError
-from kerasdistill.recipes import urban2017
-from kerasdistill.runs import read_json
-from pipelines.datasets import ImageData
 
 
 def run_reproduce(
@@ -25,8 +21,9 @@ def run_reproduce(
 
     from kerasdistill.experiments import plans
 
+    tables.check(asked)
     lines = tables.TABLES[asked.table](asked)
-    steps = _steps(lines, asked)
+    steps = reproduced_costs.steps(lines, asked)
     plan = plans.announce(plans.Plan(tuple(steps)), workdir=asked.workdir)
     about = {
         "table": asked.table,
@@ -84,80 +81,3 @@ def _text(told: dict[str, Any], asked: argparse.Namespace) -> str:
     return "\n".join(
         [*lines, "next:", f"  python -m kerasdistill.cli report --workdir {workdir}"]
     )
-
-
-def _steps(lines: list[tables.Line], table: argparse.Namespace) -> list[Any]:
-    """What each line will cost that is not finished, measured on this machine."""
-    from kerasdistill.experiments import chain, plans
-
-    steps, prepared = [], False
-    data = None if table.table in tables.ALL_EPOCHS else interpret.data(table)
-    for line in lines:
-        asked = parse(line)
-        # The words that tell lines apart come first.
-        name = shlex.join(line[:5])
-        if _search_is_done(asked):
-            continue
-        if line[0] not in ("student", "baseline", "teacher"):
-            steps.append(plans.Step(name, None))
-            continue
-        if line[0] != "student":
-            steps += _labelled_step(asked, name, data)
-            continue
-        wanted = interpret.chain_of(asked, _student_recipe(asked, data))
-        if not prepared:  # teachers and the set are the same for all students
-            whole = chain.plan(wanted, data=data, workdir=asked.workdir)
-            steps += [step for step in whole.steps if step.name != "student"]
-            prepared = True
-        step = chain.student_plan(wanted, data=data, workdir=asked.workdir)
-        steps += [_times(each, asked, name) for each in step]
-    return steps
-
-
-def _student_recipe(asked: argparse.Namespace, data: ImageData) -> Any:
-    from kerasdistill.cli.distilling_options import SOFT_LOSSES
-
-    make = requested.student_maker(asked, urban2017.student, losses=SOFT_LOSSES)
-    return requested.trained_as_asked(make(data), asked)
-
-
-def _labelled_step(asked: argparse.Namespace, name: str, data: ImageData) -> list[Any]:
-    from kerasdistill.experiments import costs, teacher, training
-    from kerasdistill.models import student as student_model
-
-    if asked.verb == "teacher":
-        recipe = requested.teacher_recipe(asked)
-    else:
-        recipe = requested.student_maker(asked, urban2017.baseline)(data)
-    recipe = requested.trained_as_asked(recipe, asked)
-    run = None
-    if asked.trials is None:
-        known = {"kind": asked.verb, "data": data, "workdir": asked.workdir}
-        run = training.run_directory(recipe, **known)
-        if run.results() is not None:
-            return []
-    stream = training.labelled_stream(recipe, kind=asked.verb, data=data)
-    build = student_model.build
-    if asked.verb == "teacher":
-        build = teacher.builder(recipe, data)
-    made_of = {"stream": stream, "data": data, "run": run}
-    step = costs.plan_training(name, build, recipe, **made_of)
-    return [_times(step, asked, name)]
-
-
-def _search_is_done(asked: argparse.Namespace) -> bool:
-    if getattr(asked, "trials", None) is None:
-        return False
-    results = Path(asked.search, "results.json")
-    return results.exists() and read_json(results)["max_trials"] >= asked.trials
-
-
-def _times(step: Any, asked: argparse.Namespace, name: str) -> Any:
-    """A step of a line; of a search, for all its trials that have not ended."""
-    count = 1
-    if getattr(asked, "trials", None) is not None:
-        from tuners import record
-
-        count = max(1, asked.trials - len(record.trials(Path(asked.search))))
-        name = f"{name}, {count} trials"
-    return dataclasses.replace(step, name=name, seconds=count * step.seconds)

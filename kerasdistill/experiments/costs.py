@@ -58,10 +58,11 @@ def measure(
     stream: EpochStream,
     data: ImageData,
     wrap: Callable[..., StudentModel] = shell,
+    scored: int = _SCORED,
 ) -> Speed:
     """Times a copy of the model on the data it will see; a few seconds, none kept.
 
-    `wrap` is that of `shells.built`.
+    `wrap` is that of `shells.built`, `scored` the images of a batch in inference.
     """
     began = time.monotonic()
     wrapped = built(build, recipe, data, wrap=wrap)
@@ -75,12 +76,12 @@ def measure(
     if recipe.training.loss != "hard-label":
         logits = np.zeros((len(data.validation), data.num_classes), np.float32)
     held_out = live_views.for_scoring(
-        data.validation, teacher_logits=logits, batch_size=_SCORED
+        data.validation, teacher_logits=logits, batch_size=scored
     )
     score.time(wrapped.evaluate, held_out.repeat(), steps=_ENDLESS)
     return Speed(
         step_seconds=train.seconds_per_step,
-        scoring_rate=min(_SCORED, len(data.validation)) / score.seconds_per_step,
+        scoring_rate=min(scored, len(data.validation)) / score.seconds_per_step,
         startup_seconds=building + train.startup_seconds + score.startup_seconds,
         num_params=wrapped.student.count_params(),
     )

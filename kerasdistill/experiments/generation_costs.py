@@ -32,7 +32,7 @@ class Chain:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Left:
+class Left:
     """A generation that is not finished; `run` and `taught_by`, its teacher's file,
     are known if the one before is."""
 
@@ -61,14 +61,15 @@ def announced(chain: Chain, *, data: ImageData, workdir: str | Path) -> plans.Pl
     steps = []
     with tempfile.TemporaryDirectory() as scratch:
         meter = _Meter(chain, data, Path(scratch))
-        for left in _left(chain, data=data, workdir=workdir):
-            if left.number and chain.signal.kind == "stored":
-                steps += meter.labelling(left, workdir)
-            steps.append(meter.training(left))
+        for each in left(chain, data=data, workdir=workdir):
+            if each.number and chain.signal.kind == "stored":
+                steps += meter.labelling(each, workdir)
+            steps.append(meter.training(each))
     return plans.announce(plans.Plan(tuple(steps)), workdir=workdir)
 
 
-def _left(chain: Chain, *, data: ImageData, workdir: str | Path) -> list[_Left]:
+def left(chain: Chain, *, data: ImageData, workdir: str | Path) -> list[Left]:
+    """The generations that are not finished, in order; nothing is measured."""
     where = {"signal": chain.signal, "data": data, "workdir": workdir}
     given, found = chain.given, []
     digest, path = (given.digest, given.path) if given else (None, None)
@@ -79,7 +80,7 @@ def _left(chain: Chain, *, data: ImageData, workdir: str | Path) -> list[_Left]:
             if (results := run.results()) is not None:
                 digest, path = results["weights_digest"], results["model"]
                 continue
-        found.append(_Left(number, recipe, run, path))
+        found.append(Left(number, recipe, run, path))
         digest = path = None
     return found
 
@@ -94,7 +95,7 @@ class _Meter:
         self._speeds: dict[str, costs.Speed] = {}
         self._sets: dict[tuple[str, int], plans.Step] = {}
 
-    def training(self, left: _Left) -> plans.Step:
+    def training(self, left: Left) -> plans.Step:
         """What is left of the generation's training."""
         teacher = self._teacher(left.number)
         key = teacher.path if teacher else "labels"
@@ -111,7 +112,7 @@ class _Meter:
             stored_bytes=costs.stored_bytes(left.run),
         )
 
-    def labelling(self, left: _Left, workdir: str | Path) -> list[plans.Step]:
+    def labelling(self, left: Left, workdir: str | Path) -> list[plans.Step]:
         """What is left of the generation's distillation set: no step, or one."""
         data, signal = self._data, self._chain.signal
         of_set, passes = signal.of_set(left.recipe), signal.passes_of(left.recipe)
@@ -151,7 +152,7 @@ class _Meter:
         with devices.strategy().scope():
             return Teacher(str(path), loading.load(path), digest="")
 
-    def _steps(self, left: _Left, teacher: Teacher | None) -> dict[str, Any]:
+    def _steps(self, left: Left, teacher: Teacher | None) -> dict[str, Any]:
         """The shell to measure with, and batches that cost what the real ones will."""
         stream = teaching.live_stream(left.recipe, self._data)
         if teacher is None:

@@ -79,11 +79,10 @@ def of_set(
         agreeing = _members_agreeing(stored, logits, len(labels))
     known = labels if stored.labelled else None
     agreement = _agreement_by_shard(stored) if stored.labelled else []
-    predicted = logits.argmax(axis=1)
     if known is None:
         pairs, agreed = findings.doubts(logits, names), None
     else:
-        matrix = evaluation.confusion(predicted, labels, classes=len(names))
+        matrix = evaluation.confusion(logits.argmax(axis=1), labels, classes=len(names))
         pairs = findings.confused(matrix, names)
         agreed = evaluation.accuracy(logits, labels)
     found = {
@@ -102,15 +101,7 @@ def of_set(
         "members_agreeing": agreeing,
         "confused": pairs,
     }
-    captions = findings.top_three(logits[: sheets.MOST], names)
-    good: list[bool | None] = [None] * len(captions)
-    if known is not None:
-        firsts = labels[: sheets.MOST]
-        captions = [
-            f"{names[label]}:\n{text}"
-            for label, text in zip(firsts, captions, strict=True)
-        ]
-        good = list(predicted[: sheets.MOST] == firsts)
+    captions, good = _captions(logits[: sheets.MOST], known, names)
     return _kept(
         found,
         output,
@@ -121,7 +112,9 @@ def of_set(
                 found["agreement_by_shard"],
                 what="shards by fraction of views whose label is named",
             ),
+            **sheets.lists(found),
         },
+        {"label agreement": agreed},
     )
 
 
@@ -173,6 +166,7 @@ def of_model(
     drawn = {
         "confusion": lambda: sheets.confusion(matrix, names),
         "calibration": lambda: sheets.calibration(found["calibration"]),
+        **sheets.lists(found),
     }
     if parted and parted["places"]:
         places = np.array(parted["places"][: sheets.MOST])
@@ -190,7 +184,8 @@ def of_model(
         drawn["disagreements"] = lambda: sheets.contact_sheet(
             examples.images[places], captions, good=good
         )
-    return _kept(found, output, drawn)
+    numbers = {"accuracy": found["accuracy"], "ece": found["calibration"]["ece"]}
+    return _kept(found, output, drawn, numbers)
 
 
 def _views(stored: DistillationSet, sample: int) -> tuple[np.ndarray, ...]:
@@ -204,6 +199,20 @@ def _views(stored: DistillationSet, sample: int) -> tuple[np.ndarray, ...]:
         if sum(map(len, labels)) >= sample:
             break
     return images, np.concatenate(logits)[:sample], np.concatenate(labels)[:sample]
+
+
+def _captions(
+    logits: np.ndarray, labels: np.ndarray | None, names: Sequence[str]
+) -> tuple[list[str], list[bool | None]]:
+    """The first choices of each view, and whether the first of them is the label."""
+    captions = findings.top_three(logits, names)
+    if labels is None:
+        return captions, [None] * len(captions)
+    firsts = labels[: len(captions)]
+    captions = [
+        f"{names[label]}:\n{text}" for label, text in zip(firsts, captions, strict=True)
+    ]
+    return captions, list(logits.argmax(axis=1) == firsts)
 
 
 def _agreement_by_shard(stored: DistillationSet) -> list[float]:
@@ -254,13 +263,17 @@ def _teacher_logits(
 
 
 def _kept(
-    found: dict[str, Any], output: Path, drawn: Mapping[str, Callable[[], Any]]
+    found: dict[str, Any],
+    output: Path,
+    drawn: Mapping[str, Callable[[], Any]],
+    numbers: Mapping[str, float | None],
 ) -> dict[str, Any]:
     """Draws, where matplotlib is installed, and writes all under `output`."""
     pictures = {}
     if plots.available():
         pictures = {name: plots.as_png(draw()) for name, draw in drawn.items()}
-        board.write_pictures(output / "board", pictures)
+        known = {name: each for name, each in numbers.items() if each is not None}
+        board.write_pictures(output / "board", pictures, known)
     for name, content in pictures.items():
         write_atomic(output / f"{name}.png", content)
     found["pictures"] = [str(output / f"{name}.png") for name in pictures]

@@ -30,7 +30,7 @@ def plan(
     stream: EpochStream,
     validation: text.Windows,
     num_scored: int,
-    run: RunDirectory,
+    run: RunDirectory | None,
 ) -> Step:
     """The step of a training, or of what is left of it.
 
@@ -41,7 +41,7 @@ def plan(
         stream: the training windows.
         validation: scored after every epoch.
         num_scored: windows that are scored once, at the end.
-        run: its checkpoints say what is left.
+        run: its checkpoints say what is left (None: it has not begun).
     """
     shell = make()
     shell.compile(optimizer=keras.optimizers.SGD(1e-9))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kerasdistill.errors import UserError
-from kerasdistill.experiments import language_model, language_signal
+from kerasdistill.experiments import language_model, language_signal, plans
 from kerasdistill.experiments.language_teachers import Known, known
 from kerasdistill.recipes import base, ptb
 from kerasdistill.runs import RunDirectory
@@ -72,6 +72,33 @@ def run(lineage: Lineage, *, data: TextData, workdir: str | Path) -> dict[str, A
         "generations": listed,
         "ensembles": _ensembles(listed, lineage, **where),
     }
+
+
+def plan(
+    lineage: Lineage, *, data: TextData, workdir: str | Path, name: str
+) -> list[plans.Step]:
+    """What is left costs here: a step for each generation, without given teachers and
+    with a live signal. Their names begin with `name`."""
+    steps, teachers = [], []  # digests of those before it, once they are known
+    recipe = lineage.recipe
+    for number in range(lineage.generations + 1):
+        asked = []
+        if number:
+            asked = [language_model.untrained(recipe, data=data)]
+            recipe = student_recipe(number, lineage)
+        run = None
+        if number == 0 or teachers:
+            run = language_model.run_directory(recipe, data, teachers, None, workdir)
+            if (found := run.results()) is not None:
+                teachers = [found["weights_digest"]]
+                continue
+        teachers = []
+        called = f"{name}, generation {number}"
+        step = language_model.plan(
+            recipe, data=data, run=run, teachers=asked, name=called
+        )
+        steps.append(step)
+    return steps
 
 
 def student_recipe(number: int, lineage: Lineage) -> base.LanguageModelRecipe:

@@ -3,7 +3,7 @@
 import functools
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +53,20 @@ def run(
     cut = text.windows(
         data.train, end=data.end, streams=training.batch_size, length=training.window
     )
-    with _run_directory(recipe, data, teachers, stored, workdir) as folder:
+    with run_directory(
+        recipe, data, [each.digest for each in teachers], stored, workdir
+    ) as folder:
         if (found := folder.results()) is not None:
             return found
         stream = text.stream(cut) if stored is None else stored.stream(cut)
         make = functools.partial(
-            _shell, recipe, data=data, teachers=() if stored else teachers
+            _shell,
+            recipe,
+            data=data,
+            teachers=() if stored else [each.model for each in teachers],
         )
-        step = _announced(name, make, recipe, data=data, stream=stream, run=folder)
+        step = _planned(name, make, recipe, data=data, stream=stream, run=folder)
+        plans.announce(plans.Plan((step,)), workdir=folder.path)
         began = time.monotonic()
         shell = make()
         print(
@@ -97,24 +103,60 @@ def evaluate(path: str | Path, *, data: TextData, split: str) -> dict[str, Any]:
     return {"perplexity": perplexity(nats), "num_examples": count, "split": split}
 
 
-def _run_directory(recipe, data, teachers, stored, workdir) -> RunDirectory:
+def plan(
+    recipe: base.LanguageModelRecipe,
+    *,
+    data: TextData,
+    run: RunDirectory | None,
+    teachers: Sequence[keras.Model] = (),
+    name: str = KIND,
+) -> plans.Step:
+    """What a training costs here, or what is left of its run (None: all).
+
+    `teachers` are asked in every step; as only time counts, they need not be trained.
+    """
+    training = recipe.training
+    cut = text.windows(
+        data.train, end=data.end, streams=training.batch_size, length=training.window
+    )
+    make = functools.partial(_shell, recipe, data=data, teachers=teachers)
+    stream = text.stream(cut)
+    return _planned(name, make, recipe, data=data, stream=stream, run=run)
+
+
+def untrained(recipe: base.LanguageModelRecipe, *, data: TextData) -> keras.Model:
+    """The recipe's network, as it begins."""
+    return language.build(
+        recipe.architecture,
+        words=data.words,
+        seed=recipe.training.seed,
+        precision=recipe.training.precision,
+    )
+
+
+def run_directory(
+    recipe: base.LanguageModelRecipe,
+    data: TextData,
+    teachers: Sequence[str],
+    stored: Any,
+    workdir: str | Path,
+) -> RunDirectory:
+    """Where a training goes, or went; teachers are digests of their weights."""
     request = {"recipe": base.to_json(recipe), "dataset": data.identity()}
     if teachers:
-        request["teachers"] = [each.digest for each in teachers]
+        request["teachers"] = list(teachers)
         request["signal"] = "live" if stored is None else stored.digest
     return RunDirectory.open(workdir, KIND, request)
 
 
 def _shell(
-    recipe: base.LanguageModelRecipe, *, data: TextData, teachers: Sequence[Known]
+    recipe: base.LanguageModelRecipe,
+    *,
+    data: TextData,
+    teachers: Sequence[keras.Model],
 ) -> language_models.LanguageModel:
     training = recipe.training
-    student = language.build(
-        recipe.architecture,
-        words=data.words,
-        seed=training.seed,
-        precision=training.precision,
-    )
+    student = untrained(recipe, data=data)
     kind, options = {
         "hard-label": (language_models.LanguageModel, {}),
         "ban": (language_models.BornAgainLanguageModel, {}),
@@ -130,17 +172,23 @@ def _shell(
         student,
         streams=training.batch_size,
         clip_norm=training.clip_norm,
-        teachers=[each.model for each in teachers],
+        teachers=list(teachers),
         **options,
     )
 
 
-def _announced(
-    name: str, make, recipe, *, data: TextData, stream: EpochStream, run: RunDirectory
+def _planned(
+    name: str,
+    make: Callable[[], language_models.LanguageModel],
+    recipe: base.LanguageModelRecipe,
+    *,
+    data: TextData,
+    stream: EpochStream,
+    run: RunDirectory | None,
 ) -> plans.Step:
     window = recipe.training.window
     validation = for_scoring(data.validation, data, window)
-    step = language_costs.plan(
+    return language_costs.plan(
         name,
         make,
         recipe,
@@ -149,8 +197,6 @@ def _announced(
         num_scored=len(validation) + len(data.test) // window,
         run=run,
     )
-    plans.announce(plans.Plan((step,)), workdir=run.path)
-    return step
 
 
 def _fit(shell, recipe, *, stream, data: TextData, run: RunDirectory) -> FitResult:

@@ -91,7 +91,7 @@ def _adapted(
         known.get("dataset", {}).pop("digest", None)
         about = {"source": Path(source).name, "layers": told, **request}
         digest = {"weights_digest": weights_digest(model)}
-        facts = {"kind": "teacher", **known, "adapted": about, **digest}
+        facts = {"kind": "teacher", **known, **shape, "adapted": about, **digest}
         path = cards.write(model, folder.path, facts)
         print(f"{path}: {source}, {', '.join(told)}", file=sys.stderr)
         return folder.finish({"kind": "adapted-teacher", "model": str(path)})["model"]

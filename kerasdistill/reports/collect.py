@@ -22,10 +22,12 @@ class Found:
 
 @dataclass(frozen=True)
 class Collected:
-    """All that was found, sorted by path, and a line for each file left out."""
+    """All that was found, sorted by path, a line for each file left out, and the
+    folders that hold neither."""
 
     runs: tuple[Found, ...]
     problems: tuple[str, ...]
+    empty: tuple[str, ...] = ()
 
 
 def collect(paths: Sequence[str | Path]) -> Collected:
@@ -38,24 +40,30 @@ def collect(paths: Sequence[str | Path]) -> Collected:
         UserError: a path does not exist.
     """
     runs: dict[Path, Found] = {}
-    problems = []
+    problems, empty = [], []
     for path in map(Path, paths):
         if not path.exists():
             raise UserError(
                 f"{path} does not exist; give folders of runs or results.json files"
             )
+        told = False
         for file in [path] if path.is_file() else _inside(path):
             try:
                 results = read_json(file)
             except UserError as error:
                 problems.append(str(error))
+                told = True
                 continue
             if isinstance(results, dict) and isinstance(results.get("kind"), str):
                 runs[file.resolve()] = Found(str(file), results)
+                told = True
             elif path.is_file() or not isinstance(results, dict):
                 problems.append(f"{file} holds no results of a run; left out")
+                told = True
+        if not told:
+            empty.append(str(path))
     found = sorted(runs.values(), key=lambda each: each.path)
-    return Collected(tuple(found), tuple(problems))
+    return Collected(tuple(found), tuple(problems), tuple(empty))
 
 
 def _inside(folder: Path) -> list[Path]:

@@ -17,7 +17,7 @@ from kerasdistill.reports.collect import Found
 from kerasdistill.reports.generations import models, parts
 from kerasdistill.reports.places import NoPlace, Place, places
 
-_SCORES = {"test_accuracy", "test_perplexity"}
+_SCORES = ("test_accuracy", "test_perplexity")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def sort_out(
     for run in runs:
         try:
             for part in parts(run, known):
-                if not _SCORES & part.results.keys():
+                if part.results.keys().isdisjoint(_SCORES):
                     continue  # such as a distillation set
                 try:
                     placed += _placed(part)
@@ -65,9 +65,8 @@ def _placed(run: Found) -> list[Placed]:
 
 
 def _other(run: Found, why: str) -> dict[str, Any]:
-    accuracy = run.results.get("test_accuracy")
-    kind = run.results["kind"]
-    return {"path": run.path, "kind": kind, "why": why, "test_accuracy": accuracy}
+    scores = {name: _if_finite(run.results.get(name)) for name in _SCORES}
+    return {"path": run.path, "kind": run.results["kind"], "why": why, **scores}
 
 
 def _scores(results: dict[str, Any], place: Place) -> tuple[float, float]:
@@ -88,6 +87,14 @@ def _number(value: Any) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{value!r} is not finite")
     return float(value)
+
+
+def _if_finite(value: Any) -> float | None:
+    """None for what is no number: a run without a place is told all the same."""
+    try:
+        return _number(value)
+    except ValueError:
+        return None
 
 
 def _seed(results: dict[str, Any]) -> int:

@@ -9,13 +9,16 @@ from kerasdistill.reports.collect import Collected
 from kerasdistill.reports.measured import Placed
 from kerasdistill.reports.tables import MISSING
 
+QUOTED = "quoted by the paper"
+
 
 def overview(collected: Collected) -> dict[str, Any]:
     """Published next to measured, for every table; complete with no run at all.
 
     Returns:
         `tables` (each with `rows` of `cells`: `published`, `measured` as
-        `measured.cell` tells it, and the `mark` of a note), `notes` by mark, the
+        `measured.cell` tells it, `quoted` where the paper has a value from elsewhere,
+        and the `mark` of a note), `notes` by mark, the
         first paper's `figure` (`points`, `gaps`) and `orderings`, the `unplaced`
         runs with why, `problems` with files, and how many `runs` there were.
     """
@@ -51,20 +54,10 @@ def _table(
                 for each in placed
                 if (each.place.table, each.place.row, each.place.column) == at
             ]
-            found = measured.cell(here)
-            mark = None
-            if found is not None:
-                cells[at] = found
-                text = measured.full(found)
-                mark = notes.setdefault(text, _mark(len(notes)))
-            shown.append(
-                {
-                    "column": column,
-                    "published": published,
-                    "measured": found,
-                    "mark": mark,
-                }
-            )
+            quoted = None if published is None else row.quoted
+            shown.append(_cell(column, published, measured.cell(here), quoted, notes))
+            if shown[-1]["measured"] is not None:
+                cells[at] = shown[-1]["measured"]
         rows.append(
             {"key": row.key, "label": row.label, "params": row.params, "cells": shown}
         )
@@ -75,6 +68,27 @@ def _table(
         "unit": paper.UNITS[table.unit],
         "columns": list(table.columns),
         "rows": rows,
+    }
+
+
+def _cell(
+    column: str,
+    published: float | None,
+    found: dict[str, Any] | None,
+    quoted: str | None,
+    notes: dict[str, str],
+) -> dict[str, Any]:
+    text = None
+    if found is not None:
+        text = measured.full(found)
+    elif quoted is not None:
+        text = f"{QUOTED} from {quoted}, no run fills it"
+    return {
+        "column": column,
+        "published": published,
+        "measured": found,
+        "quoted": quoted,
+        "mark": text and notes.setdefault(text, _mark(len(notes))),
     }
 
 
@@ -112,20 +126,28 @@ def published_text(cell: dict[str, Any], *, decimals: int = 2) -> str:
     return text[:-1] if text.endswith("0") else text  # the papers print 1 or 2
 
 
+def is_missing(cell: dict[str, Any]) -> bool:
+    """Whether a run could fill it and none has."""
+    fillable = cell["published"] is not None and cell["quoted"] is None
+    return cell["measured"] is None and fillable
+
+
 def measured_text(cell: dict[str, Any]) -> str:
-    """ "79.48 ± 0.21", "missing", or "-" where there is nothing to compare with."""
+    """ "79.48 ± 0.21", "missing", or "-" where there is nothing to measure, or to
+    compare with."""
     found = cell["measured"]
     if found is None:
-        return MISSING if cell["published"] is not None else "-"
+        return MISSING if is_missing(cell) else "-"
     spread = "" if found["sd"] is None else f" ± {found['sd']:.2f}"
     return f"{found['mean']:.2f}{spread}"
 
 
 def settings_text(cell: dict[str, Any]) -> str:
-    """ "n=1, 10 epochs, 16 passes [a]", or nothing."""
-    if cell["measured"] is None:
+    """ "n=1, 10 epochs, 16 passes [a]", "quoted by the paper [b]", or nothing."""
+    if cell["mark"] is None:
         return ""
-    return f"{measured.brief(cell['measured'])} [{cell['mark']}]"
+    found = cell["measured"]
+    return f"{QUOTED if found is None else measured.brief(found)} [{cell['mark']}]"
 
 
 def ordering_text(found: dict[str, Any]) -> str:
@@ -168,7 +190,10 @@ def point_text(point: dict[str, Any]) -> str:
 
 
 def unplaced_text(each: dict[str, Any]) -> str:
-    """A run that has no cell, and why."""
-    accuracy = each["test_accuracy"]
-    known = isinstance(accuracy, float)
-    return f"{each['path']}: {f'{100 * accuracy:.2f} %, ' * known}{each['why']}"
+    """A run that has no cell, with its test score if it has one, and why."""
+    parts = []
+    if (accuracy := each["test_accuracy"]) is not None:
+        parts.append(f"{100 * accuracy:.2f} %")
+    if (perplexity := each["test_perplexity"]) is not None:
+        parts.append(f"perplexity {perplexity:.2f}")
+    return f"{each['path']}: {', '.join([*parts, each['why']])}"

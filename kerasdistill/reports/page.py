@@ -8,6 +8,7 @@ from typing import Any
 from kerasdistill.reports import figure_one, paper
 from kerasdistill.reports.overview import (
     gap_text,
+    is_missing,
     measured_text,
     ordering_text,
     point_text,
@@ -21,7 +22,11 @@ _STYLE = """
 body { font: 16px/1.45 system-ui, sans-serif; color: #1c1c1c; background: #fff;
   margin: 0 auto; padding: 0 1rem 3rem; max-width: 68rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
-.wide { overflow-x: auto; border: 1px solid #ddd; border-radius: 6px; }
+/* Shadows at the edges that hide more: a cover scrolls with the table, over them. */
+.wide { overflow-x: auto; border: 1px solid #ddd; border-radius: 6px; background:
+  linear-gradient(to left, #fff 40%, #fff0) right / 3rem 100% no-repeat local,
+  linear-gradient(to left, #0004, #0000) right / .9rem 100% no-repeat scroll; }
+.hint { display: none; margin: .2rem 0; color: #595959; font-size: .85rem; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { padding: .4rem .6rem; border-bottom: 1px solid #e6e6e6; text-align: right;
   vertical-align: top; white-space: nowrap; }
@@ -32,12 +37,15 @@ thead th { background: #f4f5f7; } thead th:first-child { background: #f4f5f7; }
 .how { display: block; color: #595959; font-size: .78rem; white-space: normal;
   margin-left: auto; min-width: 6.6rem; max-width: 8rem; }
 @media (max-width: 40rem) { th:first-child, td:first-child { max-width: 8rem; } }
+@media (max-width: 28rem) { .hint { display: block; } }
 .paper { display: block; color: #595959; }
 .held { color: #17692f; } .not-held { color: #a3231f; }
 .not-measured { color: #595959; }
 li { margin: .3rem 0; overflow-wrap: anywhere; }
 img { width: 100%; max-width: 36rem; height: auto; }
 """
+_HINT = '<p class="hint">scroll sideways for more columns &rarr;</p>'
+_MANY = 4  # columns that a narrow window does not show side by side
 
 
 def page(found: dict[str, Any]) -> str:
@@ -92,16 +100,19 @@ def _table(table: dict[str, Any]) -> str:
     return (
         f'<h2 id="{escape(table["name"])}">{escape(table["source"])}, '
         f"{escape(table['title'])}</h2><p>{escape(table['unit'])}</p>"
-        f'<div class="wide"><table><thead><tr><th scope="col">network</th>{heads}</tr>'
+        f"{_HINT if len(table['columns']) >= _MANY else ''}"
+        '<div class="wide" tabindex="0" role="region" '
+        f'aria-labelledby="{escape(table["name"])}">'
+        f'<table><thead><tr><th scope="col">network</th>{heads}</tr>'
         f"</thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
 def _cell(cell: dict[str, Any]) -> str:
     ours, settings = measured_text(cell), settings_text(cell)
-    kind = "ours missing" if cell["measured"] is None else "ours"
+    kind = "ours missing" if is_missing(cell) else "ours"
     shown = f'<span class="paper">{escape(published_text(cell))}</span>'
-    if ours != "-":
+    if ours != "-" or settings:
         shown += f'<span class="{kind}">{escape(ours)}</span>'
     if settings:
         shown += f'<span class="how">{escape(settings)}</span>'
@@ -132,7 +143,7 @@ def _figure(figure: dict[str, Any]) -> str:
     points = _section(
         "Searches and single runs in the figure, validation accuracy in %",
         (
-            f"{each['kind']}, {paper.FAMILIES[each['family']]}, "
+            f"{each['kind']}, {figure_one.LABELS[each['family']]}, "
             f"{each['num_params']:,} parameters: {point_text(each)}"
             for each in figure["points"]
         ),
@@ -141,7 +152,8 @@ def _figure(figure: dict[str, Any]) -> str:
         f"<h2>Figure 1 of {escape(paper.URBAN)}</h2>"
         "<p>Above: what its Tables 1 and 2 print. Below: ours; a line is the mean of a "
         "search's five best trials, dashed the best and the fifth best, a cross a "
-        "single run; short lines are models on 0/1 labels.</p>"
+        "single run; short lines are models on 0/1 labels, a star is the "
+        f"{escape(figure_one.LABELS[paper.SNN])}.</p>"
         f'<img alt="accuracy against parameters, published and measured" '
         f'src="data:image/svg+xml;base64,{drawn}">{gaps}{points}'
     )

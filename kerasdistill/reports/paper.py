@@ -19,13 +19,15 @@ class Row:
     """A line of a table; a value is None where the paper prints none.
 
     `key` names the row in places (`Table.name`, `key`, column); `params` is the count
-    as printed, corrected where it is a known slip.
+    as printed, corrected where it is a known slip; `quoted` is where the paper has the
+    row from, if it is another's and no run of ours could fill it.
     """
 
     key: str
     label: str
     params: str
     values: tuple[float | None, ...]
+    quoted: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ FAMILIES = {
     "convs-4": "4 conv, 3 pool",
 }
 ONE = ("accuracy",)
+SNN = "snn"  # the row of Table 2 that is none of the families
+_BA = "Ba & Caruana (2014)"
 
 URBAN_1 = Table(
     name="urban-table-1",
@@ -81,8 +85,8 @@ URBAN_1 = Table(
         Row("teacher-2", "Teacher 2nd, 96-171-128-512", "2.5M", (92.77,)),
         Row("teacher-3", "Teacher 3rd, 54-158-189-1044", "5.8M", (92.67,)),
         Row("ensemble", "Ensemble of 16 CNNs", "83.4M", (93.8,)),
-        Row("ba-teacher", "Ba & Caruana's teacher", "2.1M", (88.0,)),
-        Row("ba-ensemble", "Ba & Caruana's ensemble of 4", "8.6M", (89.0,)),
+        Row("ba-teacher", "Ba & Caruana's teacher", "2.1M", (88.0,), _BA),
+        Row("ba-ensemble", "Ba & Caruana's ensemble of 4", "8.6M", (89.0,), _BA),
     ),
 )
 
@@ -108,7 +112,7 @@ URBAN_2 = Table(
             Row(key, FAMILIES[key], "", (*values, None))
             for key, values in _STUDENTS.items()
         ),
-        Row("snn", "SNN-ECNN-MIMIC-30k 128c-p-1200L-30k", "", (*[None] * 4, 85.8)),
+        Row(SNN, "SNN-ECNN-MIMIC-30k 128c-p-1200L-30k", "", (*[None] * 4, 85.8)),
     ),
 )
 
@@ -207,7 +211,13 @@ BAN_5 = Table(
     unit="error",
     columns=("Baseline", "BAN"),
     rows=(
-        Row("pre-resnet-1001", "Pre-activation ResNet-1001", "10.2M", (22.71, None)),
+        Row(
+            "pre-resnet-1001",
+            "Pre-activation ResNet-1001",
+            "10.2M",
+            (22.71, None),
+            quoted="He et al. (2016)",
+        ),
         Row("ban-pre-resnet-14-0.5", "BAN-Pre-ResNet-14-0.5", "7.3M", (20.28, 18.8)),
         Row("ban-pre-resnet-14-1", "BAN-Pre-ResNet-14-1", "17.7M", (18.84, 17.39)),
         Row("ban-wide-resnet-1-1", "BAN-Wide-ResNet-1-1", "20.9M", (20.4, 19.12)),

@@ -65,6 +65,8 @@ def places(results: dict[str, Any]) -> list[Place]:
 def family(results: dict[str, Any]) -> str:
     """The row of Table 2 that a student's or baseline's architecture belongs to."""
     architecture = results["recipe"]["architecture"]
+    if all(architecture.get(name) == value for name, value in _SNN.items()):
+        return paper.SNN
     convs, hidden = len(architecture["filters"]), len(architecture["hidden"])
     key = f"convs-{convs}" if convs else f"hidden-{hidden}"
     expected = key in ("convs-1", "hidden-1")
@@ -96,10 +98,9 @@ def _student(results: dict[str, Any]) -> Place:
     loss = results["recipe"]["training"]["loss"]
     if loss != "logit-regression":
         raise NoPlace(f"its loss is {loss}, the paper's students have logit-regression")
-    architecture = results["recipe"]["architecture"]
-    if all(architecture.get(name) == value for name, value in _SNN.items()):
-        return Place(paper.URBAN_2.name, "snn", "70M")
-    return Place(paper.URBAN_2.name, family(results), _budget(results))
+    if (key := family(results)) == paper.SNN:
+        return Place(paper.URBAN_2.name, key, "70M")
+    return Place(paper.URBAN_2.name, key, _budget(results))
 
 
 def _baseline(results: dict[str, Any]) -> Place:

@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kerasdistill.reports import paper
+from kerasdistill.reports import figure_one, paper
 from kerasdistill.reports.overview import (
     gap_text,
+    is_missing,
     measured_text,
     ordering_text,
     point_text,
@@ -68,9 +69,10 @@ def _stacked(cell: dict[str, Any]) -> Any:
     from rich.text import Text
 
     text = Text(published_text(cell), style="dim")
-    if (ours := measured_text(cell)) != "-":
-        text.append("\n" + ours, style="red" if cell["measured"] is None else "bold")
-    if settings := settings_text(cell):
+    ours, settings = measured_text(cell), settings_text(cell)
+    if ours != "-" or settings:
+        text.append("\n" + ours, style="red" if is_missing(cell) else "bold")
+    if settings:
         text.append("\n" + settings, style="dim")
     return text
 
@@ -100,7 +102,7 @@ def _rest(found: dict[str, Any]) -> list[str]:
     if points := found["figure"]["points"]:
         lines += ["", "Figure 1, validation accuracy in %"]
         lines += [
-            f"{point['kind']}, {paper.FAMILIES[point['family']]}, "
+            f"{point['kind']}, {figure_one.LABELS[point['family']]}, "
             f"{point['num_params']:,}: {point_text(point)}"
             for point in points
         ]
@@ -145,7 +147,8 @@ def _md(text: str) -> str:
 
 
 def comma_separated(found: dict[str, Any]) -> str:
-    """One line a cell: table, row, column, published, and what was measured."""
+    """One line a cell: table, row, column, published, and what was measured; then
+    Figure 1's points, the compression gaps and the orderings as tables of their own."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     heads = ("table", "row", "column", "unit", "published", "mean", "sd", "n")
@@ -154,6 +157,8 @@ def comma_separated(found: dict[str, Any]) -> str:
         for row in table["rows"]:
             for cell in row["cells"]:
                 writer.writerow(_csv_cell(table, row, cell, found["notes"]))
+    writer.writerows(map(_csv_point, found["figure"]["points"]))
+    writer.writerows(map(_csv_gap, found["figure"]["gaps"]))
     for each in found["orderings"]:
         blank = [""] * 6
         writer.writerow(
@@ -173,14 +178,41 @@ def _csv_cell(
     start.append("" if cell["published"] is None else cell["published"])
     found = cell["measured"]
     if found is None:
-        missing = "missing" if cell["published"] is not None else "not printed"
-        return [*start, *[""] * 5, missing, ""]
-    epochs = "-".join(map(str, sorted({*found["epochs"][:1], *found["epochs"][-1:]})))
+        if cell["quoted"] is not None:
+            return [*start, *[""] * 5, "quoted", notes[cell["mark"]]]
+        status = "missing" if is_missing(cell) else "not printed"
+        return [*start, *[""] * 5, status, ""]
+    epochs = _span(found["epochs"])
     values = [f"{found['mean']:.4f}"]
     values.append("" if found["sd"] is None else f"{found['sd']:.4f}")
     passes = "" if found["passes"] is None else found["passes"]
     how = notes[cell["mark"]]
     return [*start, *values, found["n"], epochs, passes, "measured", how]
+
+
+def _span(epochs: Sequence[int]) -> str:
+    return "-".join(map(str, sorted({*epochs[:1], *epochs[-1:]})))
+
+
+def _csv_point(point: dict[str, Any]) -> Sequence[Any]:
+    """Of a search the mean of the five best stands as its value, told in the text."""
+    how = point["how"]
+    passes = "" if how["passes"] is None else how["passes"]
+    name = f"{point['kind']}, {figure_one.LABELS[point['family']]}"
+    start = ["urban-figure-1", name, point["num_params"], "validation accuracy, %", ""]
+    value = f"{100 * figure_one.height(point):.4f}"
+    n = "" if point["search"] else 1
+    rest = [_span(how["epochs"]), passes, "measured", point_text(point)]
+    return [*start, value, "", n, *rest]
+
+
+def _csv_gap(gap: dict[str, Any]) -> Sequence[Any]:
+    value, status = gap["measured"], "missing"
+    if value is not None:
+        value, status = f"{value:.4f}", "measured"
+    start = ["urban-gaps", paper.FAMILIES[gap["family"]], "10M", "points"]
+    values = [f"{gap['published']:.2f}", value, "", "", "", "", status]
+    return [*start, *values, "student less its twin on 0/1 labels"]
 
 
 _LATEX = {
@@ -193,16 +225,20 @@ _LATEX = {
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
 }
 
+# Never wider than the text, nor made larger to fill it; closed after the tabular.
+_FITTED = r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%"
+
 
 def latex(found: dict[str, Any]) -> str:
-    """A table environment for each; needs the package booktabs."""
-    lines = ["% needs \\usepackage{booktabs}"]
+    """A table environment for each, made smaller where it is wider than the text."""
+    lines = [r"% needs \usepackage{booktabs} and \usepackage{graphicx} (\resizebox)"]
     for table in found["tables"]:
         caption = f"{table['source']}, {table['title']}; {table['unit']}; {_GUIDE}"
         heads = ["network", "parameters", *table["columns"]]
         lines += [
             r"\begin{table}",
             rf"\caption{{{_tex(caption)}}}",
+            _FITTED,
             rf"\begin{{tabular}}{{ll{'r' * len(table['columns'])}}}",
             r"\toprule",
             " & ".join(map(_tex, heads)) + r" \\",
@@ -212,7 +248,7 @@ def latex(found: dict[str, Any]) -> str:
             cells = [row["label"], row["params"]]
             cells += [_side_by_side(cell) for cell in row["cells"]]
             lines.append(" & ".join(map(_tex, cells)) + r" \\")
-        lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]
+        lines += [r"\bottomrule", r"\end{tabular}}", r"\end{table}", ""]
     lines += [_tex(line) + r"\par" if line else "" for line in _rest(found)]
     return "\n".join(lines).rstrip()
 

@@ -1,7 +1,7 @@
 """Pictures of `inspect`, drawn by `plots`."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -101,6 +101,55 @@ def confusion(matrix: np.ndarray, names: Sequence[str]) -> Any:
     axes.set_xlabel("predicted")
     axes.set_ylabel("label")
     return figure
+
+
+def bars(values: Sequence[tuple[str, float]], *, what: str, most: float = 0.0) -> Any:
+    """A bar for each name, from the top; the axis reaches `most` at least.
+
+    Args:
+        values: name and length of the bar, at least one; the first `MOST` are shown.
+        what: the lengths' meaning.
+        most: the scale's least end.
+    """
+    shown = values[:MOST]
+    figure = plots.figure(6.0, 1.2 + 0.24 * len(shown))
+    axes = figure.subplots()
+    places = range(len(shown))
+    drawn = axes.barh(places, [value for _, value in shown], color=_BLUE)
+    axes.bar_label(drawn, fmt="%.4g", fontsize=7, padding=2)
+    axes.set_yticks(places, [_plain(name) for name, _ in shown], fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.12 * max(most, *(value for _, value in shown)))
+    axes.set_xlabel(what)
+    return figure
+
+
+def lists(found: Mapping[str, Any]) -> dict[str, Callable[[], Any]]:
+    """Pictures of what `found` lists: worst classes first, mistaken pairs, members."""
+    drawn: dict[str, Callable[[], Any]] = {}
+    classes = [
+        (row["class"], 100 * row["accuracy"])
+        for row in found.get("per_class", ())
+        if row["count"]
+    ]
+    if classes:
+        classes.sort(key=lambda each: each[1])
+        drawn["per_class"] = lambda: bars(
+            classes, what="accuracy of the class, %", most=100
+        )
+    pairs = [
+        (f"{row['label']} as {row['taken_for']}", 100 * row["fraction"])
+        for row in found["confused"]
+    ]
+    if pairs:
+        drawn["confused"] = lambda: bars(pairs, what="of the first class, %")
+    members = list(enumerate(found.get("members_agreeing", ())))
+    if members:
+        counts = [(f"{number} members", count) for number, count in members]
+        drawn["members"] = lambda: bars(
+            counts, what="views in which so many name the mean's class"
+        )
+    return drawn
 
 
 def calibration(found: dict[str, Any]) -> Any:

@@ -100,8 +100,10 @@ def titles(labels: np.ndarray, class_names: Sequence[str]) -> str:
     return "\n".join(f"{n}. {', '.join(row)}" for n, row in enumerate(rows, start=1))
 
 
-def write_pictures(directory: str | Path, pictures: Mapping[str, bytes]) -> None:
-    """Writes PNG files' contents as images, each under its name, for TensorBoard.
+def write_pictures(
+    directory: str | Path, pictures: Mapping[str, bytes], numbers: Mapping[str, float]
+) -> None:
+    """Writes PNG files' contents, and numbers, each under its name, for TensorBoard.
 
     What an earlier call left in `directory` is replaced.
     """
@@ -113,4 +115,6 @@ def write_pictures(directory: str | Path, pictures: Mapping[str, bytes]) -> None
         for name, content in pictures.items():
             pixels = tf.io.decode_png(content, channels=3)
             tf.summary.image(name, pixels[None], step=0)
+        for name, value in numbers.items():
+            tf.summary.scalar(name, value, step=0)
     writer.close()

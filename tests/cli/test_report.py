@@ -90,6 +90,38 @@ def test_the_papers_tables_and_a_page(tmp_path, capsys):
     assert json.loads(shown.out)["runs"] == 0
 
 
+@pytest.mark.parametrize("more", [[], ["--json"], ["--format", "csv"]])
+def test_a_folder_without_runs_is_named_with_what_was_looked_for(
+    more, tmp_path, capsys
+):
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    file = folder / "student.json"
+    file.write_text(json.dumps(made.results()))
+    assert main(["report", str(folder), *more]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{folder} holds no finished run: results.json")
+    assert "by name" in line
+    assert main(["report", "--workdir", str(folder), *more]) == 0
+    assert capsys.readouterr().err.startswith(f"{folder} holds no finished run")
+    assert main(["report", str(file), *more]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("form", ["terminal", "markdown", "csv", "latex"])
+def test_a_language_model_without_a_cell_is_reported(form, tmp_path, capsys):
+    folder = made.write(tmp_path, made.language_model(units=200, test=93.43))
+    html = tmp_path / "page.html"
+    line = ["report", str(folder), "--html", str(html)]
+    assert main([*line, "--format", form]) == 0
+    assert form == "csv" or "perplexity 93.43" in capsys.readouterr().out
+    assert "perplexity 93.43" in html.read_text()
+    if form == "terminal":
+        assert main([*line, "--json"]) == 0
+        (other,) = json.loads(capsys.readouterr().out)["unplaced"]
+        assert (other["test_perplexity"], other["test_accuracy"]) == (93.43, None)
+
+
 def test_a_page_needs_matplotlib_and_a_place(tmp_path, capsys, monkeypatch):
     assert main(["report", str(tmp_path), "--html", "/proc/page.html"]) == 2
     assert "/proc/page.html cannot be written" in capsys.readouterr().err

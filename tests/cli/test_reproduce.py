@@ -7,16 +7,18 @@ import pytest
 
 from kerasdistill.cli import (
     arguments,
+    born_again,
     distilling_options,
+    reproduced_costs,
     reproduced_tables,
-    reproducing,
     requested,
 )
 from kerasdistill.cli.__main__ import main
 from kerasdistill.errors import DivergedError
-from kerasdistill.experiments import costs
+from kerasdistill.experiments import costs, generations, language_costs
 from kerasdistill.recipes import base, urban2017_presets
 from kerasdistill.reports import paper
+from pipelines import datasets
 
 
 def lines(words: str) -> list[list[str]]:
@@ -59,6 +61,8 @@ def test_what_table_1_needs():
 def test_what_the_figure_needs():
     found = [arguments.parse(line) for line in lines("urban-figure-1 --scale 0.5")]
     assert {(a.trials, a.epochs) for a in found} == {(20, 80)}
+    more = lines("urban-figure-1 --max-budget 100M")  # Figure 2's
+    assert sum("100M" in line for line in more) == len(paper.FAMILIES)
     assert len({a.search for a in found}) == len(found) == 40
     other = arguments.parse(lines("urban-figure-1 --scale 0.5 --seed 1")[0])
     assert other.search not in {a.search for a in found}
@@ -118,6 +122,7 @@ def test_a_student_gets_the_model_of_an_earlier_command(tmp_path, capsys, monkey
 
     taught = []
     monkeypatch.setitem(commands.COMMANDS, "born-again", run)
+    monkeypatch.setattr(reproduced_costs, "steps", lambda lines, asked: [])
     line = ["reproduce", "ban-table-3", "--workdir", str(tmp_path), "--scale", "0.1"]
     assert main([*line, "--json"]) == 1
     wide = [f"wide-resnet-28-{k}" for k in (1, 5, 10)]
@@ -179,6 +184,85 @@ def test_plan_then_run_then_nothing_is_left(small, tmp_path, capsys):
     assert written == {p: p.stat().st_mtime_ns for p in written}
 
 
+@pytest.fixture
+def measured(monkeypatch):
+    """Every network takes 0.1 s an image, and 0.05 s to be asked; which were asked."""
+    networks = []
+
+    def measure(build, recipe, *, scored, **_):
+        assert recipe.training.batch_size == 16 and recipe.training.epochs == 2
+        networks.append(recipe.architecture)
+        return costs.Speed(
+            step_seconds=1.6, scoring_rate=20.0, startup_seconds=0.0, num_params=10
+        )
+
+    monkeypatch.setattr(costs, "measure", measure)
+    return networks
+
+
+def planned(capsys, *words):
+    assert main(["reproduce", *words, "--plan", "--json"]) == 0
+    return json.loads(capsys.readouterr().out)["steps"]
+
+
+def test_what_generations_cost(measured, tmp_path, capsys):
+    words = ["ban-table-3", "--scale", "0.01", "--dataset", "digits", "--quick"]
+    words += ["--workdir", str(tmp_path), "--precision", "float32"]
+    steps = planned(capsys, *words)
+    assert len(steps) == 8 and len(measured) == 5  # each network once
+    data = datasets.load("digits", quick=True)
+    batches = -(-len(data.train) // 32)  # quick ones have 32 images
+    scored = (2 * len(data.validation) + len(data.validation) + len(data.test)) / 20
+    alone, taught = 2 * batches * 32 * 0.1, 2 * batches * 32 * 0.15
+    assert steps[0]["name"] == "born-again --arch wide-resnet-28-1 --epochs 2"
+    assert steps[0]["seconds"] == pytest.approx(alone + taught + 2 * scored)
+    assert "<generation 0 of command 1>" in steps[4]["name"]
+    assert steps[4]["seconds"] == pytest.approx(taught + scored)
+    # What is finished costs nothing.
+    (line, *_) = reproduced_tables.TABLES["ban-table-3"](
+        arguments.parse(["reproduce", *words])
+    )
+    recipe = generations.recipe_of(born_again.recipe(arguments.parse(line)), 0)
+    known = {"taught_by": None, "signal": None, "data": data, "workdir": tmp_path}
+    with generations.run_directory(recipe, **known) as run:
+        run.finish({"weights_digest": "d", "model": "m"})
+    assert planned(capsys, *words)[0]["seconds"] == pytest.approx(taught + scored)
+
+
+def test_what_language_models_cost(tmp_path, capsys, monkeypatch):
+    for name in ("train", "valid", "test"):
+        (tmp_path / f"ptb.{name}.txt").write_text(" the end of it \n" * 400)
+    monkeypatch.setattr(language_costs, "_TIMED_SECONDS", 0.0)
+    words = ["--data-dir", str(tmp_path), "--workdir", str(tmp_path / "runs")]
+    words += ["--quick", "--precision", "float32"]
+    steps = planned(capsys, "ban-table-6", *words)
+    assert [step["name"] for step in steps] == [
+        f"language-model --arch {arch}, generation {number}"
+        for arch in ("cnn-lstm", "lstm")
+        for number in (0, 1)
+    ]
+    assert all(step["seconds"] > 0 for step in steps)
+
+
+def test_options_of_other_tables_are_refused(capsys):
+    for line, option in (
+        ("ban-table-2 --trials 3", "--trials"),
+        ("ban-table-6 --max-budget 1M", "--max-budget"),
+        ("urban-table-1 --teacher a.keras", "--teacher"),
+        ("urban-table-1 --store replay", "--store"),
+    ):
+        assert main(["reproduce", *line.split()]) == 2
+        assert f"{option} is of" in capsys.readouterr().err
+
+
+def test_images_of_another_size_and_colour():
+    for table in ("urban-table-2", "ban-table-1"):
+        found = lines(f"{table} --image-size 16 --grey --split-seed 2")
+        asked = [arguments.parse(line) for line in found]
+        told = {(a.image_size, a.grey, a.split_seed) for a in asked}
+        assert told == {(16, True, 2)}
+
+
 def test_one_that_diverges_does_not_stop_the_others(
     small, tmp_path, capsys, monkeypatch
 ):
@@ -191,7 +275,7 @@ def test_one_that_diverges_does_not_stop_the_others(
 
     monkeypatch.setitem(commands.COMMANDS, "baseline", run)
     line = ["reproduce", "urban-table-1", "--workdir", str(tmp_path), "--scale", "0.1"]
-    monkeypatch.setattr(reproducing, "_steps", lambda lines, data: [])
+    monkeypatch.setattr(reproduced_costs, "steps", lambda lines, asked: [])
     assert main([*line, "--dataset", "digits", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert [each["accuracy"] for each in found["done"]] == [0.5]

@@ -6,14 +6,17 @@ import json
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from kerasdistill import cards
 from kerasdistill.cli.__main__ import main
 from kerasdistill.errors import UserError
 from kerasdistill.experiments import inspection
+from kerasdistill.files import write_sealed_json
 from kerasdistill.recipes.base import Augmentation
 from kerasdistill.reports import plots
-from pipelines import distillation_set, precompute
+from kerasdistill.runs import read_json
+from pipelines import datasets, distillation_set, precompute
 
 from ..conftest import CLASSES
 from ..pipelines.conftest import IN_THIS_PROCESS, build_teacher
@@ -76,11 +79,24 @@ def test_a_set(made, tmp_path, image_data):
     first = 41  # views of the first pass, one batch
     assert found["members_agreeing"][2] >= agree[:first].sum()
     assert sum(row["count"] for row in found["agreement_by_shard"]) == 6
-    assert {p.name for p in output.glob("*.png")} == {"views.png", "histograms.png"}
+    names = {p.stem for p in output.glob("*.png")}
+    assert names == {"views", "histograms", "members"}
     assert json.loads((output / "inspection.json").read_text()) == found
     assert len(list((output / "board").glob("*.tfevents.*"))) == 1
     inspection.of_set(path, sample=5, **common)  # again, in the same place
     assert len(list((output / "board").glob("*.tfevents.*"))) == 1
+
+
+def read_scalars(folder):
+    """Name -> value in TensorBoard's one file there."""
+    (path,) = folder.glob("*.tfevents.*")
+    events = tf.compat.v1.train.summary_iterator(str(path))
+    return {
+        value.tag: float(tf.make_ndarray(value.tensor))
+        for event in events
+        for value in event.summary.value
+        if value.metadata.plugin_data.plugin_name == "scalars"
+    }
 
 
 @pytest.fixture
@@ -117,7 +133,11 @@ def test_a_model(model, image_data, tmp_path):
     assert parted["both_right"] == 15 - stars
     assert set(parted["places"]) == set(np.flatnonzero(labels == 2).tolist())
     names = {p.name for p in (tmp_path / "look").glob("*.png")}
-    assert names == {"confusion.png", "calibration.png", "disagreements.png"}
+    drawn = ("confusion", "calibration", "disagreements", "per_class", "confused")
+    assert names == {f"{name}.png" for name in drawn}
+    values = read_scalars(tmp_path / "look" / "board")
+    assert values["accuracy"] == pytest.approx(found["accuracy"])
+    assert values["ece"] == pytest.approx(found["calibration"]["ece"])
 
 
 def test_the_teacher_is_the_sets(model, made, image_data, tmp_path):
@@ -156,6 +176,45 @@ def test_bad_requests(line, fragment, model, tmp_path, capsys):
     places = {"model": model, "empty": tmp_path / "empty"}
     assert main(line.format(**places).split()) == 2
     assert fragment in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["inspect", "export"])
+def test_a_language_model_is_told_what_to_do_instead(verb, model, capsys):
+    card = read_json(model.with_name("card.json"))
+    write_sealed_json(model.with_name("card.json"), {**card, "kind": "language-model"})
+    assert main([verb, str(model)]) == 2
+    assert "is a language model; " in capsys.readouterr().err
+
+
+def test_the_verb_makes_a_sets_views_again_from_images_without_labels(tmp_path, capsys):
+    images = tmp_path / "images"
+    images.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 12, 12, 1), np.uint8)
+    for number, each in enumerate(pixels):
+        keras.utils.save_img(images / f"{number}.png", each, scale=False)
+    shape, names = (12, 12, 1), ("a", "b", "c")
+    data = datasets.load(f"unlabelled:{images}", class_names=names, image_shape=shape)
+    teacher = keras.Sequential(
+        [keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(3)]
+    )
+    teacher.save(tmp_path / "teacher.keras")
+    made = precompute.run(
+        teacher_paths=[str(tmp_path / "teacher.keras")],
+        data=data,
+        augmentation=Augmentation(min_crop=10),
+        passes=1,
+        store="replay",
+        output=str(tmp_path / "set"),
+        seed=5,
+        beam_options=IN_THIS_PROCESS,
+        force=True,
+    )
+    line = ["inspect", str(made.distillation_set), "--workdir", str(tmp_path / "w")]
+    # Sizes, colours and classes are the set's; only the folder may have moved.
+    assert main([*line, "--dataset", data.name]) == 0
+    assert (tmp_path / "w" / "inspect-set" / "views.png").is_file()
+    capsys.readouterr()
+    assert main([*line, "--dataset", "folder:/nowhere"]) == 2
 
 
 def test_the_verb_on_a_set_of_images_needs_no_data(made, tmp_path, capsys):

@@ -2,8 +2,11 @@
 
 import base64
 import csv
+import html
 import io
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 
 import pytest
@@ -21,7 +24,8 @@ EVIL = "<script>alert(1)</script>|$x_1$ & \\bf [red]"
 def found(tmp_path):
     evil = made.results(dataset=EVIL)
     seeds = [made.results(test=test, seed=n) for n, test in enumerate((0.78, 0.80))]
-    return overview(collect([made.write(tmp_path, evil, *seeds)]))
+    text = made.language_model(units=200, test=93.43)
+    return overview(collect([made.write(tmp_path, evil, *seeds, text)]))
 
 
 class Page(HTMLParser):
@@ -46,6 +50,22 @@ class Page(HTMLParser):
         self.text.append(data)
 
 
+@pytest.mark.parametrize("form", ["terminal", "markdown", "latex", "page"])
+def test_a_language_model_without_a_cell_is_told_with_its_perplexity(found, form):
+    text = {**render.FORMATS, "page": page.page}[form](found)
+    assert "perplexity 93.43" in text
+
+
+@pytest.mark.parametrize("form", [*render.FORMATS, "page"])
+def test_what_the_paper_quotes_has_a_note_in_every_form(found, form):
+    text = {**render.FORMATS, "page": page.page}[form](found)
+    text = re.sub(r"\\(.)", r"\1", html.unescape(text))  # as it is read
+    assert "quoted by the paper from Ba & Caruana (2014)" in text
+    assert "quoted by the paper from He et al. (2016)" in text
+    if form != "csv":
+        assert re.search(r"quoted by\s+the\s+paper\s+\[[a-z]\]", text)
+
+
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_the_terminal_cuts_no_number(found, width):
     text = render.terminal(found, width=width)
@@ -58,18 +78,46 @@ def test_the_terminal_cuts_no_number(found, width):
 def test_csv_has_a_line_for_each_cell_and_ordering(found):
     rows = list(csv.DictReader(io.StringIO(render.comma_separated(found))))
     cells = sum(len(row["cells"]) for table in found["tables"] for row in table["rows"])
-    assert len(rows) == cells + 5
-    (ours,) = (row for row in rows if row["status"] == "measured")
+    assert len(rows) == cells + 2 + 4 + 5  # single runs, gaps, orderings
+    tables = [row for row in rows if "-table-" in row["table"]]
+    (ours,) = (row for row in tables if row["status"] == "measured")
     assert (ours["table"], ours["column"]) == ("urban-table-2", "1M")
     assert (ours["published"], ours["mean"], ours["n"]) == ("90.7", "79.0000", "2")
     assert (ours["epochs"], ours["passes"]) == ("16", "16")
-    missing = [row for row in rows if row["status"] == "missing"]
-    assert len(missing) == 142 and all(row["published"] for row in missing)
+    missing = [row for row in tables if row["status"] == "missing"]
+    assert len(missing) == 139 and all(row["published"] for row in missing)
+    quoted = [row for row in tables if row["status"] == "quoted"]
+    assert [row["published"] for row in quoted] == ["88.0", "89.0", "22.71"]
+
+
+def test_csv_has_the_figure(tmp_path):
+    ten = {"num_params": 10_000_000, "loss": None}
+    twin = {**made.family("convs-2", **ten, val=0.80), "kind": "baseline"}
+    twin["recipe"]["training"]["loss"] = "hard-label"
+    runs = [made.family("convs-2", **ten, **made.search(0.85)), twin, made.snn()]
+    found = overview(collect([made.write(tmp_path, *runs)]))
+    rows = list(csv.DictReader(io.StringIO(render.comma_separated(found))))
+    points = [row for row in rows if row["table"] == "urban-figure-1"]
+    told = [(row["row"].split(",")[0], row["column"], row["mean"]) for row in points]
+    assert sorted(told) == [
+        ("baseline", "10000000", "80.0000"),
+        ("student", "10000000", "85.0000"),
+        ("student", "70900938", "80.0000"),
+    ]
+    (best,) = (row for row in points if row["mean"] == "85.0000")
+    assert (best["n"], best["epochs"], best["passes"]) == ("", "16", "16")
+    assert best["how"].startswith("mean of five 85.00, best 86.00, fifth 84.00")
+    gaps = {row["row"]: row for row in rows if row["table"] == "urban-gaps"}
+    assert len(gaps) == 4 and {row["unit"] for row in gaps.values()} == {"points"}
+    ours = gaps["2 conv, 2 pool"]
+    assert (ours["published"], ours["mean"]) == ("1.10", "5.0000")
+    other = gaps["3 conv, 3 pool"]
+    assert (other["mean"], other["status"]) == ("", "missing")
 
 
 def test_markdown_escapes_and_keeps_its_columns(found):
     text = render.markdown(found)
-    assert "90.7 / 79.00 ± 1.41 (n=2, 16 epochs, 16 passes \\[a\\])" in text
+    assert "90.7 / 79.00 ± 1.41 (n=2, 16 epochs, 16 passes \\[b\\])" in text
     assert "<script>" not in text
     for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         unescaped = [
@@ -84,6 +132,25 @@ def test_latex_escapes(found):
     assert r"\textbackslash{}bf" in text and r"\$x\_1\$" in text
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 8
     assert text.count("{") == text.count("}")
+
+
+def test_latex_tables_fit_the_page(found):
+    text = render.latex(found)
+    assert "graphicx" in text.splitlines()[0] and text.startswith("%")
+    fitted = r"\\resizebox\{.*\\textwidth.*\}\{!\}\{%\n\\begin\{tabular\}"
+    assert len(re.findall(fitted, text)) == 8
+    assert text.count("\\end{tabular}}\n") == 8
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex")
+def test_latex_compiles(found, tmp_path):
+    packages = "\\usepackage{booktabs}\\usepackage{graphicx}"
+    body = f"\\begin{{document}}\n{render.latex(found)}\n\\end{{document}}\n"
+    (tmp_path / "a.tex").write_text(f"\\documentclass{{article}}{packages}{body}")
+    words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "a.tex"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
 
 
 def test_the_page_stands_alone_and_escapes(found):
