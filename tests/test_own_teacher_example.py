@@ -1,46 +1,67 @@
-"""The Python example of the README: own teacher, own data, in ten lines."""
+"""The README's Python, run: own teacher, student and images, in ten lines."""
+
+import re
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-EXAMPLE = """
-from kerasdistill.budget import Budget
-from kerasdistill.experiments import chain, teachers
-from kerasdistill.recipes import urban2017
-from pipelines import datasets
+README = Path(__file__).resolve().parents[1] / "README.md"
 
-data = datasets.load("folder:shapes", image_shape=(24, 24, 3))
-mine = teachers.adapted(["mine.keras"], data=data, workdir="runs", output="logits")
-student = urban2017.student(budget=Budget(20_000), convs=2, image_shape=(24, 24, 3), num_classes=2)
-found = chain.run(chain.Chain((), tuple(mine), student, passes=4), data=data, workdir="runs")
-print(found["test_accuracy"], found["saved_model"])
-"""  # noqa: E501
+
+def examples() -> list[str]:
+    """The Python blocks of the README's section "From Python", in order."""
+    text = README.read_text(encoding="utf-8")
+    _, section = text.split("\n## From Python\n")
+    return re.findall(r"^```python\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+
+
+def network(side: int, *before: keras.Layer) -> keras.Model:
+    """Two logits from the mean colour."""
+    last = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)]
+    return keras.Sequential([keras.Input((side, side, 3)), *before, *last])
+
+
+def photos(folder: Path) -> None:
+    """Forty noisy pictures, each dark or light."""
+    generator = np.random.default_rng(0)
+    for name, low in (("dark", 0), ("light", 130)):
+        (folder / "train" / name).mkdir(parents=True)
+        for number in range(20):
+            pixels = generator.integers(low, low + 120, (30, 26, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / "train" / name / f"{number}.png")
+
+
+def test_they_are_short():
+    own, stored = examples()
+    lines = [line for line in own.splitlines() if line]
+    assert len(lines) <= 10
+    assert all(len(line) <= 88 for line in own.splitlines() + stored.splitlines())
 
 
 @pytest.mark.slow
-def test_the_example(tmp_path, monkeypatch):
-    assert len(EXAMPLE.split("\n\n")[1].strip().splitlines()) <= 10
+def test_they_do_what_they_say(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    generator = np.random.default_rng(0)
-    for name, low in (("dark", 0), ("light", 130)):
-        folder = tmp_path / "shapes" / "train" / name
-        folder.mkdir(parents=True)
-        for number in range(20):
-            pixels = generator.integers(low, low + 120, (30, 26, 3)).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / f"{number}.png")
-    model = keras.Sequential(
-        [
-            keras.Input((32, 32, 3)),
-            keras.layers.GlobalAveragePooling2D(),
-            keras.layers.Dense(2),
-        ]
-    )
-    model.set_weights([np.array([[-1, 1]] * 3) / 30, np.array([12.0, -12.0])])
-    model.save("mine.keras")
+    photos(tmp_path / "photos")
+    mine = network(24)  # of another size, so it is adapted
+    mine.set_weights([np.array([[-1, 1]] * 3) / 30, np.array([12.0, -12.0])])
+    mine.save("mine.keras")
+    network(32, keras.layers.Rescaling(1 / 64, offset=-2)).save("my_student.keras")
+    own, stored = examples()
     # The paper's stopping rule takes at least 31 epochs, of one batch each here.
     names: dict = {}
-    exec(compile(EXAMPLE, "example", "exec"), names)
+    exec(compile(own, "own", "exec"), names)
     assert names["found"]["test_accuracy"] > 0.8
     assert (tmp_path / names["found"]["saved_model"]).is_dir()
+    assert names["found"]["saved_model"] in capsys.readouterr().out
+    (adapted,) = names["teacher"]
+    assert "adapted-teacher" in adapted
+
+    (folder,) = Path("runs").glob("precompute-*")
+    stored = stored.replace("precompute-…", folder.name)
+    exec(compile(stored, "stored", "exec"), names)
+    before = keras.saving.load_model("my_student.keras").get_weights()
+    after = keras.saving.load_model("distilled.keras").get_weights()
+    assert not np.allclose(before[0], after[0])

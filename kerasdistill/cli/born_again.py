@@ -59,6 +59,7 @@ def recipe(asked: argparse.Namespace) -> base.BornAgainRecipe:
         compression_factor=asked.compression_factor or 1,
         style=asked.recipe_style or "wide-resnet",
     )
+    made = base.for_images(made, interpret.image_shape(asked))
     network = made.architecture
     if asked.dropout is not None:
         if not isinstance(network, WideResNet):

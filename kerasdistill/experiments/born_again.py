@@ -5,7 +5,6 @@ find too: generation 0, say, serves all losses of a seed. The story's own folder
 which generations it is made of.
 """
 
-import functools
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,13 +152,13 @@ def _taught(
     where = {"data": data, "workdir": workdir}
     if given is not None:
         rows = [lineage.given_row(given, data)]
-        teacher, digest = (lambda: given), given.digest
+        teacher = given
     else:
         name = name_of(0)
         recipe = generations.recipe_of(asked.recipe, 0)
         found = generations.learn_labels(recipe, **where, planned=plan.step(name))
         rows = [lineage.row(0, found)]
-        teacher, digest = _next(found, name, data)
+        teacher = teaching.teacher_of(found, name=name, data=data)
     lineage.record(folder, rows)
     took = [] if given else _took(plan, name, found)
     for number in range(1, asked.generations + 1):
@@ -168,23 +167,17 @@ def _taught(
             generations.recipe_of(asked.recipe, number),
             name=name,
             teacher=teacher,
-            taught_by=digest,
             signal=asked.signal,
             plan=plan,
             command=command,
             **where,
         )
         rows.append(lineage.row(number, found))
+        # Looked at even if nobody learns from it: ensembles are made of it.
+        teacher = teaching.teacher_of(found, name=name, data=data)
         lineage.record(folder, rows)
         took += _took(plan, name, found)
-        teacher, digest = _next(found, name, data)
     return rows, took
-
-
-def _next(found: dict[str, Any], name: str, data: ImageData):
-    """The generation's own turn to teach: how it is loaded, and its digest."""
-    load = functools.partial(teaching.teacher_of, found, name=name, data=data)
-    return load, found["weights_digest"]
 
 
 def _took(plan: plans.Plan, name: str, found: dict[str, Any]) -> list[dict[str, Any]]:

@@ -90,8 +90,7 @@ def learn(
     recipe: base.BornAgainRecipe,
     *,
     name: str,
-    teacher: Callable[[], Teacher],
-    taught_by: str,
+    teacher: Teacher,
     signal: Signal,
     data: ImageData,
     workdir: str | Path,
@@ -103,8 +102,7 @@ def learn(
     Args:
         recipe: the generation's own, with its seed.
         name: what people call it, and its step in `plan`.
-        teacher: loads the generation before, if that is needed.
-        taught_by: its weights digest.
+        teacher: the generation before.
         signal: how its answers come.
         data: what both learn from.
         workdir: where the run folder, and a stored signal's, go.
@@ -115,18 +113,17 @@ def learn(
         The content of `results.json`.
     """
     where = {"data": data, "workdir": workdir}
-    folder = run_directory(recipe, taught_by=taught_by, signal=signal, **where)
+    folder = run_directory(recipe, taught_by=teacher.digest, signal=signal, **where)
     with folder:
         if (found := folder.results()) is not None:
             return found
-        giver = teacher()
         if signal.kind == "live":
-            lesson = teaching.live(recipe, giver, data)
+            lesson = teaching.live(recipe, teacher, data)
         else:
             step = plan.step(set_name(name))
             made = {"name": set_name(name), "planned": step, "command": command}
-            lesson = teaching.stored(recipe, giver, signal, **where, **made)
-        build = builder(recipe, giver.model)
+            lesson = teaching.stored(recipe, teacher, signal, **where, **made)
+        build = builder(recipe, teacher.model)
         about = {"stream": lesson.stream, "data": data, "run": folder}
         with lesson.reading():
             step = costs.announced(
@@ -144,7 +141,7 @@ def learn(
             kind=KIND,
             data=data,
             run=folder,
-            teacher={"model": giver.path, "weights_digest": giver.digest},
+            teacher={"model": teacher.path, "weights_digest": teacher.digest},
             **logits,
             **lesson.facts,
         )

@@ -1,5 +1,7 @@
 """The layers every model of ours starts with: they take pixels 0-255."""
 
+import statistics
+
 import keras
 
 # Of CIFAR-10's training pixels, 0-255 (fact sheet B3).
@@ -37,17 +39,18 @@ def normalized(inputs):
     """Mean/std normalisation of every channel, by CIFAR-10's statistics.
 
     Args:
-        inputs: pixels 0-255, [batch, height, width, 3].
+        inputs: pixels 0-255, [batch, height, width, 3 or 1]; a single channel has the
+            means of the three's statistics.
 
     Returns:
         float32 tensor of the same shape, by a stock layer.
     """
+    means, deviations = PIXEL_MEANS, PIXEL_DEVIATIONS
+    if inputs.shape[-1] == 1:
+        means, deviations = [statistics.mean(means)], [statistics.mean(deviations)]
     return keras.layers.Rescaling(
-        scale=[1 / deviation for deviation in PIXEL_DEVIATIONS],
-        offset=[
-            -mean / deviation
-            for mean, deviation in zip(PIXEL_MEANS, PIXEL_DEVIATIONS, strict=True)
-        ],
+        scale=[1 / deviation for deviation in deviations],
+        offset=[-m / deviation for m, deviation in zip(means, deviations, strict=True)],
         dtype="float32",
         name="normalize",
     )(inputs)

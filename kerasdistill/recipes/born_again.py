@@ -212,7 +212,14 @@ def _labelled(name: str, depth: str, growth: str) -> DenseNet:
 
 def _ban_resnet(name: str, kind: str, units: str, ratio: str) -> BanResNet:
     _positive(name, units, ratio)
-    return BanResNet(kind=kind, units=int(units), ratio=float(ratio))
+    network = BanResNet(kind=kind, units=int(units), ratio=float(ratio))
+    widest = min(network.sizes) // (4 if kind == "pre" else 1)
+    if network.ratio * widest < 1:
+        raise UserError(
+            f"--arch {name} has stages without a filter; give a ratio of at least "
+            f"{math.ceil(1000 / widest) / 1000}"
+        )
+    return network
 
 
 _FAMILIES = {

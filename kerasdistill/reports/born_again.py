@@ -14,7 +14,8 @@ from kerasdistill.runs import read_json
 KIND = "born-again"
 _FIRST = (paper.TEACHER, *paper.LOSSES.values())
 _THEN = ("BAN-1", "Ens*2", "Ens*3")  # and those that there are
-# Fields of a recipe's training that may differ between the columns of one table.
+# Fields of a recipe's training that may differ between the columns of one table, or
+# between the values of one column.
 _OF_A_COLUMN = ("loss", "seed", "label_weight", "teacher_weight", "permutation")
 
 
@@ -47,7 +48,7 @@ def describe(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """A table for each network, data set, teacher and training, beside the paper's.
 
     Returns:
-        {dataset, network, teacher, epochs, columns, rows, paper}: every row of ours
+        {dataset, network, teacher, epochs, signal, columns, rows, paper}: a row of ours
         has a name and `errors`, {column: {mean, sd, each}} in percent of the test
         images, over seeds; `paper` is {table, errors} or None.
     """
@@ -62,7 +63,23 @@ def _kind_of(run: Mapping[str, Any]) -> str:
     training = run["recipe"]["training"]
     same = {key: value for key, value in training.items() if key not in _OF_A_COLUMN}
     network = run["recipe"]["architecture"]
-    return json.dumps([_asked(run), network, run["dataset"], same], sort_keys=True)
+    kind = [_asked(run), network, run["dataset"], _signal(run), same]
+    return json.dumps(kind, sort_keys=True)
+
+
+def _signal(run: Mapping[str, Any]) -> str:
+    """How the students' teachers were asked; those on labels are beside both."""
+    return run.get("teacher_signal") or "live"
+
+
+def _column(run: Mapping[str, Any]) -> str:
+    """Of its first student: the loss, with what of it is not the paper's."""
+    name, training = paper.STUDENTS[run["loss"]], run["recipe"]["training"]
+    weights = [training.get(f"{who}_weight", 1) for who in ("label", "teacher")]
+    if run["loss"] == "ban+l" and weights != [1, 1]:
+        return f"{name} {weights[0]:g}:{weights[1]:g}"
+    fixed = run["loss"] == "dkpp" and training.get("permutation") == "fixed"
+    return f"{name} fixed" if fixed else name
 
 
 def _asked(run: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,9 +98,9 @@ def _table(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     asked = _asked(runs[0])
     published = paper.find(**asked)
     rows = [{"name": "ours", "errors": _side_by_side(runs)}]
-    for loss, name in paper.STUDENTS.items():
-        chain = [run for run in runs if run["loss"] == loss]
-        if loss != "ban" and any(len(run["generations"]) > 2 for run in chain):
+    for name in dict.fromkeys(map(_column, runs)):
+        chain = [run for run in runs if _column(run) == name]
+        if name != "BAN" and any(len(run["generations"]) > 2 for run in chain):
             rows.append({"name": f"ours, {name}", "errors": _along(chain)})
     theirs = published.errors if published else {}
     known = dict.fromkeys(c for row in rows for c in row["errors"]) | theirs
@@ -92,6 +109,7 @@ def _table(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         **asked,
         "epochs": runs[0]["recipe"]["training"]["epochs"],
+        "signal": _signal(runs[0]),
         "columns": [_FIRST[0], *labels, *_FIRST[1:], *sorted(later, key=_place)],
         "rows": [
             {**row, "errors": {name: _spread(e) for name, e in row["errors"].items()}}
@@ -111,7 +129,7 @@ def _side_by_side(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, floa
     for run in runs:
         teacher, first = run["generations"][:2]
         _note(found, paper.TEACHER, teacher["weights_digest"], teacher)
-        _note(found, paper.STUDENTS[run["loss"]], first["weights_digest"], first)
+        _note(found, _column(run), first["weights_digest"], first)
     return found | _along([run for run in runs if run["loss"] == "ban"])
 
 
@@ -157,8 +175,9 @@ def _title(table: Mapping[str, Any]) -> str:
         if table[name] != 1:
             network += f", {name.replace('_', ' ')} {table[name]:g}"
     taught = f", taught by {table['teacher']}" if table["teacher"] else ""
+    stored = ", stored signal" if table["signal"] == "stored" else ""
     return (
-        f"{network}{taught} on {table['dataset']}, {table['epochs']} epochs: "
+        f"{network}{taught} on {table['dataset']}, {table['epochs']} epochs{stored}: "
         "test error in percent"
     )
 

@@ -16,6 +16,12 @@ from .test_bad_requests import refused, save_model, write_card
 SMALL = "born-again --arch wide-resnet-10-1 --epochs 1"
 
 
+def test_crops_scale_with_the_images():
+    for size, pad in ((32, 4), (64, 8)):
+        asked = arguments.parse([*SMALL.split(), "--image-size", str(size)])
+        assert verb.recipe(asked).augmentation.pad == pad
+
+
 @pytest.mark.parametrize(
     ("line", "fragments"),
     [
@@ -38,6 +44,8 @@ SMALL = "born-again --arch wide-resnet-10-1 --epochs 1"
         ("born-again --arch densenet-90-60 --dropout 0.3", ["no dropout"]),
         ("born-again --arch densenet-90-60 --depth-factor 0.4", ["both must be whole"]),
         ("born-again --arch ban-wide-resnet-1-1", ["--teacher PATH"]),
+        ("summary --arch ban-wide-resnet-1-0.001", ["without a filter", "0.003"]),
+        ("summary --arch ban-pre-resnet-1-0.005", ["without a filter", "0.009"]),
         (f"{SMALL} --teacher /nowhere.keras", ["/nowhere.keras"]),
         (f"{SMALL} --dataset unlabelled:/nowhere", ["card.json"]),
         (

@@ -217,6 +217,25 @@ def test_a_generation_that_no_run_recorded_is_looked_at_before_it_teaches(chain)
         teaching.teacher_of(found, name="generation 1", data=data)
 
 
+@pytest.mark.parametrize("gone", [True, False])
+@pytest.mark.parametrize("number", [0, 2])
+def test_another_story_looks_at_the_generations_that_it_finds(
+    chain, quickly, number, gone
+):
+    data, workdir, results = chain
+    path = Path(results["generations"][number]["model"])
+    other = Path(results["generations"][1]["model"])
+    story = Path(results["results"]).parent
+    path, other = (workdir / each.parent.name / each.name for each in (path, other))
+    shutil.rmtree(workdir / story.name)
+    if gone:
+        path.unlink()
+    else:
+        shutil.copy(other, path)
+    with pytest.raises(StaleArtifactError, match=f"generation {number} "):
+        born_again.run(asked(), data=data, workdir=workdir)
+
+
 def test_a_given_teacher_is_generation_0(chain, quickly):
     data, workdir, results = chain
     first = results["generations"][0]

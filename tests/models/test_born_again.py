@@ -161,6 +161,15 @@ def test_pixels_are_normalised_by_channel():
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def test_grey_pixels_have_the_means_of_the_statistics():
+    model = built(WideResNet(1, 1), shape=(8, 8, 1))
+    grey = IMAGES[:, :8, :8, :1]
+    normalize = keras.Model(model.input, model.get_layer("normalize").output)
+    mean, deviation = np.mean([125.3, 123.0, 113.9]), np.mean([63.0, 62.1, 66.7])
+    np.testing.assert_allclose(normalize(grey), (grey - mean) / deviation, atol=1e-5)
+    assert np.isfinite(model(grey)).all()
+
+
 def test_every_weight_bears_the_penalty():
     model = built(WideResNet(1, 2, weight_decay=0.01))
     squares = sum((w.numpy() ** 2).sum() for w in model.trainable_variables)

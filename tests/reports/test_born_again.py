@@ -60,6 +60,22 @@ RUNS = [
 ]
 
 
+def test_settings_of_a_loss_are_no_seeds():
+    weighted = result([20.0, 15.0, None], loss="ban+l")
+    weighted["recipe"]["training"] |= {"label_weight": 0.25}
+    fixed = result([20.0, 14.0, None], loss="dkpp")
+    fixed["recipe"]["training"] |= {"permutation": "fixed"}
+    stored = result([20.0, 13.0, None], teacher_signal="stored")
+    live, other = born_again.describe([*RUNS, weighted, fixed, stored])
+    errors = live["rows"][0]["errors"]
+    assert errors["BAN+L"]["each"] == pytest.approx([18.5])
+    assert errors["BAN+L 0.25:1"]["each"] == pytest.approx([15.0])
+    assert errors["DKPP fixed"]["each"] == pytest.approx([14.0])
+    assert "DKPP" not in errors and {"BAN+L 0.25:1", "DKPP fixed"} <= {*live["columns"]}
+    assert other["rows"][0]["errors"]["BAN"]["each"] == pytest.approx([13.0])
+    assert "stored signal" in born_again.text([other])
+
+
 def test_mean_and_spread_over_seeds_beside_the_paper():
     (table,) = born_again.describe(RUNS)
     ours, with_labels = table["rows"]

@@ -6,7 +6,7 @@ import pytest
 from scipy.special import log_softmax, softmax
 
 from kerasdistill.errors import UserError
-from kerasdistill.training import keras_losses, losses
+from kerasdistill.training import distillation_models, keras_losses, losses
 
 TEACHER = np.array([[4.0, 1.0, -2.0], [0.5, 3.0, 0.0], [1.0, 1.0, 2.0]], "f4")
 STUDENT = np.array([[1.0, 2.0, 0.0], [0.0, 1.0, -1.0], [3.0, 0.0, 0.5]], "f4")
@@ -101,6 +101,15 @@ def test_cwtm_is_weighted_by_teacher_max():
     targets = keras_losses.with_labels(TEACHER, LABELS)
     found = float(keras_losses.ConfidenceWeighted()(targets, STUDENT))
     assert found == pytest.approx(np.sum(weights * values) / weights.sum(), rel=1e-6)
+    # As saved and loaded, the temperature still smooths the weights alone.
+    loss = keras_losses.ConfidenceWeighted(temperature=3.0, name="sure")
+    again = keras.losses.deserialize(keras.losses.serialize(loss))
+    assert again.get_config() == loss.get_config()
+    assert (again.temperature, again.name) == (3.0, "sure")
+    weights = softmax(TEACHER / 3.0, axis=1).max(axis=1)
+    expected = np.sum(weights * values) / weights.sum()
+    assert float(again(targets, STUDENT)) == pytest.approx(expected, rel=1e-6)
+    assert expected != pytest.approx(found, rel=1e-3)
 
 
 def test_bad_settings_are_refused():
@@ -158,3 +167,51 @@ def test_a_compiled_student_loads_with_its_loss(tmp_path):
     student.compile("sgd", loss=keras_losses.LogitRegression())
     expected = float(np.mean(losses.logit_regression(targets, student(x))))
     assert student.evaluate(x, targets, verbose=0) == pytest.approx(expected, rel=1e-6)
+    student.save(tmp_path / "student.keras")
+    again = keras.saving.load_model(tmp_path / "student.keras", safe_mode=True)
+    assert isinstance(again.loss, keras_losses.LogitRegression)
+    assert again.evaluate(x, targets, verbose=0) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        keras_losses.LogitRegressionDistillation(),
+        keras_losses.SoftTargetsDistillation(2.0),
+        keras_losses.PermutedDistillation(seed=3, temperature=2.0),
+    ],
+)
+def test_distillation_losses_are_the_same_from_their_config(loss):
+    form = keras.saving.serialize_keras_object(loss)
+    again = keras.saving.deserialize_keras_object(form)
+    assert type(again) is type(loss) and again.get_config() == loss.get_config()
+    values = [float(each.compute_loss(TEACHER, STUDENT)) for each in (loss, again)]
+    assert values[0] == values[1]
+
+
+def test_born_again_with_labels_is_twice_a_distiller_s_loss():
+    distiller = keras.distillation.Distiller(
+        linear(0),
+        linear(1),
+        [keras_losses.SoftTargetsDistillation()],
+        student_loss_weight=0.5,
+    )
+    cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    distiller.compile(loss=cross_entropy)
+    x = np.random.default_rng(2).normal(size=(8, 4)).astype("f4")
+    labels = np.arange(8) % 3
+    found = float(distiller.compute_loss(x, labels, linear(1)(x)))
+    expected = losses.ban_plus_labels(labels, linear(0)(x), linear(1)(x))
+    assert 2 * found == pytest.approx(float(np.mean(expected)), rel=1e-6)
+
+
+def test_a_shell_is_not_saved_its_student_is(tmp_path):
+    shell = distillation_models.LogitRegressionModel(linear(1))
+    shell.compile("sgd")
+    x = np.random.default_rng(2).normal(size=(8, 4)).astype("f4")
+    shell.fit({"image": x, "teacher_logits": linear(0)(x)}, verbose=0)
+    with pytest.raises(NotImplementedError, match="get_config"):
+        shell.save(tmp_path / "shell.keras")
+    shell.student.save(tmp_path / "student.keras")
+    again = keras.saving.load_model(tmp_path / "student.keras", safe_mode=True)
+    np.testing.assert_array_equal(again(x), shell(x))
