@@ -36,7 +36,8 @@ def adapted(
             or keras:NAME[@SIDE].
         data: whose images it is to label.
         workdir: where the run folders go.
-        output: what they give, "logits" or "probabilities" (see `wrapping.FLOOR`).
+        output: what files and SavedModels give, "logits" or "probabilities" (see
+            `wrapping.FLOOR`).
         weights: a file for each keras:NAME, in order.
 
     Raises:
@@ -68,6 +69,8 @@ def _adapted(
     workdir: str | Path,
     output: str,
 ) -> str:
+    if weights is not None:
+        output = "logits"  # they are built without their softmax
     is_file = weights is None and not Path(source).is_dir()
     if is_file and output == "logits":
         model = loading.load(source)

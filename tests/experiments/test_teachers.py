@@ -52,6 +52,28 @@ def data(folder):
     return datasets.load(f"folder:{folder}", image_shape=(16, 16, 3))
 
 
+def test_keras_applications_give_logits_beside_files_of_probabilities(
+    data, tmp_path, monkeypatch
+):
+    own, weights = tmp_path / "own.keras", tmp_path / "theirs.weights.h5"
+    knows_colours(16, "softmax").save(own)
+    weights.write_bytes(b"read by Keras alone")
+    theirs = knows_colours(16)
+    made = lambda *_, **__: (theirs, ["preprocess_input"])  # noqa: E731
+    monkeypatch.setattr(teachers.wrapping, "application", made)
+    names, options = [str(own), "keras:Net"], {"weights": [str(weights)]}
+    paths = teachers.adapted(
+        names, data=data, workdir=tmp_path / "runs", output="probabilities", **options
+    )
+    images = data.train.images[:4]
+    softmax = loading.load(own).predict(images, verbose=0)
+    adapted = [loading.load(path).predict(images, verbose=0) for path in paths]
+    np.testing.assert_allclose(adapted[0], np.log(softmax), atol=1e-4)
+    np.testing.assert_allclose(adapted[1], theirs.predict(images, verbose=0))
+    told = cards.read_card(paths[1])["adapted"]
+    assert (told["output"], told["layers"]) == ("logits", ["preprocess_input"])
+
+
 def test_a_teacher_that_fits_stays_where_it_is(data, tmp_path):
     path = str(tmp_path / "teacher.keras")
     knows_colours(16).save(path)
