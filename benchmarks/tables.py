@@ -45,6 +45,9 @@ ROWS = (  # file, what it is, published accuracy and where it is printed, which 
         "",
     ),
     ("baseline-1m-3conv", "the same student, hard labels", "not printed at 1M", ""),
+    ("teacher-1-small", "teacher 76-126-148-1200, batch 64", "92.78 (Table 1)", ""),
+    ("teacher-2-small", "teacher 96-171-128-512, batch 64", "92.77 (1)", ""),
+    ("teacher-3-small", "teacher 54-158-189-1044, batch 64", "92.67 (1)", ""),
     ("teacher-fast", "fast teacher, hard labels", "not the paper's", ""),
     ("teacher-fast", "the same, flip averaging", "not the paper's", MIRRORED),
     (
