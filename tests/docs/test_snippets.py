@@ -108,7 +108,11 @@ def test_a_distiller_has_hinton_s_loss(blocks):
     np.testing.assert_allclose(seen["total_loss"], [np.mean(expected)], rtol=1e-5)
 
 
-def test_a_model_made_in_a_strategy_s_scope_learns(blocks, here):
+def test_a_model_made_in_a_strategy_s_scope_learns(
+    blocks, here, two_replicas, monkeypatch
+):
+    # A second one in the process would share the first one's collective instances.
+    monkeypatch.setattr(tf.distribute, "MirroredStrategy", lambda: two_replicas)
     names = run_block(blocks, "gpus.md", "strategy.scope()")
     stored = Stored("runs/precompute-…/distillation_set")
     seen = names["model"].fit(stored.dataset(batch_size=9), epochs=2, verbose=0).history
