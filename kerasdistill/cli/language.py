@@ -20,9 +20,9 @@ def run(asked: argparse.Namespace) -> dict[str, Any]:
     )
 
     _check(asked)
-    recipe = _recipe(asked)
     where = {"workdir": asked.workdir}
     if not (asked.born_again or asked.teacher):
+        recipe = _recipe(asked)
         data = text.load(asked.data_dir, quick=asked.quick)
         found = language_model.run(recipe, data=data, **where)
     else:

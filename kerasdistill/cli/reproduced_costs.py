@@ -30,7 +30,7 @@ def steps(lines: Sequence[Sequence[str]], table: argparse.Namespace) -> list[Any
         among them, which take minutes where their members took days.
     """
     if table.table == "ban-table-6":
-        return _of_texts(lines)
+        return _of_texts(lines, table)
     if table.table in tables.ALL_EPOCHS:
         return _of_generations(lines)
     return _of_students(lines, table)
@@ -126,13 +126,13 @@ def _of_generations(lines: Sequence[Sequence[str]]) -> list[Any]:
     return chain_costs.steps(list(chains.values()), data=data, workdir=asked.workdir)
 
 
-def _of_texts(lines: Sequence[Sequence[str]]) -> list[Any]:
+def _of_texts(lines: Sequence[Sequence[str]], table: argparse.Namespace) -> list[Any]:
     from kerasdistill.experiments import language_generations
 
     steps = []
+    data = text.load(table.data_dir, quick=table.quick)
     for line in lines:
         asked = parse(line)
-        data = text.load(asked.data_dir, quick=asked.quick)
         steps += language_generations.plan(
             language.lineage(asked),
             data=data,

@@ -82,9 +82,8 @@ def plan(
     steps, teachers = [], []  # digests of those before it, once they are known
     recipe = lineage.recipe
     for number in range(lineage.generations + 1):
-        asked = []
+        before = recipe
         if number:
-            asked = [language_model.untrained(recipe, data=data)]
             recipe = student_recipe(number, lineage)
         run = None
         if number == 0 or teachers:
@@ -93,6 +92,7 @@ def plan(
                 teachers = [found["weights_digest"]]
                 continue
         teachers = []
+        asked = [language_model.untrained(before, data=data)] if number else []
         called = f"{name}, generation {number}"
         step = language_model.plan(
             recipe, data=data, run=run, teachers=asked, name=called
