@@ -50,7 +50,7 @@ def _of_students(
         if line[0] != "student":
             steps += _labelled_step(asked, name, data)
             continue
-        wanted = interpret.chain_of(asked, _student_recipe(asked, data))
+        wanted = interpret.chain_of(asked, _student_recipe(asked, data), data)
         if not prepared:  # teachers and the set are the same for all students
             whole = chain.plan(wanted, data=data, workdir=asked.workdir)
             steps += [step for step in whole.steps if step.name != "student"]
