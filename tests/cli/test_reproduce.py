@@ -15,7 +15,7 @@ from kerasdistill.cli import (
 )
 from kerasdistill.cli.__main__ import main
 from kerasdistill.errors import DivergedError
-from kerasdistill.experiments import costs, generations, language_costs
+from kerasdistill.experiments import costs, generations, language_costs, plans
 from kerasdistill.recipes import base, urban2017_presets
 from kerasdistill.reports import paper
 from pipelines import datasets
@@ -280,6 +280,31 @@ def test_one_that_diverges_does_not_stop_the_others(
     found = json.loads(capsys.readouterr().out)
     assert [each["accuracy"] for each in found["done"]] == [0.5]
     assert found["failed"][0]["error"] == "step 3" and not found["complete"]
+
+
+def test_students_of_a_table_share_one_chain(monkeypatch, tmp_path):
+    from kerasdistill.experiments import chain
+
+    asked = []
+
+    def plan(wanted, *, data, workdir):
+        asked.append(wanted)
+        return plans.Plan((plans.Step("set", 5.0), plans.Step("student", 1.0)))
+
+    def student_plan(wanted, *, data, workdir):
+        return [plans.Step("student", 2.0)]
+
+    monkeypatch.setattr(chain, "plan", plan)
+    monkeypatch.setattr(chain, "student_plan", student_plan)
+    words = f"reproduce urban-table-2 --scale 0.01 --max-budget 1M --workdir {tmp_path}"
+    table = arguments.parse([*words.split(), "--dataset", "digits", "--quick"])
+    made = reproduced_tables.TABLES[table.table](table)
+    steps = reproduced_costs.steps(made, table)
+    names = [step.name for step in steps]
+    assert names[:2] == ["set", "student --budget 1M --hidden 1"]
+    assert [step.seconds for step in steps] == [5.0] + [2.0] * len(made)
+    (only,) = asked
+    assert len(only.teachers) == 3 and only.passes == 2
 
 
 @pytest.mark.slow
