@@ -1,6 +1,6 @@
 """Does a distillation set still say what its teachers say? A sample, scored again."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import keras
@@ -35,6 +35,7 @@ def verify(
     *,
     sample: int,
     seed: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Verification:
     """Scores randomly chosen blocks again, on the pixels that are stored.
 
@@ -43,6 +44,7 @@ def verify(
         teachers: by their places, from 0, in the manifest: all of them.
         sample: at least so many views are scored (or all, if there are fewer).
         seed: chooses the blocks.
+        progress: called with (views done, views in all) after each block.
 
     Raises:
         UserError: a logit differs by more than the tolerance: 1e-4 where teachers
@@ -69,6 +71,7 @@ def verify(
         worst = float(np.maximum(worst, np.abs(told - again).max()))
         largest = max(largest, float(np.abs(told).max()))
         views += len(pixels)
+        progress(min(views, sample), sample)
     found = Verification(views, worst, _tolerance(manifest, largest))
     if not worst <= found.tolerance:
         raise UserError(
@@ -79,7 +82,12 @@ def verify(
     return found
 
 
-def check_content(stored: DistillationSet, *, data: ImageData) -> None:
+def check_content(
+    stored: DistillationSet,
+    *,
+    data: ImageData,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
     """Reads every view and target and digests them as those who wrote them did.
 
     Unlike the shards' checksums this notices a set that was rewritten as a whole. A
@@ -88,13 +96,16 @@ def check_content(stored: DistillationSet, *, data: ImageData) -> None:
     Args:
         stored: an opened set.
         data: what it was made from.
+        progress: called with (passes done, passes in all), the validation images'
+            and every kept member's among them.
 
     Raises:
         StaleArtifactError: they are not those of the manifest's content digest.
     """
     manifest = stored.manifest
     signals = [(), *((place,) for place in range(len(manifest.member_shards)))]
-    blocks = []
+    blocks, done = [], 0
+    total = (manifest.passes + 1) * len(signals)
     for pass_index in (*range(manifest.passes), VALIDATION_PASS):
         for number, signal in enumerate(signals):
             with stored.reading():
@@ -105,6 +116,7 @@ def check_content(stored: DistillationSet, *, data: ImageData) -> None:
                     if number:
                         digest = block.member_digest(block.logits)
                     blocks.append((block.pass_index, block.block_index, number, digest))
+            progress(done := done + 1, total)
     if content_digest(blocks) != manifest.content_digest:
         raise StaleArtifactError(
             f"field content_digest of distillation set {stored.path} is not that of "

@@ -63,6 +63,16 @@ def shapes() -> ImageData:
     )
 
 
+@pytest.fixture
+def bucket(tmp_path):
+    """A place in a bucket: its URL, and where its files really are."""
+    import bucket_file_system  # Apache Beam takes seconds to import
+
+    (tmp_path / "bucket").mkdir()
+    url = f"{bucket_file_system.PREFIX}{tmp_path}/bucket/set"
+    return url, tmp_path / "bucket" / "set"
+
+
 @pytest.fixture(scope="session")
 def tfds_dir() -> str:
     """Where CIFAR-10 lies prepared; without it the test is skipped."""

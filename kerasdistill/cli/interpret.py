@@ -11,7 +11,7 @@ from kerasdistill import cards
 from kerasdistill.cli import language_options, requested
 from kerasdistill.errors import UserError
 from kerasdistill.recipes import base, urban2017
-from pipelines import datasets, integrity
+from pipelines import datasets
 
 QUICK_PASSES, PAPER_PASSES = 24, 160
 
@@ -87,11 +87,10 @@ def data_of(asked: argparse.Namespace, told: Mapping[str, Any]) -> datasets.Imag
 def data_of_set(
     asked: argparse.Namespace, path: str | Path
 ) -> datasets.ImageData | None:
-    """What a replay set makes its views from; None for one that holds them, or lies
-    in a bucket."""
-    if "://" in str(path):
-        return None
-    manifest = integrity.read_manifest(Path(path))
+    """What a replay set makes its views from; None for one that holds them."""
+    from kerasdistill.experiments import opening
+
+    manifest = opening.manifest_of(path)
     if manifest.store != "replay":
         return None
     names = ("dataset", "class_names", "image_shape")
@@ -116,7 +115,9 @@ def _class_names(asked: argparse.Namespace, set_path: str | None) -> tuple[str, 
             "images serve precompute, student, verify and born-again --teacher"
         )
     if set_path is not None:
-        return integrity.read_manifest(Path(set_path)).class_names
+        from kerasdistill.experiments import opening
+
+        return opening.manifest_of(set_path).class_names
     teachers = [asked.teacher] if asked.verb == "born-again" else asked.teacher
     teachers = [path for path in teachers or () if path]
     cards_found = [cards.read_card(path) or {} for path in teachers]

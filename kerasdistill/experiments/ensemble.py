@@ -11,6 +11,7 @@ import numpy as np
 from kerasdistill import cards, evaluation
 from kerasdistill.errors import UserError
 from kerasdistill.experiments import selection
+from kerasdistill.experiments.bars import bar
 from kerasdistill.models import ensemble, loading
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.runs import RunDirectory
@@ -60,7 +61,7 @@ def run(
             return found
         print(f"{folder.path}: scoring {len(paths)} candidates", file=sys.stderr)
         images, labels = data.validation.images, data.validation.labels
-        logits = [evaluation.predict(c, images) for c in candidates]
+        logits = _scored(candidates, images)
         accuracies = [evaluation.accuracy(each, labels) for each in logits]
         votes = _votes(averaging, logits)
         chosen = _chosen(select, size, votes, labels, accuracies, paths)
@@ -103,6 +104,15 @@ def _loaded(
     for candidate, path in zip(candidates, paths, strict=True):
         scoring.check_teacher(candidate, path, data=data, force=force)
     return candidates
+
+
+def _scored(candidates: Sequence[keras.Model], images: np.ndarray) -> list[np.ndarray]:
+    logits = []
+    with bar("scoring candidates", unit="candidate") as progress:
+        for candidate in candidates:
+            logits.append(evaluation.predict(candidate, images))
+            progress(len(logits), len(candidates))
+    return logits
 
 
 def _recipe(path: Path) -> dict[str, Any] | None:

@@ -1,16 +1,32 @@
-"""Opening a distillation set with a bar that shows how far the check is."""
+"""Opening a distillation set, on disk or in a bucket, with a bar for its checks."""
 
-import contextlib
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
+from kerasdistill.experiments.bars import bar
 from kerasdistill.files import digest_of
-from pipelines import distillation_set
+from pipelines import distillation_set, integrity
 from pipelines.datasets import ImageData
+from pipelines.manifest import Manifest
+
+
+def is_url(path: str | Path) -> bool:
+    """Whether Beam's file systems are to look for it."""
+    return "://" in str(path)
+
+
+def manifest_of(path: str | Path) -> Manifest:
+    """The manifest of a finished set: a directory, or a URL.
+
+    Raises:
+        UserError: there is none.
+        StaleArtifactError: it was damaged or edited.
+    """
+    if not is_url(path):
+        return integrity.read_manifest(Path(path))
+    from pipelines.beam import fetch  # Apache Beam takes seconds to import
+
+    return fetch.manifest_at(str(path))[0]
 
 
 def opened(
@@ -25,29 +41,12 @@ def opened(
         workdir: where a copy goes.
         options: members, averaging and expect, as for `open`.
     """
-    if "://" in str(path):
-        from pipelines.beam.fetch import fetch  # Apache Beam takes seconds to import
+    size = {"unit": "B", "unit_scale": True}
+    if is_url(path):
+        from pipelines.beam import fetch  # as above
 
         local = Path(workdir) / f"fetched-{digest_of(str(path))[:12]}"
-        with _bar("fetching shards") as progress:
-            path = fetch(str(path), local, progress=progress)
-    with _bar("checking shards") as progress:
+        with bar("fetching shards", **size) as progress:
+            path = fetch.fetch(str(path), local, progress=progress)
+    with bar("checking shards", **size) as progress:
         return distillation_set.open(path, data=data, progress=progress, **options)
-
-
-@contextlib.contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    with tqdm(
-        desc=what,
-        unit="B",
-        unit_scale=True,
-        leave=False,
-        delay=1,  # a refusal that comes at once has its line to itself
-        file=sys.stderr,
-    ) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield show

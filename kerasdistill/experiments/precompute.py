@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kerasdistill.errors import UserError
-from kerasdistill.experiments import plans
+from kerasdistill.experiments import opening, plans
 from kerasdistill.files import sha256_file
 from kerasdistill.recipes import base
 from kerasdistill.runs import RunDirectory, read_json
@@ -19,6 +19,10 @@ from pipelines.manifest import Manifest
 
 FOLDER = "distillation_set"  # inside the run's
 STEP = "distillation set"  # its name in a plan
+_ELSEWHERE = (
+    "{0} is not inside the run folder that made it; to extend a set that was written "
+    "elsewhere repeat its precompute command, --output {0} included, with more --passes"
+)
 
 
 @dataclass(frozen=True)
@@ -138,14 +142,13 @@ def extend(
         As `run`.
     """
     check_files(teacher_paths)
+    if opening.is_url(path):
+        raise UserError(_ELSEWHERE.format(path))
     path = Path(path)
     manifest = integrity.read_manifest(path)
     recipe = path.parent / "recipe.json"
     if path.name != FOLDER or not recipe.is_file():
-        raise UserError(
-            f"{path} is not inside the run folder that made it; extend a set of "
-            f"precompute's, such as runs/precompute-.../{FOLDER}"
-        )
+        raise UserError(_ELSEWHERE.format(path))
     passes = manifest.passes if passes is None else passes
     if passes < manifest.passes:
         raise UserError(

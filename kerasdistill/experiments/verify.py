@@ -1,6 +1,5 @@
 """Is a distillation set whole, and is it still what its teachers say?"""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import keras
 
 from kerasdistill.errors import UserError
+from kerasdistill.experiments.bars import bar
 from kerasdistill.experiments.opening import opened
 from kerasdistill.models import loading
 from kerasdistill.models.digest import weights_digest
@@ -47,11 +47,13 @@ def run(
     # As the workers did: the order of sums depends on the number of threads.
     scoring.pin_to_one_thread()
     stored = opened(path, data=data, workdir=workdir)
-    print(f"{path}: reading all of it", file=sys.stderr)
-    verification.check_content(stored, data=data)
     teachers = _teachers(stored.path, stored.manifest.teachers, teacher_paths)
-    print(f"{path}: scoring {sample} views again", file=sys.stderr)
-    found = verification.verify(stored, teachers, sample=sample, seed=seed)
+    with bar("reading all of it", unit="pass") as progress:
+        verification.check_content(stored, data=data, progress=progress)
+    with bar("scoring views again", unit="view") as progress:
+        found = verification.verify(
+            stored, teachers, sample=sample, seed=seed, progress=progress
+        )
     return {"checksums_ok": True, **base.fields(found)}
 
 

@@ -13,9 +13,28 @@ from kerasdistill.files import replacing, sha256_file, write_atomic
 from pipelines.beam import files
 from pipelines.integrity import parse_manifest
 from pipelines.layout import MANIFEST_NAME
-from pipelines.manifest import Shard
+from pipelines.manifest import Manifest, Shard
 
 _COPIES_AT_ONCE = 8
+
+
+def manifest_at(url: str) -> tuple[Manifest, bytes]:
+    """The manifest of the finished set at a URL, and the file's content.
+
+    Raises:
+        UserError: there is no finished set at `url`, or it cannot be read.
+        StaleArtifactError: it was damaged or edited.
+    """
+    url = files.absolute(url)
+    source = files.join(url, MANIFEST_NAME)
+    try:
+        content = files.get(source)
+    except (OSError, BeamIOError, ValueError) as error:
+        raise UserError(
+            f"no finished distillation set can be read at {url} ({error}); finish it "
+            "with precompute, or check the address and your rights"
+        ) from error
+    return parse_manifest(content, where=source), content
 
 
 def fetch(
@@ -40,15 +59,7 @@ def fetch(
     """
     folder = Path(folder)
     url = files.absolute(url)
-    source = files.join(url, MANIFEST_NAME)
-    try:
-        content = files.get(source)
-    except (OSError, BeamIOError, ValueError) as error:
-        raise UserError(
-            f"no finished distillation set can be read at {url} ({error}); finish it "
-            "with precompute, or check the address and your rights"
-        ) from error
-    manifest = parse_manifest(content, where=source)
+    manifest, content = manifest_at(url)
     folder.mkdir(parents=True, exist_ok=True)
     shards = [*manifest.shards, *(s for each in manifest.member_shards for s in each)]
     done, total = 0, sum(shard.bytes for shard in shards)

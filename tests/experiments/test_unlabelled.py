@@ -96,6 +96,29 @@ def test_a_student_is_judged_by_agreement(
     assert verified["largest_logit_difference"] <= 1e-4
 
 
+@pytest.mark.slow
+def test_a_set_in_a_bucket_serves_as_a_local_one(
+    folder, teacher, tmp_path, capsys, bucket
+):
+    url, _ = bucket
+    here = ["--workdir", tmp_path / "runs", "--dataset", f"unlabelled:{folder}"]
+    here += ["--precision", "float32"]
+    label = ["precompute", "--teacher", teacher, "--store", "replay", "--output", url]
+    answer(capsys, *label, "--passes", 1, *here, *BEAM)
+    student = "student --budget 30k --convs 2 --epochs 1 --schedule cosine".split()
+    student += ["--batch-size", 8, "--distillation-set", url]
+    found, _ = answer(capsys, *student, *here)
+    assert found["test_accuracy"] is None
+    verify = ["verify", url, "--teacher", teacher, "--sample", 10, *here]
+    verified, _ = answer(capsys, *verify)
+    assert verified["largest_logit_difference"] <= 1e-4
+    extend = ["precompute", "--extend", url, "--teacher", teacher, "--passes", 2]
+    assert main([*map(str, [*extend, *here]), *BEAM]) == 2
+    assert f"--output {url} included" in capsys.readouterr().err
+    made, _ = answer(capsys, *label, "--passes", 2, *here, *BEAM)
+    assert made["views"] == 2 * 24 and made["shards_skipped"] > 0
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
