@@ -30,10 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             answer = _answer(asked)
         if asked.json:
             answer.pop("text", None)
-            print(json.dumps(answer))
+            _say(json.dumps(answer))
         else:
             same_data = arguments.data_options(asked)
-            print(answers.readable(answer, same_data=same_data))
+            _say(answers.readable(answer, same_data=same_data))
         return 1 if False in (answer.get("works"), answer.get("complete")) else 0
     except (UserError, DivergedError, WorkersLostError) as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
@@ -46,6 +46,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {one_line(line)}", file=sys.stderr)
         return 1
+
+
+def _say(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # whoever reads, such as head, has seen enough
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # for what Python flushes at its end
+        os.close(nowhere)
 
 
 def _answer(asked: argparse.Namespace) -> dict[str, Any]:

@@ -49,10 +49,7 @@ def run(
     Returns:
         The content of `results.json`.
     """
-    training = recipe.training
-    cut = text.windows(
-        data.train, end=data.end, streams=training.batch_size, length=training.window
-    )
+    cut = _for_training(recipe, data)
     with run_directory(
         recipe, data, [each.digest for each in teachers], stored, workdir
     ) as folder:
@@ -78,6 +75,11 @@ def run(
         results = _publish(shell.student, fitted, recipe, data=data, run=folder)
         origin = {"teachers": [each.path for each in teachers]} if teachers else {}
         return folder.finish({**results, **origin, **plans.tell(step, since=began)})
+
+
+def _for_training(recipe: base.LanguageModelRecipe, data: TextData) -> text.Windows:
+    streams, length = recipe.training.batch_size, recipe.training.window
+    return text.windows(data.train, end=data.end, streams=streams, length=length)
 
 
 def for_scoring(tokens, data: TextData, window: int) -> text.Windows:
@@ -115,12 +117,8 @@ def plan(
 
     `teachers` are asked in every step; as only time counts, they need not be trained.
     """
-    training = recipe.training
-    cut = text.windows(
-        data.train, end=data.end, streams=training.batch_size, length=training.window
-    )
     make = functools.partial(_shell, recipe, data=data, teachers=teachers)
-    stream = text.stream(cut)
+    stream = text.stream(_for_training(recipe, data))
     return _planned(name, make, recipe, data=data, stream=stream, run=run)
 
 

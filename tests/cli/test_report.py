@@ -1,6 +1,7 @@
 """The verb `report`, through `main`."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -139,3 +140,14 @@ def test_a_report_does_not_start_tensorflow(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_reader_that_stops_early_is_no_error(tmp_path):
+    code = "import sys; from kerasdistill.cli.__main__ import main; sys.exit(main())"
+    words = [sys.executable, "-c", code, "report", str(tmp_path)]
+    reading, writing = os.pipe()
+    os.close(reading)  # as head does when it has its lines
+    with open(writing, "wb") as nobody:
+        done = subprocess.run(words, stdout=nobody, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 0 and "Traceback" not in done.stderr
+    assert "Broken pipe" not in done.stderr
