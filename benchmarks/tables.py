@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kerasdistill.files import write_atomic, write_json_atomic
-from kerasdistill.reports import born_again
+from kerasdistill.reports import born_again, paper
 from kerasdistill.runs import read_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,8 +48,16 @@ ROWS = (  # file, what it is, published accuracy and where it is printed, which 
     ("teacher-1-small", "teacher 76-126-148-1200, batch 64", "92.78 (Table 1)", ""),
     ("teacher-2-small", "teacher 96-171-128-512, batch 64", "92.77 (1)", ""),
     ("teacher-3-small", "teacher 54-158-189-1044, batch 64", "92.67 (1)", ""),
+    ("ensemble-3-small", "mean of those three", "93.8, of 16 (1)", ""),
     ("teacher-fast", "fast teacher, hard labels", "not the paper's", ""),
     ("teacher-fast", "the same, flip averaging", "not the paper's", MIRRORED),
+    ("ensemble-4", "mean of those three and the first fast one", "93.8, of 16 (1)", ""),
+    (
+        "ensemble-greedy",
+        "mean of the greedy choice of all five: the two fast ones",
+        "93.8, of 16 (1)",
+        "",
+    ),
     (
         "student-1m-3conv-fast",
         "student, 3 convolutions, 1M, the fast teacher's logits",
@@ -57,6 +65,12 @@ ROWS = (  # file, what it is, published accuracy and where it is printed, which 
         "",
     ),
 )
+
+# Students of that greedy choice, and the same networks on labels.
+STUDENTS = tuple(
+    ("1M", family)
+    for family in paper.FAMILIES  # a row each
+) + (("10M", "convs-3"),)
 
 SEARCHES = (
     ("search-1m-2conv-gp10", "`gp`"),
@@ -95,8 +109,16 @@ def keep(name: str, run: Path) -> None:
 def without_paths(value: Any) -> Any:
     """Nested JSON values without the fields in LEFT_OUT."""
     if isinstance(value, dict):
-        return {k: without_paths(v) for k, v in value.items() if k not in LEFT_OUT}
+        kept = {k: v for k, v in value.items() if k not in LEFT_OUT and not _paths(v)}
+        return {k: without_paths(v) for k, v in kept.items()}
     return [without_paths(each) for each in value] if isinstance(value, list) else value
+
+
+def _paths(value: Any) -> bool:
+    """Whether it is a list of paths, such as an ensemble's members."""
+    if not isinstance(value, list) or not value:
+        return False
+    return all(isinstance(each, str) and "/" in each for each in value)
 
 
 def _kept(name: str) -> dict[str, Any] | None:
@@ -130,15 +152,47 @@ def table() -> str:
         if not (found := _seeds(name)):
             lines.append(f"| {what} | missing | | | | {published} | |")
             continue
-        first, training = found[0], found[0]["recipe"]["training"]
-        scores = " | ".join(
-            spread([each[f"{split}_accuracy{which}"] for each in found])
-            for split in ("val", "test")
+        first = found[0]
+        epochs = hours = ""
+        if "recipe" in first:  # an ensemble was not trained
+            epochs = f"{first['epochs']} ({first['recipe']['training']['schedule']})"
+            seconds = statistics.mean(each["seconds"] for each in found)
+            hours = f"{seconds / 3600:.2f}"
+        lines.append(
+            f"| {what} | {first['num_params']:,} | {epochs} | {_scores(found, which)} "
+            f"| {published} | {hours} |"
         )
+    return "\n".join(lines)
+
+
+def _scores(found: Sequence[dict[str, Any]], which: str = "") -> str:
+    """Two cells: accuracy on validation and on test."""
+    return " | ".join(
+        spread([each[f"{split}_accuracy{which}"] for each in found])
+        for split in ("val", "test")
+    )
+
+
+def students() -> str:
+    """The first paper's Table 2, as far as it was run, with twins on labels."""
+    lines = [
+        "| student | parameters | validation | test | test, on labels instead "
+        "| paper's test | hours |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for budget, family in STUDENTS:
+        what = f"{paper.FAMILIES[family]}, {budget}"
+        published = paper.URBAN_2.value(family, budget)
+        name = f"{budget}-{family}".lower()
+        if not (found := _seeds(f"student-{name}")):
+            lines.append(f"| {what} | missing | | | | {published} | |")
+            continue
+        twins = _seeds(f"baseline-{name}")
+        labels = spread([each["test_accuracy"] for each in twins]) if twins else ""
         hours = statistics.mean(each["seconds"] for each in found) / 3600
         lines.append(
-            f"| {what} | {first['num_params']:,} | {first['epochs']} "
-            f"({training['schedule']}) | {scores} | {published} | {hours:.2f} |"
+            f"| {what} | {found[0]['num_params']:,} | {_scores(found)} | {labels} "
+            f"| {published} | {hours:.2f} |"
         )
     return "\n".join(lines)
 
@@ -206,6 +260,7 @@ def write() -> None:
     text = readme.read_text()
     made_of = (
         ("results", table()),
+        ("students", students()),
         ("searches", searches()),
         ("generations", generations()),
         ("texts", texts()),
