@@ -6,6 +6,7 @@ the weighted sum over the examples of all replicas divided by their total weight
 so that the number of replicas and a short last batch change nothing.
 """
 
+import math
 from collections.abc import Callable
 
 import keras
@@ -144,7 +145,7 @@ class StudentModel(keras.Model):
             return self._observe(batch, self(batch, training=False))
 
         def fit(self, x=None, *args, validation_data=None, **kwargs):
-            """`keras.Model.fit`; short batches are padded to suit the replicas."""
+            """`keras.Model.fit`; every replica has a share of every batch."""
             import tensorflow as tf
 
             if isinstance(x, tf.data.Dataset):
@@ -157,7 +158,7 @@ class StudentModel(keras.Model):
             )
 
         def evaluate(self, x=None, *args, **kwargs):
-            """`keras.Model.evaluate`; short batches are padded to suit the replicas."""
+            """`keras.Model.evaluate`; every replica has a share of every batch."""
             return super().evaluate(_for_replicas(self, x), *args, **kwargs)
 
 
@@ -257,22 +258,28 @@ def _finite_everywhere_or_nowhere(gradients, context):
 
 
 def _for_replicas(model, data):
-    """Pads every batch to a multiple of the replicas, with weight 0."""
+    """Gives all replicas equal shares of every batch, by examples again of weight 0.
+
+    A network with batch normalisation gets whole copies of such a batch, because they
+    leave its mean and variance as they are; others get the few that are lacking.
+    """
     import tensorflow as tf
 
     replicas = model.distribute_strategy.num_replicas_in_sync
     if replicas == 1 or not isinstance(data, tf.data.Dataset):
         return data
+    copies = tf.constant([replicas // math.gcd(n, replicas) for n in range(replicas)])
+    norm = keras.layers.BatchNormalization
+    normalised = any(isinstance(layer, norm) for layer in leaf_layers(model.student))
 
-    def padded(batch):
+    def shared(batch):
         count = tf.shape(next(iter(batch.values())))[0]
-        extra = -count % replicas
+        again = -count % replicas
+        if normalised:
+            again = count * (copies[count % replicas] - 1)
+        places = tf.range(count + again) % count
+        weight = tf.concat([_weights(batch), tf.zeros([again])], axis=0)
+        chosen = {name: tf.gather(value, places) for name, value in batch.items()}
+        return {**chosen, "weight": weight}
 
-        def pad(tensor):
-            # The first example again: real pixels, so nothing odd is computed.
-            return tf.concat([tensor, tf.repeat(tensor[:1], extra, axis=0)], axis=0)
-
-        weight = tf.concat([_weights(batch), tf.zeros([extra])], axis=0)
-        return {**{k: pad(v) for k, v in batch.items()}, "weight": weight}
-
-    return data.map(padded, num_parallel_calls=tf.data.AUTOTUNE)
+    return data.map(shared, num_parallel_calls=tf.data.AUTOTUNE)

@@ -28,6 +28,8 @@ from kerasdistill.experiments import (
 )
 from kerasdistill.experiments.born_again import BornAgain
 from kerasdistill.experiments.teaching import Signal
+from kerasdistill.models import batch_norm
+from kerasdistill.models import born_again as networks
 from kerasdistill.recipes import base
 from kerasdistill.recipes import born_again as recipes
 from kerasdistill.recipes.architectures import BanResNet, DenseNet
@@ -254,6 +256,23 @@ def test_a_given_teacher_is_generation_0(chain, quickly):
         "born-again",
         "generation",
     ]
+
+
+def test_a_dense_student_of_a_wide_resnet(image_data, tmp_path, quickly):
+    wide = recipes.recipe("wide-resnet-10-1").architecture
+    shape, classes = image_data.image_shape, image_data.num_classes
+    teacher = tmp_path / "wide.keras"
+    network = networks.build(wide, image_shape=shape, num_classes=classes, seed=0)
+    batch_norm.stock(network).save(teacher)
+    made = born_again.run(
+        asked(generations=1, teacher=str(teacher), epochs=1),
+        data=image_data,
+        workdir=tmp_path / "runs",
+    )
+    given, student = made["generations"]
+    assert keras.models.load_model(given["model"]).name == "wide_resnet"
+    assert keras.models.load_model(student["model"]).name == "densenet"
+    assert student["test_accuracy"] is not None
 
 
 def test_on_labels_the_teacher_gives_its_layers_and_no_answers(

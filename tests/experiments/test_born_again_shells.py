@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 import keras
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from kerasdistill.experiments.shells import born_again_shell
 from kerasdistill.models import batch_norm, born_again
@@ -22,9 +24,9 @@ from pipelines import live_views
 SMALL = recipes.recipe("wide-resnet-10-1")
 
 
-def generation(data, *, seed):
+def generation(data, *, seed, architecture=SMALL.architecture):
     return born_again.build(
-        SMALL.architecture,
+        architecture,
         image_shape=data.image_shape,
         num_classes=data.num_classes,
         seed=seed,
@@ -48,6 +50,28 @@ def test_two_steps_with_a_live_teacher(image_data, tmp_path):
     assert result.epochs == 1 and "teacher_agreement" in result.history[0]
     for earlier, later in zip(before, model.get_weights(), strict=True):
         assert (earlier != later).any()
+
+
+def trained(data, strategy):
+    """Weights of a whole Wide-ResNet after 20 steps beside a live teacher."""
+    still = replace(SMALL.architecture, dropout_rate=0.0)  # each replica draws its own
+    batches = live_views.stream(
+        data.train, augmentation=SMALL.augmentation, seed=1, batch_size=21
+    )
+    with strategy.scope():
+        teacher = batch_norm.stock(generation(data, seed=0))
+        model = generation(data, seed=1, architecture=still)
+        wrapped = born_again_shell(model, SMALL.training, teacher=teacher)
+        wrapped.compile(keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True))
+    wrapped.fit(batches.batches(0).repeat().take(20), verbose=0)
+    return model.get_weights()
+
+
+def test_a_wide_resnet_learns_the_same_on_two_replicas(image_data, two_replicas):
+    alone = trained(image_data, tf.distribute.get_strategy())
+    together = trained(image_data, two_replicas)
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize(
