@@ -3,8 +3,8 @@
     python benchmarks/tables.py keep NAME runs/VERB-DIGEST   # results.json -> results/
     python benchmarks/tables.py write                        # results/ -> README.md
 
-NAME-s1 and so on are further seeds of NAME. The README holds nothing measured that is
-not generated here.
+NAME-s1 and so on are further seeds of NAME. The README's tables of accuracies, errors
+and perplexities are generated here; its speeds are benchmarks/README.md's.
 """
 
 import statistics
