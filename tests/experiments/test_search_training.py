@@ -194,8 +194,8 @@ def test_two_devices(image_data, tmp_path, trained):
 
     with pytest.MonkeyPatch.context() as patched:
 
-        def watching(*what):
-            made = build(*what)
+        def watching(*what, **how):
+            made = build(*what, **how)
             strategies.append(made.distribute_strategy.num_replicas_in_sync)
             return made
 
