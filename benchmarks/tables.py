@@ -66,11 +66,8 @@ ROWS = (  # file, what it is, published accuracy and where it is printed, which 
     ),
 )
 
-# Students of that greedy choice, and the same networks on labels.
-STUDENTS = tuple(
-    ("1M", family)
-    for family in paper.FAMILIES  # a row each
-) + (("10M", "convs-3"),)
+# Students of that greedy choice; beside them the same families on labels.
+STUDENTS = (*(("1M", family) for family in paper.FAMILIES), ("10M", "convs-3"))
 
 SEARCHES = (
     ("search-1m-2conv-gp10", "`gp`"),
