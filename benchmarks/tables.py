@@ -104,7 +104,7 @@ def keep(name: str, run: Path) -> None:
 
 
 def without_paths(value: Any) -> Any:
-    """Nested JSON values without the fields in LEFT_OUT."""
+    """Nested JSON values without the fields in LEFT_OUT and lists of paths."""
     if isinstance(value, dict):
         kept = {k: v for k, v in value.items() if k not in LEFT_OUT and not _paths(v)}
         return {k: without_paths(v) for k, v in kept.items()}
@@ -153,8 +153,7 @@ def table() -> str:
         epochs = hours = ""
         if "recipe" in first:  # an ensemble was not trained
             epochs = f"{first['epochs']} ({first['recipe']['training']['schedule']})"
-            seconds = statistics.mean(each["seconds"] for each in found)
-            hours = f"{seconds / 3600:.2f}"
+            hours = _hours(found)
         lines.append(
             f"| {what} | {first['num_params']:,} | {epochs} | {_scores(found, which)} "
             f"| {published} | {hours} |"
@@ -168,6 +167,11 @@ def _scores(found: Sequence[dict[str, Any]], which: str = "") -> str:
         spread([each[f"{split}_accuracy{which}"] for each in found])
         for split in ("val", "test")
     )
+
+
+def _hours(found: Sequence[dict[str, Any]]) -> str:
+    """A cell: what a training took, the mean over seeds."""
+    return f"{statistics.mean(each['seconds'] for each in found) / 3600:.2f}"
 
 
 def students() -> str:
@@ -186,10 +190,9 @@ def students() -> str:
             continue
         twins = _seeds(f"baseline-{name}")
         labels = spread([each["test_accuracy"] for each in twins]) if twins else ""
-        hours = statistics.mean(each["seconds"] for each in found) / 3600
         lines.append(
             f"| {what} | {found[0]['num_params']:,} | {_scores(found)} | {labels} "
-            f"| {published} | {hours:.2f} |"
+            f"| {published} | {_hours(found)} |"
         )
     return "\n".join(lines)
 
@@ -227,7 +230,7 @@ def texts() -> str:
         lines.append(
             f"| {what} | {found['num_params']:,} | {found['epochs']} "
             f"| {found['val_perplexity']:.1f} | {found['test_perplexity']:.1f} "
-            f"| {found['seconds'] / 3600:.2f} |"
+            f"| {_hours([found])} |"
         )
     return "\n".join(lines)
 
