@@ -57,8 +57,9 @@ def load(path: str | Path) -> keras.Model:
     except Exception as error:  # Keras raises what its many deserializers raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise UserError(
-            f"model {path} cannot be loaded ({reason}); save it with model.save(); "
-            "for layers of its own, born-again has --custom-objects"
+            f"model {path} cannot be loaded ({reason}); save it with model.save(); if "
+            "it has layers of its own, export it (model.export) and give that folder "
+            "with --trust-saved-model, or to born-again with --custom-objects MODULE"
         ) from error
 
 

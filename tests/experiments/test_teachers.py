@@ -125,6 +125,26 @@ def test_a_saved_model_s_card_keeps_its_classes(data, tmp_path):
         assert found["adapted"]["layers"][0] == "SavedModel"
 
 
+def test_a_teacher_with_layers_of_its_own_comes_as_a_saved_model(data, tmp_path):
+    class Brightened(keras.layers.Layer):
+        def call(self, images):
+            return images + 1.0
+
+    inputs = keras.Input((16, 16, 3))
+    theirs = keras.Model(inputs, knows_colours(16)(Brightened()(inputs)))
+    theirs.save(tmp_path / "own.keras")
+    with pytest.raises(UserError, match="model.export.*--trust-saved-model"):
+        loading.load(tmp_path / "own.keras")
+    theirs.export(tmp_path / "saved", verbose=False)
+    with loading.trusting(True):
+        options = {"data": data, "workdir": tmp_path / "runs"}
+        (made,) = teachers.adapted([str(tmp_path / "saved")], **options)
+        images = data.train.images[:4]
+        np.testing.assert_allclose(
+            loading.load(made)(images), theirs(images.astype("float32")), rtol=1e-6
+        )
+
+
 @pytest.mark.slow
 def test_one_line_with_everything_of_others(folder, tmp_path, capsys):
     """Three teachers of other sizes, a student of a file, 20-pixel images."""
