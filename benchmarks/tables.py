@@ -69,6 +69,12 @@ ROWS = (  # file, what it is, published accuracy and where it is printed, which 
 # Students of that greedy choice; beside them the same families on labels.
 STUDENTS = (*(("1M", family) for family in paper.FAMILIES), ("10M", "convs-3"))
 
+# The same student of the first fast teacher, seeds 0, 1 and 2 of either.
+PRECISIONS = (
+    ("student-1m-3conv-fast", "mixed_bfloat16"),
+    ("student-1m-3conv-fast-float32", "float32"),
+)
+
 SEARCHES = (
     ("search-1m-2conv-gp10", "`gp`"),
     ("search-1m-2conv-gp", "`gp`, the likeliest hyperparameters instead of samples"),
@@ -197,6 +203,18 @@ def students() -> str:
     return "\n".join(lines)
 
 
+def precisions() -> str:
+    """Accuracies and speed of one training in half precision and in single."""
+    lines = ["| precision | validation | test | images/s |", "|---|---|---|---|"]
+    for name, what in PRECISIONS:
+        if not (found := _seeds(name)):
+            lines.append(f"| `{what}` | missing | | |")
+            continue
+        speed = statistics.mean(each["images_per_second"] for each in found)
+        lines.append(f"| `{what}` | {_scores(found)} | {speed:,.0f} |")
+    return "\n".join(lines)
+
+
 def searches() -> str:
     """Best validation accuracy so far of each search, and its best trial's test."""
     lines = [
@@ -261,6 +279,7 @@ def write() -> None:
     made_of = (
         ("results", table()),
         ("students", students()),
+        ("precisions", precisions()),
         ("searches", searches()),
         ("generations", generations()),
         ("texts", texts()),
