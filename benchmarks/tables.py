@@ -204,13 +204,13 @@ def students() -> str:
 
 
 def precisions() -> str:
-    """Accuracies and speed of one training in half precision and in single."""
+    """Accuracies and median speed of one training in half precision and in single."""
     lines = ["| precision | validation | test | images/s |", "|---|---|---|---|"]
     for name, what in PRECISIONS:
         if not (found := _seeds(name)):
             lines.append(f"| `{what}` | missing | | |")
             continue
-        speed = statistics.mean(each["images_per_second"] for each in found)
+        speed = statistics.median(each["images_per_second"] for each in found)
         lines.append(f"| `{what}` | {_scores(found)} | {speed:,.0f} |")
     return "\n".join(lines)
 
