@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasdistill.models import batch_norm, born_again
+from kerasdistill.models import born_again, fast_layers
 from kerasdistill.recipes import born_again as recipes
 from kerasdistill.training.distillation_models import HardLabelModel
 
@@ -54,7 +54,7 @@ def main() -> None:
         ways = {
             "fused kernel": training(model, asked.views),
             "keras.layers.BatchNormalization": training(
-                batch_norm.stock(model), asked.views
+                fast_layers.stock(model), asked.views
             ),
         }
         measured = timing.rates(ways, rounds=asked.rounds)

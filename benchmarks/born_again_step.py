@@ -17,7 +17,7 @@ from labelling import noise
 from kerasdistill.experiments.shells import born_again_shell, shell
 from kerasdistill.experiments.student import stored_stream
 from kerasdistill.experiments.teaching import Signal, Teacher
-from kerasdistill.models import batch_norm, born_again, loading
+from kerasdistill.models import born_again, fast_layers, loading
 from kerasdistill.recipes import born_again as recipes
 from kerasdistill.training.epochs import EpochStream
 from pipelines import distillation_set, live_views, precompute
@@ -58,7 +58,7 @@ def main() -> None:
     ban = dataclasses.replace(recipe.training, loss="ban")
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "teacher.keras")
-        batch_norm.stock(network(0)).save(path)
+        fast_layers.stock(network(0)).save(path)
         teacher = Teacher(path, loading.load(path), digest="")
         made = precompute.run(
             teacher_paths=[path],

@@ -9,7 +9,7 @@ import keras
 
 from kerasdistill.errors import StaleArtifactError, UserError
 from kerasdistill.files import replacing, sha256_file, sha256_files, write_sealed_json
-from kerasdistill.models import batch_norm
+from kerasdistill.models import fast_layers
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.models.summary import num_trainable
 from kerasdistill.runs import read_json
@@ -52,7 +52,7 @@ def save_model(
         "weights_digest": weights_digest(model),
         **facts,
     }
-    return write(batch_norm.stock(model), directory, card)
+    return write(fast_layers.stock(model), directory, card)
 
 
 def save_language_model(

@@ -16,7 +16,7 @@ import tensorflow as tf
 from kerasdistill import cards, evaluation, export, machine
 from kerasdistill.errors import UserError
 from kerasdistill.files import replacing_directory
-from kerasdistill.models import batch_norm, twins
+from kerasdistill.models import fast_layers, twins
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.models.summary import leaf_layers, num_trainable
 
@@ -199,7 +199,7 @@ def _write_saved_model(model: keras.Model, path: Path, _: np.ndarray) -> None:
 
 
 def _write_keras(model: keras.Model, path: Path, _: np.ndarray) -> None:
-    cards.save(batch_norm.stock(model), path)
+    cards.save(fast_layers.stock(model), path)
 
 
 def _run_keras(path: Path) -> Predict:

@@ -41,7 +41,7 @@ MODELS = """
 import keras
 import numpy as np
 from kerasdistill.budget import Budget
-from kerasdistill.models import batch_norm, born_again, cnn_teacher, digest, ensemble
+from kerasdistill.models import born_again, cnn_teacher, digest, ensemble, fast_layers
 from kerasdistill.models import language, preprocessing, student, summary
 from kerasdistill.recipes import architectures
 from kerasdistill.recipes import born_again as born_again_recipes
@@ -63,7 +63,7 @@ np.testing.assert_allclose((outputs[0] + outputs[1]) / 2, outputs[2], atol=1e-4)
 assert summary.num_trainable(small) > 90_000 and len(digest.weights_digest(small)) == 64
 wide = born_again.build(born_again_recipes.architecture("wide-resnet-10-1"), **shape)
 np.testing.assert_allclose(
-    batch_norm.stock(wide).predict(images, verbose=0),
+    fast_layers.stock(wide).predict(images, verbose=0),
     wide.predict(images, verbose=0),
     atol=1e-5,
 )

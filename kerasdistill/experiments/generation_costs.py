@@ -13,7 +13,7 @@ from kerasdistill.experiments import costs, generations, plans, precompute, teac
 from kerasdistill.experiments.shells import born_again_shell, built, shell
 from kerasdistill.experiments.teaching import Signal, Teacher
 from kerasdistill.files import require_space
-from kerasdistill.models import batch_norm, loading
+from kerasdistill.models import fast_layers, loading
 from kerasdistill.recipes import base
 from kerasdistill.runs import RunDirectory
 from pipelines.datasets import ImageData
@@ -148,7 +148,7 @@ class _Meter:
     def _own(self) -> Teacher:
         path = self._scratch / "own.keras"
         untrained = built(self._build, self._chain.recipe, self._data, wrap=_bare)
-        batch_norm.stock(untrained).save(path)
+        fast_layers.stock(untrained).save(path)
         with devices.strategy().scope():
             return Teacher(str(path), loading.load(path), digest="")
 

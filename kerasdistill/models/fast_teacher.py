@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasdistill.models.batch_norm import BatchNormalization
+from kerasdistill.models.fast_layers import BatchNormalization
 from kerasdistill.recipes.base import FastTeacher
 from kerasdistill.seeds import derive_seed
 

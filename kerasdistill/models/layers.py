@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import keras
 
-from kerasdistill.models.batch_norm import BatchNormalization
+from kerasdistill.models.fast_layers import BatchNormalization, Dropout
 from kerasdistill.seeds import derive_seed
 
 # The reference implementations' (Torch's) batch normalisation.
@@ -62,7 +62,7 @@ class Layers:
         if rate == 0:
             return x
         own = derive_seed(self.seed, name)
-        return keras.layers.Dropout(rate, seed=own, dtype=self.precision, name=name)(x)
+        return Dropout(rate, seed=own, dtype=self.precision, name=name)(x)
 
     def add(self, x, shortcut, *, name: str):
         """The sum of a unit's output and its input."""

@@ -28,8 +28,8 @@ from kerasdistill.experiments import (
 )
 from kerasdistill.experiments.born_again import BornAgain
 from kerasdistill.experiments.teaching import Signal
-from kerasdistill.models import batch_norm
 from kerasdistill.models import born_again as networks
+from kerasdistill.models import fast_layers
 from kerasdistill.recipes import base
 from kerasdistill.recipes import born_again as recipes
 from kerasdistill.recipes.architectures import BanResNet, DenseNet
@@ -263,7 +263,7 @@ def test_a_dense_student_of_a_wide_resnet(image_data, tmp_path, quickly):
     shape, classes = image_data.image_shape, image_data.num_classes
     teacher = tmp_path / "wide.keras"
     network = networks.build(wide, image_shape=shape, num_classes=classes, seed=0)
-    batch_norm.stock(network).save(teacher)
+    fast_layers.stock(network).save(teacher)
     made = born_again.run(
         asked(generations=1, teacher=str(teacher), epochs=1),
         data=image_data,

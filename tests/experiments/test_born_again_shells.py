@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from kerasdistill.experiments.shells import born_again_shell
-from kerasdistill.models import batch_norm, born_again
+from kerasdistill.models import born_again, fast_layers
 from kerasdistill.recipes import born_again as recipes
 from kerasdistill.seeds import derive_seed
 from kerasdistill.training.born_again_models import (
@@ -34,7 +34,7 @@ def generation(data, *, seed, architecture=SMALL.architecture):
 
 
 def test_two_steps_with_a_live_teacher(image_data, tmp_path):
-    teacher = batch_norm.stock(generation(image_data, seed=0))
+    teacher = fast_layers.stock(generation(image_data, seed=0))
     training = replace(SMALL.training, loss="dkpp", epochs=1, batch_size=21)
     model = generation(image_data, seed=1)
     before = model.get_weights()
@@ -59,7 +59,7 @@ def trained(data, strategy):
         data.train, augmentation=SMALL.augmentation, seed=1, batch_size=21
     )
     with strategy.scope():
-        teacher = batch_norm.stock(generation(data, seed=0))
+        teacher = fast_layers.stock(generation(data, seed=0))
         model = generation(data, seed=1, architecture=still)
         wrapped = born_again_shell(model, SMALL.training, teacher=teacher)
         wrapped.compile(keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True))

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from kerasdistill.errors import UserError
-from kerasdistill.models.batch_norm import BatchNormalization
+from kerasdistill.models.fast_layers import BatchNormalization
 from kerasdistill.training import losses
 from kerasdistill.training.born_again_models import (
     BornAgainModel,

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasdistill.models import batch_norm
-from kerasdistill.models.batch_norm import BatchNormalization
+from kerasdistill.models import fast_layers
+from kerasdistill.models.fast_layers import BatchNormalization
 
 IMAGES = np.random.default_rng(0).normal(3, 2, (4, 5, 6, 3)).astype(np.float32)
 OPTIONS = [
@@ -134,7 +134,7 @@ def test_a_saved_stock_model_loads_without_our_code(tmp_path):
     model = small_model()
     model(IMAGES, training=True)
     expected = model.predict(IMAGES, verbose=0)
-    stock = batch_norm.stock(model)
+    stock = fast_layers.stock(model)
     assert stock.name == "small" and stock.get_layer("norm").epsilon == 1e-5
     assert type(model.get_layer("norm")) is BatchNormalization  # left as it was
     stock.save(tmp_path / "model.keras")
@@ -161,4 +161,4 @@ def test_our_own_layer_round_trips_too(tmp_path):
 
 def test_a_model_without_our_layer_is_its_own_stock():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    assert batch_norm.stock(model) is model
+    assert fast_layers.stock(model) is model
