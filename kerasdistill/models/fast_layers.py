@@ -96,7 +96,7 @@ class Dropout(keras.layers.Dropout):
         import tensorflow as tf
 
         # Stateless kernels take no 64-bit seeds under XLA; Keras narrows its own so.
-        seed = self.seed_generator.next(ordered=False)
+        seed = self.seed_generator.next()
         seed = tf.cast(tf.math.floormod(seed, tf.int32.max - 1), tf.int32)
         count = tf.size(inputs)
         words = tf.random.stateless_uniform(
