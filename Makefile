@@ -19,7 +19,7 @@ help:
 	@echo "make test-slow  every test"
 	@echo "make lint       ruff and import rules"
 	@echo "make docs       the documentation's pages (site/)"
-	@echo "make bench      augmentation, reader, training, batch norm, born-again step"
+	@echo "make bench      augmentation, reader, training, fast layers, born-again step"
 	@echo "make bench-oracle  the search's oracle against others, an hour (.venv-peers)"
 	@echo "make bench-torch  students and language models against PyTorch (.venv-peers)"
 	@echo "make clean      remove $(VENV), site and caches; runs/ stays"
@@ -46,7 +46,7 @@ bench: $(VENV)/.installed
 	$(RUN) benchmarks/augment.py
 	$(RUN) benchmarks/reader.py
 	$(RUN) benchmarks/resident.py
-	$(RUN) benchmarks/batch_norm.py
+	$(RUN) benchmarks/fast_layers.py
 	$(RUN) benchmarks/born_again_step.py
 
 # Optuna's GPSampler needs PyTorch, and greenlet to run its searches side by side;

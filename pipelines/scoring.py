@@ -14,6 +14,7 @@ import tensorflow as tf
 from kerasdistill.cards import own_card, read_card
 from kerasdistill.errors import UserError
 from kerasdistill.models.digest import weights_digest
+from kerasdistill.models.fast_layers import hasten
 from kerasdistill.models.summary import leaf_layers
 from kerasdistill.recipes.base import Augmentation, CropAugmentation
 from kerasdistill.seeds import permutation
@@ -35,7 +36,7 @@ class Scorer:
     matrix products may round differently for another shape.
 
     Args:
-        teachers: None stands for one that is not needed here.
+        teachers: None stands for one that is not needed here. They are hastened.
         augmentation: how views are made.
         block_views: views in a batch.
         logits_dtype: logits are rounded to what it can hold.
@@ -49,6 +50,8 @@ class Scorer:
         block_views: int,
         logits_dtype: str = "float32",
     ) -> None:
+        for teacher in filter(None, teachers):
+            hasten(teacher)
         self._augmentation = augmentation
         self._block_views = block_views
         self._dtype = logits_dtype

@@ -18,6 +18,7 @@ from kerasdistill.experiments.shells import born_again_shell
 from kerasdistill.experiments.student import stored_stream, without_label
 from kerasdistill.models import loading
 from kerasdistill.models.digest import weights_digest
+from kerasdistill.models.fast_layers import hasten
 from kerasdistill.recipes import base
 from kerasdistill.seeds import derive_seed
 from kerasdistill.training.epochs import EpochStream
@@ -31,13 +32,17 @@ KIND = "generation"  # of the run
 class Teacher:
     """Who a generation learns from: its file, the model in it, its weights' digest.
 
-    `forced`: it was accepted without a card, whatever it says of the labels.
+    `forced`: it was accepted without a card, whatever it says of the labels. The model
+    is hastened.
     """
 
     path: str
     model: keras.Model
     digest: str
     forced: bool = False
+
+    def __post_init__(self) -> None:
+        hasten(self.model)
 
     def ask(self, images, training: bool = False):
         """float32 logits of pixels 0-255, as the Beam job's workers ask for them."""

@@ -11,61 +11,65 @@ _LEVELS = 2**16  # of a random number that decides on one activation
 
 @keras.saving.register_keras_serializable("kerasdistill")
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Keras' layer, trained by one fused kernel where TensorFlow has it.
+    """Keras' layer, by one fused kernel where TensorFlow has it.
 
     Variables, arguments, numbers and moving statistics are those of
     `keras.layers.BatchNormalization`, whose own code normalises in five float32
     operations and halves the training speed of residual networks on a CPU. The
-    kernel is used in training on the TensorFlow backend for images
-    [batch, height, width, channels]; anything else (inference, other backends, masks,
-    other ranks or axes, renorm, synchronized over two or more replicas) is left to
-    Keras.
+    kernel is used on the TensorFlow backend for images
+    [batch, height, width, channels]; anything else (other backends, masks, other ranks
+    or axes, renorm, training synchronized over two or more replicas) is left to Keras.
 
     A model's file should not need our code: save `stock(model)`.
     """
 
     def call(self, inputs, training=None, mask=None):
         """As Keras': normalised `inputs`, in the layer's compute dtype."""
+        training = bool(training and self.trainable)
         dtype = keras.backend.result_type(inputs.dtype, self.compute_dtype)
         if (
-            not (training and self.trainable)
-            or mask is not None
+            mask is not None
             or self.renorm
             or keras.backend.backend() != "tensorflow"
             or len(inputs.shape) != 4
             or self.axis not in (-1, 3)
             or dtype not in _FUSED_DTYPES
-            or (self.synchronized and _replicas() > 1)
+            or (training and self.synchronized and _replicas() > 1)
         ):
             return super().call(inputs, training=training, mask=mask)
-        outputs, mean, variance = self._fused(ops.cast(inputs, dtype))
-        kept = self.momentum
-        self.moving_mean.assign(self.moving_mean * kept + mean * (1.0 - kept))
-        self.moving_variance.assign(
-            self.moving_variance * kept + variance * (1.0 - kept)
-        )
+        inputs = ops.cast(inputs, dtype)
+        outputs, mean, variance = self._fused(inputs, training)
+        if training:
+            # The kernel divides by count - 1 (Bessel), Keras' variance by count.
+            count = ops.cast(ops.size(inputs) // inputs.shape[-1], "float32")
+            variance = variance * ops.maximum(count - 1.0, 1.0) / count
+            kept = self.momentum
+            self.moving_mean.assign(self.moving_mean * kept + mean * (1.0 - kept))
+            self.moving_variance.assign(
+                self.moving_variance * kept + variance * (1.0 - kept)
+            )
         return ops.cast(outputs, self.compute_dtype)
 
-    def _fused(self, inputs):
-        """Normalised inputs, the batch's mean and its biased variance [channels]."""
+    def _fused(self, inputs, training: bool):
+        """Normalised inputs, mean and variance [channels] of the batch, in training."""
         import tensorflow as tf
 
         channels = inputs.shape[-1]
+        moving = [self.moving_mean, self.moving_variance]
+        none = [tf.zeros(0)] * 2
+        mean, variance = none if training else [ops.cast(m, "float32") for m in moving]
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
             scale=ops.cast(self.gamma, "float32") if self.scale else tf.ones(channels),
             offset=ops.cast(self.beta, "float32")
             if self.center
             else tf.zeros(channels),
-            mean=tf.zeros(0),
-            variance=tf.zeros(0),
+            mean=mean,
+            variance=variance,
             epsilon=self.epsilon,
-            is_training=True,
+            is_training=training,
         )
-        # The kernel divides by count - 1 (Bessel), Keras' moving variance by count.
-        count = ops.cast(ops.size(inputs) // channels, "float32")
-        biased = variance * ops.maximum(count - 1.0, 1.0) / count
-        return outputs, mean, biased
+        return outputs, mean, variance
 
 
 @keras.saving.register_keras_serializable("kerasdistill")
@@ -138,6 +142,22 @@ def stock(
     copied = keras.models.clone_model(model, clone_function=copy, recursive=True)
     copied.set_weights(model.get_weights())
     return copied
+
+
+def hasten(model: keras.Model) -> keras.Model:
+    """Makes Keras' batch normalisations in a model ours, for a teacher that answers.
+
+    Args:
+        model: any model, models inside it included; changed in place, so layers of its
+            own need no copying. It is to be saved as `stock(model)`.
+
+    Returns:
+        The same model: weights and numbers stay as they are.
+    """
+    for layer in leaf_layers(model):
+        if type(layer) is keras.layers.BatchNormalization:
+            layer.__class__ = BatchNormalization  # it has no attributes of its own
+    return model
 
 
 def _replicas() -> int:

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from kerasdistill.models import fast_layers
-from kerasdistill.models.fast_layers import BatchNormalization
+from kerasdistill.models.fast_layers import BatchNormalization, Dropout
 
 IMAGES = np.random.default_rng(0).normal(3, 2, (4, 5, 6, 3)).astype(np.float32)
 OPTIONS = [
@@ -67,6 +67,26 @@ def test_numbers_gradients_and_statistics_are_those_of_keras(options):
         np.testing.assert_allclose(found, expected, **exact)
 
 
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("frozen", [False, True])
+def test_inference_and_its_gradients_are_those_of_keras(options, frozen):
+    stock, ours = pair(**options)
+    if frozen:
+        stock.trainable = ours.trainable = False
+    before = [weight.numpy() for weight in ours.weights]
+    assert is_fused(ours, IMAGES, training=frozen)
+    coarse = "bfloat16" in options.get("dtype", "")
+    close = {"rtol": 0.02, "atol": 0.05} if coarse else {"rtol": 1e-5, "atol": 2e-5}
+    for expected, found in zip(
+        pulled(stock, IMAGES, training=frozen),
+        pulled(ours, IMAGES, training=frozen),
+        strict=True,
+    ):
+        np.testing.assert_allclose(found, expected, **close)
+    for expected, found in zip(before, ours.weights, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_the_moving_variance_has_no_bessel_correction():
     ours = BatchNormalization(momentum=0.0)
     ours(IMAGES[:1, :1, :2], training=True)  # two values a channel: twice as large
@@ -78,11 +98,10 @@ def test_the_moving_variance_has_no_bessel_correction():
 
 MASK = np.arange(4 * 5 * 6).reshape(4, 5, 6) % 3 > 0
 LEFT_TO_KERAS = {
-    "inference": ({}, IMAGES, {"training": False}),
-    "frozen": ({"trainable": False}, IMAGES, {"training": True}),
     "mask": ({}, IMAGES, {"training": True, "mask": MASK}),
     "axis": ({"axis": 1}, IMAGES, {"training": True}),
     "renorm": ({"renorm": True}, IMAGES, {"training": True}),
+    "renorm, inference": ({"renorm": True}, IMAGES, {"training": False}),
     "vectors": ({}, IMAGES[:, 0, 0], {"training": True}),
     "double": ({"dtype": "float64"}, IMAGES.astype(np.float64), {"training": True}),
 }
@@ -162,3 +181,82 @@ def test_our_own_layer_round_trips_too(tmp_path):
 def test_a_model_without_our_layer_is_its_own_stock():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     assert fast_layers.stock(model) is model
+
+
+def test_a_hastened_model_answers_as_before_by_the_kernel(tmp_path):
+    ours = small_model()
+    ours(IMAGES, training=True)
+    given = fast_layers.stock(ours)
+    expected = given(IMAGES)
+    assert fast_layers.hasten(given) is given
+    assert type(given.get_layer("norm")) is BatchNormalization
+    np.testing.assert_allclose(given(IMAGES), expected, rtol=1e-5, atol=1e-6)
+    graph = tf.function(given).get_concrete_function(IMAGES).graph
+    kernels = [op.type for op in graph.get_operations()].count("FusedBatchNormV3")
+    assert kernels == 2
+    fast_layers.stock(given).save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(loaded.get_layer("norm")) is keras.layers.BatchNormalization
+
+
+def dropped(layer, inputs):
+    """Outputs in training, and the gradients of their sum by the inputs."""
+    inputs = tf.constant(inputs)
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = layer(inputs, training=True)
+        total = tf.reduce_sum(outputs)
+    return outputs.numpy(), tape.gradient(total, inputs).numpy()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("rate", [0.3, 0.999999])
+def test_dropout_keeps_the_share_it_should_and_scales_it(rate, dtype):
+    layer = Dropout(rate, seed=1, dtype=dtype)
+    inputs = np.ones((9, 31, 31, 7), layer.compute_dtype)  # an odd number
+    outputs, gradients = dropped(layer, inputs)
+    assert outputs.dtype == layer.compute_dtype
+    np.testing.assert_array_equal(outputs, gradients)
+    kept = outputs[outputs != 0].astype(np.float32)
+    np.testing.assert_allclose(kept, 1 / (1 - rate), rtol=5e-3)
+    expected = max(1 - rate, 2**-16)
+    error = np.sqrt(expected * (1 - expected) / inputs.size)
+    assert abs(kept.size / inputs.size - expected) < 4 * error
+    # Neighbours share a random word and yet fall independently.
+    falls = outputs.ravel()[: inputs.size // 2 * 2].reshape(-1, 2) != 0
+    both = falls.all(axis=1).mean()
+    assert abs(both - expected**2) < 6 * np.sqrt(expected**2 / len(falls)) + 1e-9
+
+
+def test_dropout_draws_anew_in_each_call_and_the_same_from_the_same_seed():
+    first, again = Dropout(0.5, seed=3), Dropout(0.5, seed=3)
+    masks = [first(IMAGES, training=True).numpy() for _ in range(3)]
+    assert len({mask.tobytes() for mask in masks}) == 3
+    for mask in masks:
+        np.testing.assert_array_equal(again(IMAGES, training=True), mask)
+    other = Dropout(0.5, seed=4)(IMAGES, training=True).numpy()
+    assert not np.array_equal(other, masks[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "training"),
+    [
+        ({"rate": 0.5}, False),
+        ({"rate": 0.0}, True),
+        ({"rate": 1.0}, True),
+        ({"rate": 0.5, "noise_shape": (None, 1, 1, 3)}, True),
+    ],
+    ids=str,
+)
+def test_the_rest_of_dropout_is_left_to_keras(options, training):
+    stock, ours = keras.layers.Dropout(**options, seed=1), Dropout(**options, seed=1)
+    expected = stock(IMAGES, training=training)
+    np.testing.assert_array_equal(ours(IMAGES, training=training), expected)
+
+
+def test_stock_dropout_keeps_rate_and_seed():
+    model = keras.Sequential([keras.Input((4,)), Dropout(0.25, seed=7, name="drop")])
+    assert fast_layers.stock(model, kinds=(BatchNormalization,)) is model
+    layer = fast_layers.stock(model).get_layer("drop")
+    assert type(layer) is keras.layers.Dropout
+    assert (layer.rate, layer.seed) == (0.25, 7)

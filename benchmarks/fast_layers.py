@@ -1,4 +1,4 @@
-"""Training a Wide-ResNet with the fused batch normalisation, against Keras' layer.
+"""Training a Wide-ResNet with our batch normalisation and dropout, or Keras' layers.
 
 The same network, weights, batch and steps, in bfloat16.
 """
@@ -51,11 +51,12 @@ def main() -> None:
     asked = timing.arguments(__doc__.splitlines()[0], views=2_560)
     for name in ("wide-resnet-16-1", "wide-resnet-28-1"):
         model = network(name)
+        keras_norm = fast_layers.stock(model, (fast_layers.BatchNormalization,))
+        keras_both = fast_layers.stock(model)
         ways = {
-            "fused kernel": training(model, asked.views),
-            "keras.layers.BatchNormalization": training(
-                fast_layers.stock(model), asked.views
-            ),
+            "ours": training(model, asked.views),
+            "keras.layers.BatchNormalization": training(keras_norm, asked.views),
+            "and keras.layers.Dropout": training(keras_both, asked.views),
         }
         measured = timing.rates(ways, rounds=asked.rounds)
         timing.show(f"training {name}", measured, as_json=asked.json)
