@@ -1,4 +1,4 @@
-"""Keras' layers, trained faster on TensorFlow, and their way back to Keras' own."""
+"""Keras' layers, faster on TensorFlow, and the way back to Keras' own."""
 
 import keras
 from keras import ops
@@ -51,13 +51,15 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return ops.cast(outputs, self.compute_dtype)
 
     def _fused(self, inputs, training: bool):
-        """Normalised inputs, mean and variance [channels] of the batch, in training."""
+        """Normalised inputs, and the mean and variance [channels] used for it."""
         import tensorflow as tf
 
         channels = inputs.shape[-1]
-        moving = [self.moving_mean, self.moving_variance]
-        none = [tf.zeros(0)] * 2
-        mean, variance = none if training else [ops.cast(m, "float32") for m in moving]
+        if training:
+            mean = variance = tf.zeros(0)  # it takes the batch's
+        else:
+            mean = ops.cast(self.moving_mean, "float32")
+            variance = ops.cast(self.moving_variance, "float32")
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
             scale=ops.cast(self.gamma, "float32") if self.scale else tf.ones(channels),
