@@ -59,7 +59,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "teacher.keras")
         fast_layers.stock(network(0)).save(path)
-        teacher = Teacher(path, loading.load(path), digest="")
+        teacher = Teacher(path, fast_layers.hasten(loading.load(path)), digest="")
         made = precompute.run(
             teacher_paths=[path],
             data=data,

@@ -150,7 +150,7 @@ class _Meter:
         untrained = built(self._build, self._chain.recipe, self._data, wrap=_bare)
         fast_layers.stock(untrained).save(path)
         with devices.strategy().scope():
-            return Teacher(str(path), loading.load(path), digest="")
+            return Teacher(str(path), fast_layers.hasten(loading.load(path)), digest="")
 
     def _steps(self, left: Left, teacher: Teacher | None) -> dict[str, Any]:
         """The shell to measure with, and batches that cost what the real ones will."""

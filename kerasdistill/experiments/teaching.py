@@ -32,17 +32,13 @@ KIND = "generation"  # of the run
 class Teacher:
     """Who a generation learns from: its file, the model in it, its weights' digest.
 
-    `forced`: it was accepted without a card, whatever it says of the labels. The model
-    is hastened.
+    `forced`: it was accepted without a card, whatever it says of the labels.
     """
 
     path: str
     model: keras.Model
     digest: str
     forced: bool = False
-
-    def __post_init__(self) -> None:
-        hasten(self.model)
 
     def ask(self, images, training: bool = False):
         """float32 logits of pixels 0-255, as the Beam job's workers ask for them."""
@@ -104,7 +100,7 @@ def load_teacher(path: str | Path, *, data: ImageData, force: bool = False) -> T
         UserError: no safe `.keras` file, or one of other images, classes or split.
     """
     with devices.strategy().scope():
-        model = loading.load(path)
+        model = hasten(loading.load(path))
     scoring.check_teacher(model, path, data=data, force=force)
     return Teacher(str(path), model, weights_digest(model), force)
 
