@@ -16,6 +16,11 @@ OPTIONS = [
     {"axis": 3, "synchronized": True},  # one replica
     {"dtype": "mixed_bfloat16"},
 ]
+COARSE, FINE = {"rtol": 0.02, "atol": 0.05}, {"rtol": 1e-5, "atol": 2e-5}
+
+
+def is_coarse(options):
+    return "bfloat16" in options.get("dtype", "")
 
 
 def pair(**options):
@@ -50,8 +55,8 @@ def is_fused(layer, images, **call):
 def test_numbers_gradients_and_statistics_are_those_of_keras(options):
     assert is_fused(pair(**options)[1], IMAGES, training=True)
     stock, ours = pair(**options)
-    coarse = "bfloat16" in options.get("dtype", "")
-    close = {"rtol": 0.02, "atol": 0.05} if coarse else {"rtol": 1e-5, "atol": 2e-5}
+    coarse = is_coarse(options)
+    close = COARSE if coarse else FINE
     for _ in range(3):
         for expected, found in zip(
             pulled(stock, IMAGES, training=True),
@@ -75,8 +80,7 @@ def test_inference_and_its_gradients_are_those_of_keras(options, frozen):
         stock.trainable = ours.trainable = False
     before = [weight.numpy() for weight in ours.weights]
     assert is_fused(ours, IMAGES, training=frozen)
-    coarse = "bfloat16" in options.get("dtype", "")
-    close = {"rtol": 0.02, "atol": 0.05} if coarse else {"rtol": 1e-5, "atol": 2e-5}
+    close = COARSE if is_coarse(options) else FINE
     for expected, found in zip(
         pulled(stock, IMAGES, training=frozen),
         pulled(ours, IMAGES, training=frozen),
