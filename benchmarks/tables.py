@@ -267,7 +267,8 @@ def generations() -> str:
             else "missing"
             for name in COLUMNS
         )
-        what = f"{found['network']}, {found['dataset']}"
+        apart = born_again.told(found["settings"])
+        what = f"{found['network']}, {found['dataset']}{apart}"
         lines.append(f"| {what} | {found['epochs']} | {cells} |")
     return "\n".join(lines)
 

@@ -48,23 +48,63 @@ def describe(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """A table for each network, data set, teacher and training, beside the paper's.
 
     Returns:
-        {dataset, network, teacher, epochs, signal, columns, rows, paper}: a row of ours
-        has a name and `errors`, {column: {mean, sd, each}} in percent of the test
-        images, over seeds; `paper` is {table, errors} or None.
+        {dataset, network, teacher, epochs, signal, settings, columns, rows, paper}:
+        `settings` holds what else tells tables apart that are of one network, data set,
+        teacher and length; a row of ours has a name and `errors`, {column: {mean, sd,
+        each}} in percent of the test images, over seeds; `paper` is {table, errors} or
+        None.
     """
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for run in runs:
         groups.setdefault(_kind_of(run), []).append(run)
-    return [_table(group) for group in groups.values()]
+    found = [_table(group) for group in groups.values()]
+    firsts = [group[0] for group in groups.values()]
+    apart = _settings_apart(firsts, [*map(_title, found)])
+    return [{**table, "settings": own} for table, own in zip(found, apart, strict=True)]
+
+
+def names(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A name for each run, for people, with what tells it from its namesakes."""
+    plain = [
+        f"{run['arch']} on {run['dataset']['name']}, {run['loss']}, seed {run['seed']}"
+        for run in runs
+    ]
+    apart = map(told, _settings_apart(runs, plain))
+    return [f"{name}{own}" for name, own in zip(plain, apart, strict=True)]
+
+
+def told(settings: Mapping[str, Any]) -> str:
+    """A table's `settings`, to put behind its name."""
+    return "".join(
+        f", {name.replace('_', ' ')} {str(value)[:12]}"  # a digest's beginning will do
+        for name, value in settings.items()
+    )
+
+
+def _settings_apart(
+    runs: Sequence[Mapping[str, Any]], titles: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Of each run, the settings in which not all runs of its title are the same."""
+    all_settings = [*map(_settings, runs)]
+    found = []
+    for own, title in zip(all_settings, titles, strict=True):
+        others = zip(all_settings, titles, strict=True)
+        twins = [settings for settings, its in others if its == title]
+        common = set.intersection(*[{*map(str, each.items())} for each in twins])
+        found.append({k: v for k, v in own.items() if str((k, v)) not in common})
+    return found
+
+
+def _settings(run: Mapping[str, Any]) -> dict[str, Any]:
+    """All that was set but what may differ inside a table."""
+    recipe = run["recipe"]
+    everything = {**run["dataset"], **recipe["architecture"], **recipe["training"]}
+    return {key: everything[key] for key in everything if key not in _OF_A_COLUMN}
 
 
 def _kind_of(run: Mapping[str, Any]) -> str:
     """What the runs of one table have in common, as text."""
-    training = run["recipe"]["training"]
-    same = {key: value for key, value in training.items() if key not in _OF_A_COLUMN}
-    network = run["recipe"]["architecture"]
-    kind = [_asked(run), network, run["dataset"], _signal(run), same]
-    return json.dumps(kind, sort_keys=True)
+    return json.dumps([_asked(run), _signal(run), _settings(run)], sort_keys=True)
 
 
 def _signal(run: Mapping[str, Any]) -> str:
@@ -165,7 +205,8 @@ def text(found: Sequence[Mapping[str, Any]]) -> str:
     """The tables for people; errors in percent, mean ± sd where there are seeds."""
     lines: list[str] = []
     for table in found:
-        lines += [_title(table), *_lines(table), ""]
+        title = f"{_title(table)}{told(table['settings'])}: test error in percent"
+        lines += [title, *_lines(table), ""]
     return "\n".join(lines).rstrip()
 
 
@@ -176,10 +217,7 @@ def _title(table: Mapping[str, Any]) -> str:
             network += f", {name.replace('_', ' ')} {table[name]:g}"
     taught = f", taught by {table['teacher']}" if table["teacher"] else ""
     stored = ", stored signal" if table["signal"] == "stored" else ""
-    return (
-        f"{network}{taught} on {table['dataset']}, {table['epochs']} epochs{stored}: "
-        "test error in percent"
-    )
+    return f"{network}{taught} on {table['dataset']}, {table['epochs']} epochs{stored}"
 
 
 def _lines(table: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from kerasdistill.errors import UserError
 from kerasdistill.files import replacing
+from kerasdistill.reports import born_again
 from kerasdistill.reports.search import Dimension, Search, best_so_far
 
 _COLUMNS = 4
@@ -256,8 +257,9 @@ def generations_picture(runs: Sequence[Mapping[str, Any]], file: str | Path) -> 
     """
     made = figure(6.4, 4.2)
     axes = made.subplots()
-    for index, run in enumerate(runs):
-        _generations(axes, run, _colour(index))
+    names = born_again.names(runs)
+    for index, (run, name) in enumerate(zip(runs, names, strict=True)):
+        _generations(axes, run, name, _colour(index))
     axes.set_xlabel("generation (0: the teacher); an ensemble stands at its last")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_ylabel("accuracy [%]")
@@ -266,10 +268,9 @@ def generations_picture(runs: Sequence[Mapping[str, Any]], file: str | Path) -> 
     _save(made, file)
 
 
-def _generations(axes: Any, run: Mapping[str, Any], colour: str) -> None:
+def _generations(axes: Any, run: Mapping[str, Any], name: str, colour: str) -> None:
     rows, joined = run["generations"], run["ensembles"]
     numbers = [row["generation"] for row in rows]
-    name = f"{run['arch']}, {run['loss']}, seed {run['seed']}"
     for split, style in (("test", "o-"), ("val", "o:")):
         accuracies = [100 * row[f"{split}_accuracy"] for row in rows]
         label = f"{name}, {'validation' if split == 'val' else split}"

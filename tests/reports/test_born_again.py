@@ -125,6 +125,29 @@ def test_what_was_trained_otherwise_has_a_table_of_its_own():
     )
 
 
+def test_settings_tell_namesakes_apart():
+    plain, without, other = (
+        result([40.0, error, None], arch="wide-resnet-16-1")
+        for error in (39.0, 38.0, 37.0)
+    )
+    without["recipe"]["architecture"]["dropout_rate"] = 0.0
+    other["recipe"]["training"]["epochs"] = 20
+    tables = born_again.describe([plain, without, other])
+    assert [table["settings"] for table in tables] == [
+        {"dropout_rate": 0.3},
+        {"dropout_rate": 0.0},
+        {},
+    ]
+    titles = born_again.text(tables)
+    assert "on cifar100, 200 epochs, dropout rate 0.0: test error" in titles
+    assert "on cifar100, 20 epochs: test error" in titles
+    assert born_again.names([plain, without]) == [
+        f"wide-resnet-16-1 on cifar100, ban, seed 0, dropout rate {rate}"
+        for rate in (0.3, 0.0)
+    ]
+    assert born_again.names([plain]) == ["wide-resnet-16-1 on cifar100, ban, seed 0"]
+
+
 def test_the_paper_s_own_ensemble_of_the_widest():
     run = result([16.9, 16.1, 16.0, 15.0], arch="densenet-80-120")
     with_teacher = {"name": "Ens*3 with teacher", "members": [0, 1, 2]}
