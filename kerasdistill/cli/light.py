@@ -74,7 +74,7 @@ def report_search(asked: argparse.Namespace) -> dict[str, Any]:
 
 def report_born_again(asked: argparse.Namespace) -> dict[str, Any]:
     """report born-again: generations and ensembles, beside the paper's row."""
-    from kerasdistill.reports import born_again, plots
+    from kerasdistill.reports import born_again, generation_curves
 
     if not asked.path[1:]:
         raise UserError("report born-again needs PATH: the folders of born-again runs")
@@ -82,7 +82,7 @@ def report_born_again(asked: argparse.Namespace) -> dict[str, Any]:
     drawn = [run for run in runs if run["best_generation"] is not None]
     picture = _place_of_picture(asked, bool(drawn))
     if picture is not None:
-        plots.generations_picture(drawn, picture)
+        generation_curves.draw(drawn, picture)
     return {"born_again": born_again.describe(runs), "png": picture}
 
 

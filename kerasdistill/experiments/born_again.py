@@ -23,7 +23,7 @@ from kerasdistill.experiments.generation_costs import Chain, name_of
 from kerasdistill.experiments.teaching import Signal, Teacher
 from kerasdistill.recipes import base, born_again
 from kerasdistill.recipes.architectures import BanResNet
-from kerasdistill.reports import plots
+from kerasdistill.reports import generation_curves, plots
 from kerasdistill.runs import RunDirectory
 from pipelines.datasets import ImageData
 
@@ -97,7 +97,7 @@ def run(
         results = _summed_up(asked, rows, joined, data)
         if plots.available() and data.labelled:
             results["picture"] = str(folder.path / "generations.png")
-            plots.generations_picture([results], results["picture"])
+            generation_curves.draw([results], results["picture"])
         results |= {"plan": took, "results": str(folder.path / "results.json")}
         plans.tell_all(took)
         return folder.finish(results)

@@ -54,23 +54,32 @@ def describe(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         each}} in percent of the test images, over seeds; `paper` is {table, errors} or
         None.
     """
-    groups: dict[str, list[Mapping[str, Any]]] = {}
-    for run in runs:
-        groups.setdefault(_kind_of(run), []).append(run)
-    found = [_table(group) for group in groups.values()]
-    firsts = [group[0] for group in groups.values()]
-    apart = _settings_apart(firsts, [*map(_title, found)])
+    groups = _groups(runs)
+    found = [*map(_table, groups)]
+    apart = _settings_apart([group[0] for group in groups], [*map(_title, found)])
     return [{**table, "settings": own} for table, own in zip(found, apart, strict=True)]
 
 
-def names(runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A name for each run, for people, with what tells it from its namesakes."""
-    plain = [
-        f"{run['arch']} on {run['dataset']['name']}, {run['loss']}, seed {run['seed']}"
-        for run in runs
-    ]
-    apart = map(told, _settings_apart(runs, plain))
-    return [f"{name}{own}" for name, own in zip(plain, apart, strict=True)]
+def _groups(runs: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """The runs of one table together."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for run in runs:
+        kind = json.dumps([_asked(run), _signal(run), _settings(run)], sort_keys=True)
+        groups.setdefault(kind, []).append(run)
+    return [*groups.values()]
+
+
+def grouped(
+    runs: Sequence[Mapping[str, Any]],
+) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """The runs of each table that `describe` makes, behind its title."""
+    titles = map(_whole_title, describe(runs))
+    return [*zip(titles, _groups(runs), strict=True)]
+
+
+def name(run: Mapping[str, Any]) -> str:
+    """Its name, for people, among the runs of its table."""
+    return f"{_column(run)}, seed {run['seed']}"
 
 
 def told(settings: Mapping[str, Any]) -> str:
@@ -100,11 +109,6 @@ def _settings(run: Mapping[str, Any]) -> dict[str, Any]:
     recipe = run["recipe"]
     everything = {**run["dataset"], **recipe["architecture"], **recipe["training"]}
     return {key: everything[key] for key in everything if key not in _OF_A_COLUMN}
-
-
-def _kind_of(run: Mapping[str, Any]) -> str:
-    """What the runs of one table have in common, as text."""
-    return json.dumps([_asked(run), _signal(run), _settings(run)], sort_keys=True)
 
 
 def _signal(run: Mapping[str, Any]) -> str:
@@ -205,7 +209,7 @@ def text(found: Sequence[Mapping[str, Any]]) -> str:
     """The tables for people; errors in percent, mean ± sd where there are seeds."""
     lines: list[str] = []
     for table in found:
-        title = f"{_title(table)}{told(table['settings'])}: test error in percent"
+        title = f"{_whole_title(table)}: test error in percent"
         lines += [title, *_lines(table), ""]
     return "\n".join(lines).rstrip()
 
@@ -218,6 +222,10 @@ def _title(table: Mapping[str, Any]) -> str:
     taught = f", taught by {table['teacher']}" if table["teacher"] else ""
     stored = ", stored signal" if table["signal"] == "stored" else ""
     return f"{network}{taught} on {table['dataset']}, {table['epochs']} epochs{stored}"
+
+
+def _whole_title(table: Mapping[str, Any]) -> str:
+    return f"{_title(table)}{told(table['settings'])}"
 
 
 def _lines(table: Mapping[str, Any]) -> list[str]:

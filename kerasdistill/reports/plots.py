@@ -3,7 +3,7 @@
 import importlib.util
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import numpy as np
 
 from kerasdistill.errors import UserError
 from kerasdistill.files import replacing
-from kerasdistill.reports import born_again
 from kerasdistill.reports.search import Dimension, Search, best_so_far
 
 _COLUMNS = 4
@@ -67,6 +66,17 @@ def as_png(made: Any) -> bytes:
     return buffer.getvalue()
 
 
+def save(made: Any, file: str | Path) -> None:
+    """The figure as a PNG file, complete or absent; UserError where it cannot be."""
+    try:
+        with replacing(file) as beside:
+            made.savefig(beside, dpi=_DPI, format="png")
+    except OSError as error:
+        raise UserError(
+            f"{file} cannot be written ({error.strerror}); choose another --png"
+        ) from error
+
+
 def search_picture(searches: Sequence[Search], file: str | Path) -> None:
     """Best-so-far curves, each dimension's values against the objective, and length
     scales, as one PNG that is complete or absent.
@@ -108,7 +118,7 @@ def search_picture(searches: Sequence[Search], file: str | Path) -> None:
             "trials along each dimension (ring: the best; triangle: below the axis)"
         )
         lower.suptitle(legend, fontsize=10)
-    _save(made, file)
+    save(made, file)
 
 
 def _axis_name(searches: Sequence[Search]) -> str:
@@ -243,57 +253,3 @@ def _length_scales(
     axes.tick_params(axis="x", labelsize=7)
     axes.set_title("length scales (short: matters)", fontsize=10)
     axes.grid(alpha=0.25, axis="x", color=_GREY)
-
-
-def generations_picture(runs: Sequence[Mapping[str, Any]], file: str | Path) -> None:
-    """Accuracy by generation, with the ensembles, as one PNG, complete or absent.
-
-    Args:
-        runs: content of born-again runs' `results.json`; each has a colour of its own.
-        file: where to.
-
-    Raises:
-        UserError: matplotlib is not installed, or `file` cannot be written.
-    """
-    made = figure(6.4, 4.2)
-    axes = made.subplots()
-    names = born_again.names(runs)
-    for index, (run, name) in enumerate(zip(runs, names, strict=True)):
-        _generations(axes, run, name, _colour(index))
-    axes.set_xlabel("generation (0: the teacher); an ensemble stands at its last")
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set_ylabel("accuracy [%]")
-    axes.grid(alpha=0.25)
-    axes.legend(fontsize=8)
-    _save(made, file)
-
-
-def _generations(axes: Any, run: Mapping[str, Any], name: str, colour: str) -> None:
-    rows, joined = run["generations"], run["ensembles"]
-    numbers = [row["generation"] for row in rows]
-    for split, style in (("test", "o-"), ("val", "o:")):
-        accuracies = [100 * row[f"{split}_accuracy"] for row in rows]
-        label = f"{name}, {'validation' if split == 'val' else split}"
-        axes.plot(numbers, accuracies, style, color=colour, label=label, markersize=4)
-    if joined:
-        axes.scatter(
-            [each["members"][-1] for each in joined],
-            [100 * each["test_accuracy"] for each in joined],
-            s=60,
-            marker="*",
-            color=colour,
-            label=f"{name}, ensembles, test",
-        )
-    for each in joined:
-        at = (each["members"][-1], 100 * each["test_accuracy"])
-        axes.annotate(each["name"], at, (4, 4), textcoords="offset points", fontsize=7)
-
-
-def _save(made: Any, file: str | Path) -> None:
-    try:
-        with replacing(file) as beside:
-            made.savefig(beside, dpi=_DPI, format="png")
-    except OSError as error:
-        raise UserError(
-            f"{file} cannot be written ({error.strerror}); choose another --png"
-        ) from error

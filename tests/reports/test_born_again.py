@@ -7,7 +7,7 @@ import pytest
 from kerasdistill.errors import UserError
 from kerasdistill.recipes import base
 from kerasdistill.recipes import born_again as recipes
-from kerasdistill.reports import born_again, paper_born_again, plots
+from kerasdistill.reports import born_again, generation_curves, paper_born_again, plots
 
 
 def result(
@@ -141,11 +141,9 @@ def test_settings_tell_namesakes_apart():
     titles = born_again.text(tables)
     assert "on cifar100, 200 epochs, dropout rate 0.0: test error" in titles
     assert "on cifar100, 20 epochs: test error" in titles
-    assert born_again.names([plain, without]) == [
-        f"wide-resnet-16-1 on cifar100, ban, seed 0, dropout rate {rate}"
-        for rate in (0.3, 0.0)
-    ]
-    assert born_again.names([plain]) == ["wide-resnet-16-1 on cifar100, ban, seed 0"]
+    grouped = born_again.grouped([plain, without, other, plain])
+    assert [len(runs) for _, runs in grouped] == [2, 1, 1]
+    assert [title for title, _ in grouped][1].endswith(", dropout rate 0.0")
 
 
 def test_the_paper_s_own_ensemble_of_the_widest():
@@ -209,9 +207,26 @@ def test_folders(tmp_path):
             born_again.load([path])
 
 
-def test_picture(tmp_path):
+def test_picture(monkeypatch):
     pytest.importorskip("matplotlib")
-    plots.generations_picture(RUNS, tmp_path / "a.png")
+    other = result([40.0, 39.0, None], arch="wide-resnet-16-1")
+    kept = []
+    monkeypatch.setattr(plots, "save", lambda figure, file: kept.append(figure))
+    generation_curves.draw([*RUNS, result([20.0, 18.0, None]), other], "a.png")
+    of_dense, of_wide = kept[0].axes
+    assert of_dense.get_title() == "densenet-90-60 on cifar100, 200 epochs"
+    assert of_wide.get_title() == "wide-resnet-16-1 on cifar100, 200 epochs"
+    legend = [text.get_text() for text in of_dense.get_legend().get_texts()]
+    assert legend == ["BAN, seed 0", "BAN, seed 1", "BAN+L, seed 0", "CWTM, seed 0"]
+    line = of_dense.get_lines()[0]  # of the longer of the two with this name
+    assert line.get_ydata() == pytest.approx([80.0, 82.0, 83.0])
+    stars = [line for line in of_dense.get_lines() if line.get_marker() == "*"]
+    assert [star.get_ydata()[0] for star in stars] == pytest.approx([84.0, 83.5, 83.0])
+
+
+def test_picture_in_a_file(tmp_path):
+    pytest.importorskip("matplotlib")
+    generation_curves.draw(RUNS, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
     with pytest.raises(UserError, match="cannot be written"):
-        plots.generations_picture(RUNS, "/dev/null/a.png")
+        generation_curves.draw(RUNS, "/dev/null/a.png")
