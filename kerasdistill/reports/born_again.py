@@ -54,27 +54,31 @@ def describe(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         each}} in percent of the test images, over seeds; `paper` is {table, errors} or
         None.
     """
-    groups = _groups(runs)
-    found = [*map(_table, groups)]
-    apart = _settings_apart([group[0] for group in groups], [*map(_title, found)])
-    return [{**table, "settings": own} for table, own in zip(found, apart, strict=True)]
-
-
-def _groups(runs: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
-    """The runs of one table together."""
-    groups: dict[str, list[Mapping[str, Any]]] = {}
-    for run in runs:
-        kind = json.dumps([_asked(run), _signal(run), _settings(run)], sort_keys=True)
-        groups.setdefault(kind, []).append(run)
-    return [*groups.values()]
+    return [table for table, _ in _tabled(runs)]
 
 
 def grouped(
     runs: Sequence[Mapping[str, Any]],
 ) -> list[tuple[str, list[Mapping[str, Any]]]]:
     """The runs of each table that `describe` makes, behind its title."""
-    titles = map(_whole_title, describe(runs))
-    return [*zip(titles, _groups(runs), strict=True)]
+    return [(_whole_title(table), group) for table, group in _tabled(runs)]
+
+
+def _tabled(
+    runs: Sequence[Mapping[str, Any]],
+) -> list[tuple[dict[str, Any], list[Mapping[str, Any]]]]:
+    """Each table, and the runs in it."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for run in runs:
+        kind = json.dumps([_asked(run), _signal(run), _settings(run)], sort_keys=True)
+        groups.setdefault(kind, []).append(run)
+    found = [(_table(group), group) for group in groups.values()]
+    titles = [_title(table) for table, _ in found]
+    apart = _settings_apart([group[0] for _, group in found], titles)
+    return [
+        ({**table, "settings": settings}, group)
+        for (table, group), settings in zip(found, apart, strict=True)
+    ]
 
 
 def name(run: Mapping[str, Any]) -> str:
@@ -94,14 +98,17 @@ def _settings_apart(
     runs: Sequence[Mapping[str, Any]], titles: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Of each run, the settings in which not all runs of its title are the same."""
-    all_settings = [*map(_settings, runs)]
-    found = []
-    for own, title in zip(all_settings, titles, strict=True):
-        others = zip(all_settings, titles, strict=True)
-        twins = [settings for settings, its in others if its == title]
-        common = set.intersection(*[{*map(str, each.items())} for each in twins])
-        found.append({k: v for k, v in own.items() if str((k, v)) not in common})
-    return found
+    alike: dict[str, list[dict[str, Any]]] = {}
+    for run, title in zip(runs, titles, strict=True):
+        alike.setdefault(title, []).append(_settings(run))
+    return [
+        dict(
+            setting
+            for setting in _settings(run).items()
+            if any(setting not in twin.items() for twin in alike[title])
+        )
+        for run, title in zip(runs, titles, strict=True)
+    ]
 
 
 def _settings(run: Mapping[str, Any]) -> dict[str, Any]:

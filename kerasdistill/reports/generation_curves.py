@@ -37,12 +37,15 @@ def draw(runs: Sequence[Mapping[str, Any]], file: str | Path) -> None:
 
 
 def _panel(axes: Any, runs: Sequence[Mapping[str, Any]]) -> None:
-    # Of one name, the one that went furthest has all that the others have.
     ordered = sorted(
         runs, key=lambda run: (run["loss"], run["seed"], len(run["generations"]))
     )
-    longest = {born_again.name(run): run for run in ordered}
-    for index, (name, run) in enumerate(longest.items()):
+    # Of one name and teacher, the one that went furthest has all that the others have.
+    longest = {
+        (born_again.name(run), run["generations"][0]["weights_digest"]): run
+        for run in ordered
+    }
+    for index, ((name, _), run) in enumerate(longest.items()):
         _generations(axes, run, name, plots.colour(index))
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_ylabel("accuracy [%]", fontsize=9)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kerasdistill.errors import UserError
-from kerasdistill.files import replacing
+from kerasdistill.files import write_atomic
 from kerasdistill.reports.search import Dimension, Search, best_so_far
 
 _COLUMNS = 4
@@ -69,8 +69,7 @@ def as_png(made: Any) -> bytes:
 def save(made: Any, file: str | Path) -> None:
     """The figure as a PNG file, complete or absent; UserError where it cannot be."""
     try:
-        with replacing(file) as beside:
-            made.savefig(beside, dpi=_DPI, format="png")
+        write_atomic(file, as_png(made))
     except OSError as error:
         raise UserError(
             f"{file} cannot be written ({error.strerror}); choose another --png"

@@ -49,7 +49,7 @@ class StudentModel(keras.Model):
 
     def per_example_loss(self, batch: dict, logits):
         """The loss of each example, float32 [batch]."""
-        raise NotImplementedError
+        raise NotImplementedError  # each objective has its own
 
     def weighted_losses(self, batch: dict, logits):
         """The loss of each example and its weight, float32 [batch] each."""

@@ -224,6 +224,19 @@ def test_picture(monkeypatch):
     assert [star.get_ydata()[0] for star in stars] == pytest.approx([84.0, 83.5, 83.0])
 
 
+def test_picture_of_two_teachers_students(monkeypatch):
+    pytest.importorskip("matplotlib")
+    other = result([25.0, 24.0, None])
+    other["generations"][0]["weights_digest"] = "another teacher"
+    kept = []
+    monkeypatch.setattr(plots, "save", lambda figure, file: kept.append(figure))
+    generation_curves.draw([result([20.0, 18.0, None]), other], "a.png")
+    tests = [
+        line for line in kept[0].axes[0].get_lines() if line.get_linestyle() == "-"
+    ]
+    assert [line.get_ydata()[0] for line in tests] == pytest.approx([80.0, 75.0])
+
+
 def test_picture_in_a_file(tmp_path):
     pytest.importorskip("matplotlib")
     generation_curves.draw(RUNS, tmp_path / "a.png")
