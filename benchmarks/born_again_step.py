@@ -14,10 +14,11 @@ from pathlib import Path
 import keras
 from labelling import noise
 
-from kerasdistill.experiments.shells import born_again_shell, shell
+from kerasdistill.experiments.shells import shell
 from kerasdistill.experiments.student import stored_stream
 from kerasdistill.experiments.teaching import Signal, Teacher
-from kerasdistill.models import born_again, fast_layers, loading
+from kerasdistill.models import fast_layers, loading
+from kerasdistill.models.build import build
 from kerasdistill.recipes import born_again as recipes
 from kerasdistill.training.epochs import EpochStream
 from pipelines import distillation_set, live_views, precompute
@@ -28,7 +29,7 @@ MOST = {"live": 1.45, "stored": 1.05}  # times the step on labels
 
 
 def network(seed: int) -> keras.Model:
-    return born_again.build(
+    return build(
         recipes.architecture(ARCH),
         image_shape=(32, 32, 3),
         num_classes=10,
@@ -78,11 +79,11 @@ def main() -> None:
         from_set = functools.partial(
             stored_stream, stored, batch_size=ban.batch_size, passes=1
         )
-        on_live = born_again_shell(network(1), ban, teacher=teacher.ask)
+        on_live = shell(network(1), ban, ask=teacher.ask)
         ways = {
-            "stored": training(born_again_shell(network(1), ban), from_set()),
+            "stored": training(shell(network(1), ban), from_set()),
             "stored, passes in memory": training(
-                born_again_shell(network(1), ban), from_set(in_memory=True, keep=True)
+                shell(network(1), ban), from_set(in_memory=True, keep=True)
             ),
             "live": training(on_live, live),
             "labels": training(shell(network(1), recipe.training), live),

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasdistill.models import born_again, fast_layers
+from kerasdistill.models import fast_layers
+from kerasdistill.models.build import build
 from kerasdistill.recipes import born_again as recipes
 from kerasdistill.training.distillation_models import HardLabelModel
 
@@ -18,7 +19,7 @@ BATCH = 128
 
 def network(name: str) -> keras.Model:
     """The Wide-ResNet, with our layers."""
-    return born_again.build(
+    return build(
         recipes.architecture(name),
         image_shape=(32, 32, 3),
         num_classes=10,

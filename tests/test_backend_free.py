@@ -41,8 +41,9 @@ MODELS = """
 import keras
 import numpy as np
 from kerasdistill.budget import Budget
-from kerasdistill.models import born_again, cnn_teacher, digest, ensemble, fast_layers
+from kerasdistill.models import cnn_teacher, digest, ensemble, fast_layers
 from kerasdistill.models import language, preprocessing, student, summary
+from kerasdistill.models.build import build
 from kerasdistill.recipes import architectures
 from kerasdistill.recipes import born_again as born_again_recipes
 from kerasdistill.recipes import urban2017
@@ -61,13 +62,13 @@ both = ensemble.build([small, teacher])
 outputs = [model.predict(images, verbose=0) for model in (small, teacher, both)]
 np.testing.assert_allclose((outputs[0] + outputs[1]) / 2, outputs[2], atol=1e-4)
 assert summary.num_trainable(small) > 90_000 and len(digest.weights_digest(small)) == 64
-wide = born_again.build(born_again_recipes.architecture("wide-resnet-10-1"), **shape)
+wide = build(born_again_recipes.architecture("wide-resnet-10-1"), **shape)
 np.testing.assert_allclose(
     fast_layers.stock(wide).predict(images, verbose=0),
     wide.predict(images, verbose=0),
     atol=1e-5,
 )
-dense = born_again.build(
+dense = build(
     born_again_recipes.architecture("densenet-bc-16-4"),
     image_shape=(8, 8, 3), num_classes=4, seed=0,
 )

@@ -10,7 +10,8 @@ import pytest
 from kerasdistill import evaluation, formats
 from kerasdistill.budget import Budget
 from kerasdistill.errors import UserError
-from kerasdistill.models import born_again, student, twins
+from kerasdistill.models import student, twins
+from kerasdistill.models.build import build
 from kerasdistill.recipes import born_again as born_again_recipes
 from kerasdistill.recipes import urban2017
 from pipelines import datasets
@@ -148,7 +149,7 @@ def test_inputs_and_outputs_have_names(digits, tmp_path):
 def test_a_residual_network_in_every_format(digits, tmp_path):
     recipe = born_again_recipes.architecture("wide-resnet-10-1")
     shape = {"image_shape": (32, 32, 3), "num_classes": 10, "seed": 0}
-    model = born_again.build(recipe, **shape)
+    model = build(recipe, **shape)
     told = formats.write_formats(
         model, tmp_path, formats=tuple(formats.FORMATS), card={}, **digits
     )

@@ -5,7 +5,6 @@ seconds.
 """
 
 import argparse
-import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,14 +25,8 @@ from kerasdistill.cli import (
 from kerasdistill.cli.distilling_options import SOFT_LOSSES
 from kerasdistill.cli.looking_options import EXPORT_FORMATS
 from kerasdistill.errors import UserError
-from kerasdistill.models import (
-    born_again,
-    cnn_teacher,
-    fast_teacher,
-    loading,
-    summary,
-)
-from kerasdistill.models import student as student_model
+from kerasdistill.models import loading, summary
+from kerasdistill.models.build import build
 from kerasdistill.recipes import base, urban2017
 
 
@@ -226,16 +219,11 @@ def run_summary(asked: argparse.Namespace) -> dict[str, Any]:
     notes = []
     if asked.arch is not None:
         recipe, notes = requested.born_again_recipe(asked)
-        build = born_again.build
     elif asked.what == "teacher":
-        recipe, build = requested.teacher_recipe(asked), cnn_teacher.build
-        if asked.fast:
-            blank = np.zeros((1, *shape), np.uint8)
-            build = functools.partial(fast_teacher.build, images=blank)
+        recipe = requested.teacher_recipe(asked)
     else:
-        budget, build = requested.budget_of(asked), student_model.build
         recipe = urban2017.student(
-            budget=budget,
+            budget=requested.budget_of(asked),
             convs=asked.convs,
             hidden=asked.hidden,
             kernel=asked.kernel,
@@ -243,7 +231,10 @@ def run_summary(asked: argparse.Namespace) -> dict[str, Any]:
             num_classes=asked.classes,
         )
     model = build(
-        recipe.architecture, image_shape=shape, num_classes=asked.classes, seed=0
+        recipe.architecture,
+        image_shape=shape,
+        num_classes=asked.classes,
+        images=np.zeros((1, *shape), np.uint8),
     )
     return {
         "num_params": summary.num_trainable(model),

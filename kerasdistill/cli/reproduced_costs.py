@@ -68,8 +68,7 @@ def _student_recipe(asked: argparse.Namespace, data: ImageData) -> Any:
 
 
 def _labelled_step(asked: argparse.Namespace, name: str, data: ImageData) -> list[Any]:
-    from kerasdistill.experiments import costs, teacher, training
-    from kerasdistill.models import student as student_model
+    from kerasdistill.experiments import costs, training
 
     if asked.verb == "teacher":
         recipe = requested.teacher_recipe(asked)
@@ -83,11 +82,8 @@ def _labelled_step(asked: argparse.Namespace, name: str, data: ImageData) -> lis
         if run.results() is not None:
             return []
     stream = training.labelled_stream(recipe, kind=asked.verb, data=data)
-    build = student_model.build
-    if asked.verb == "teacher":
-        build = teacher.builder(recipe, data)
     made_of = {"stream": stream, "data": data, "run": run}
-    step = costs.plan_training(name, build, recipe, **made_of)
+    step = costs.plan_training(name, recipe, **made_of)
     return [_times(step, asked, name)]
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from kerasdistill.experiments import training
-from kerasdistill.models import student
 from kerasdistill.recipes import base
 from pipelines.datasets import ImageData
 
@@ -17,6 +16,4 @@ def run(
     Returns:
         The content of `results.json`; it has no teacher, so no agreement.
     """
-    return training.on_hard_labels(
-        student.build, recipe, kind="baseline", data=data, workdir=workdir
-    )
+    return training.on_hard_labels(recipe, kind="baseline", data=data, workdir=workdir)

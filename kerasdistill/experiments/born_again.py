@@ -21,6 +21,7 @@ from kerasdistill.experiments import (
 )
 from kerasdistill.experiments.generation_costs import Chain, name_of
 from kerasdistill.experiments.teaching import Signal, Teacher
+from kerasdistill.models.build import build
 from kerasdistill.recipes import base, born_again
 from kerasdistill.recipes.architectures import BanResNet
 from kerasdistill.reports import generation_curves, plots
@@ -130,11 +131,11 @@ def _check(asked: BornAgain, data: ImageData) -> None:
 
 def _check_shared_layers(asked: BornAgain, given: Teacher, data: ImageData) -> None:
     if isinstance(asked.recipe.architecture, BanResNet):
-        generations.builder(asked.recipe, given.model)(
+        build(
             asked.recipe.architecture,
             image_shape=data.image_shape,
             num_classes=data.num_classes,
-            seed=0,
+            teacher=given.model,
         )
 
 

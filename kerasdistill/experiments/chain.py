@@ -21,7 +21,7 @@ from kerasdistill.experiments import (
 from kerasdistill.experiments.shells import built
 from kerasdistill.files import require_space
 from kerasdistill.models import loading
-from kerasdistill.models import student as student_model
+from kerasdistill.models.build import published
 from kerasdistill.recipes import base
 from kerasdistill.runs import RunDirectory
 from kerasdistill.training.epochs import EpochStream
@@ -162,15 +162,12 @@ def plan(
                 paths.append(results["model"])
                 continue
             recipe = chain.teachers[number - 1]
-            build = teacher.builder(recipe, data)
             stream = training.labelled_stream(recipe, kind="teacher", data=data)
             made_of = {"stream": stream, "data": data, "run": run}
-            steps.append(
-                costs.plan_training(f"teacher {number}", build, recipe, **made_of)
-            )
+            steps.append(costs.plan_training(f"teacher {number}", recipe, **made_of))
             paths.append(str(Path(scratch, f"{number}.keras")))
-            untrained = built(build, recipe, data).student
-            teacher.published(recipe, untrained).save(paths[-1])
+            untrained = built(recipe, data).student
+            published(recipe.architecture, untrained).save(paths[-1])
         if missing:
             known = {"data": data, "signal": _signal(chain), "num_bytes": num_bytes}
             steps.append(precompute.plan(paths, missing, **known))
@@ -237,7 +234,6 @@ def _student_step(
                 return []
     step = costs.plan_training(
         student.KIND,
-        student_model.build,
         chain.student,
         stream=_like_stored(chain, data),
         data=data,

@@ -106,7 +106,6 @@ def _speed(
         training = {"loss": "hard-label", "batch_size": _BATCH}
         small = replace(recipe, training=replace(recipe.training, **training))
         speeds[key] = costs.measure(
-            generations.builder(small, None),
             small,
             stream=teaching.live_stream(small, data),
             data=data,

@@ -10,11 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from kerasdistill.experiments.plans import Plan, Step, announce
-from kerasdistill.experiments.shells import built, shell
+from kerasdistill.experiments.shells import built
 from kerasdistill.recipes import base
 from kerasdistill.runs import RunDirectory
 from kerasdistill.training import checkpoint
-from kerasdistill.training.distillation_models import StudentModel
 from kerasdistill.training.epochs import EpochStream
 from pipelines import live_views
 from pipelines.datasets import ImageData
@@ -52,20 +51,21 @@ class Speed:
 
 
 def measure(
-    build: Callable[..., keras.Model],
     recipe: base.Recipe,
     *,
     stream: EpochStream,
     data: ImageData,
-    wrap: Callable[..., StudentModel] = shell,
+    ask: Callable | None = None,
+    teacher: keras.Model | None = None,
     scored: int = _SCORED,
 ) -> Speed:
     """Times a copy of the model on the data it will see; a few seconds, none kept.
 
-    `wrap` is that of `shells.built`, `scored` the images of a batch in inference.
+    `ask` and `teacher` are those of `shells.built`, `scored` the images of a batch in
+    inference.
     """
     began = time.monotonic()
-    wrapped = built(build, recipe, data, wrap=wrap)
+    wrapped = built(recipe, data, ask=ask, teacher=teacher)
     with wrapped.distribute_strategy.scope():
         # So slow that the weights stay as they are: nothing can diverge.
         wrapped.compile(optimizer=keras.optimizers.SGD(1e-9, momentum=0.9))
@@ -206,19 +206,19 @@ def stored_bytes(run: RunDirectory | None) -> int:
 
 def plan_training(
     name: str,
-    build: Callable[..., keras.Model],
     recipe: base.Recipe,
     *,
     stream: EpochStream,
     data: ImageData,
     run: RunDirectory | None,
-    wrap: Callable[..., StudentModel] = shell,
+    ask: Callable | None = None,
+    teacher: keras.Model | None = None,
 ) -> Step:
     """Measures, and counts what is left of the run (None: it has not begun)."""
     return training_step(
         name,
         recipe,
-        speed=measure(build, recipe, stream=stream, data=data, wrap=wrap),
+        speed=measure(recipe, stream=stream, data=data, ask=ask, teacher=teacher),
         data=data,
         epochs=epochs_left(recipe, run),
         stored_bytes=stored_bytes(run),

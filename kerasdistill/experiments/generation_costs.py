@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from kerasdistill import devices
 from kerasdistill.experiments import costs, generations, plans, precompute, teaching
-from kerasdistill.experiments.shells import born_again_shell, built, shell
+from kerasdistill.experiments.shells import built
 from kerasdistill.experiments.teaching import Signal, Teacher
 from kerasdistill.files import require_space
 from kerasdistill.models import fast_layers, loading
@@ -101,7 +101,7 @@ class _Meter:
         key = teacher.path if teacher else "labels"
         if key not in self._speeds:
             self._speeds[key] = costs.measure(
-                self._build, left.recipe, data=self._data, **self._steps(left, teacher)
+                left.recipe, data=self._data, **self._steps(left, teacher)
             )
         return costs.training_step(
             name_of(left.number),
@@ -133,11 +133,6 @@ class _Meter:
         name = generations.set_name(name_of(left.number))
         return [dataclasses.replace(self._sets[key], name=name)]
 
-    @property
-    def _build(self):
-        given = self._chain.given
-        return generations.builder(self._chain.recipe, given and given.model)
-
     def _teacher(self, number: int) -> Teacher | None:
         """Somebody as fast as the generation's teacher; None for generation 0."""
         if number == 0:
@@ -147,19 +142,22 @@ class _Meter:
     @functools.cached_property
     def _own(self) -> Teacher:
         path = self._scratch / "own.keras"
-        untrained = built(self._build, self._chain.recipe, self._data, wrap=_bare)
+        given = self._chain.given
+        shared = given and given.model
+        untrained = built(self._chain.recipe, self._data, teacher=shared).student
         fast_layers.stock(untrained).save(path)
         with devices.strategy().scope():
             return Teacher(str(path), fast_layers.hasten(loading.load(path)), digest="")
 
     def _steps(self, left: Left, teacher: Teacher | None) -> dict[str, Any]:
-        """The shell to measure with, and batches that cost what the real ones will."""
+        """A teacher to measure with, and batches that cost what the real ones will."""
         stream = teaching.live_stream(left.recipe, self._data)
+        given = self._chain.given
+        shared = {"teacher": given and given.model}
         if teacher is None:
-            return {"stream": stream, "wrap": shell}
+            return {"stream": stream, **shared}
         if self._chain.signal.kind == "live":
-            wrap = functools.partial(born_again_shell, teacher=teacher.ask)
-            return {"stream": stream, "wrap": wrap}
+            return {"stream": stream, "ask": teacher.ask, **shared}
         classes = self._data.num_classes
 
         def answered(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -169,9 +167,4 @@ class _Meter:
         stored = dataclasses.replace(
             stream, batches=lambda epoch: stream.batches(epoch).map(answered)
         )
-        return {"stream": stored, "wrap": born_again_shell}
-
-
-def _bare(model, training):
-    """No shell."""
-    return model
+        return {"stream": stored, **shared}

@@ -1,18 +1,13 @@
 """One generation: the 0th learns labels, later ones what the one before says (B2)."""
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from kerasdistill.experiments import costs, plans, precompute, teaching, training
 from kerasdistill.experiments.teaching import KIND, Signal, Teacher
-from kerasdistill.models import born_again, resnet
 from kerasdistill.recipes import base
-from kerasdistill.recipes.architectures import BanResNet
 from kerasdistill.runs import RunDirectory
 from kerasdistill.seeds import derive_seed
 from pipelines.datasets import ImageData
@@ -30,21 +25,6 @@ def recipe_of(recipe: base.BornAgainRecipe, number: int) -> base.BornAgainRecipe
     of_students = "loss temperature label_weight teacher_weight permutation".split()
     plain = {name: getattr(base.BornAgainTraining, name) for name in of_students}
     return replace(recipe, training=replace(recipe.training, **plain))
-
-
-def builder(
-    recipe: base.BornAgainRecipe, teacher: keras.Model | None
-) -> Callable[..., keras.Model]:
-    """What builds the recipe's network; Table 5's take layers over from the teacher."""
-    if not isinstance(recipe.architecture, BanResNet) or teacher is None:
-        return born_again.build
-
-    def build(*arguments: Any, **options: Any) -> keras.Model:
-        model = born_again.build(*arguments, **options)
-        resnet.take_over(model, teacher)
-        return model
-
-    return build
 
 
 def run_directory(
@@ -77,7 +57,6 @@ def learn_labels(
 ) -> dict[str, Any]:
     """Trains generation 0, or finishes or finds the run that did."""
     return training.on_hard_labels(
-        builder(recipe, None),
         recipe,
         kind=KIND,
         data=data,
@@ -123,17 +102,13 @@ def learn(
             step = plan.step(set_name(name))
             made = {"name": set_name(name), "planned": step, "command": command}
             lesson = teaching.stored(recipe, teacher, signal, **where, **made)
-        build = builder(recipe, teacher.model)
         about = {"stream": lesson.stream, "data": data, "run": folder}
+        about |= {"ask": lesson.ask, "teacher": teacher.model}
         with lesson.reading():
-            step = costs.announced(
-                plan.step(name), name, build, recipe, wrap=lesson.wrap, **about
-            )
+            step = costs.announced(plan.step(name), name, recipe, **about)
             began = time.monotonic()
             logits = {"teacher_logits": lesson.validation_logits}
-            model, fitted = training.train(
-                build, recipe, wrap=lesson.wrap, **about, **logits
-            )
+            model, fitted = training.train(recipe, **about, **logits)
         results = training.publish(
             model,
             fitted,

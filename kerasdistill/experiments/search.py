@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from kerasdistill.experiments import asking, costs, crew, outcome, plans, trials
@@ -29,7 +28,6 @@ def run(
     search: Search,
     *,
     data: ImageData,
-    build: Callable[..., keras.Model],
     stream: Callable[[Any], EpochStream],
     retrain: Callable[[Any], dict[str, Any]],
     workdir: str | Path,
@@ -43,7 +41,6 @@ def run(
     Args:
         search: what is asked.
         data: its validation split ranks the trials.
-        build: the kind's model.
         stream: a recipe's training data.
         retrain: trains a recipe as without a search, and gives its results.
         workdir: where the search's folder goes, unless it has a place of its own.
@@ -60,7 +57,6 @@ def run(
     seen, logits = asking.objective(search, data, teacher_logits)
     trainer = Trainer(
         kind=search.kind,
-        build=build,
         space=search.space,
         finish=search.finish,
         stream=stream,
@@ -147,9 +143,7 @@ def _announced(
         few = data.train.take(np.arange(search.objective_views))
         data = dataclasses.replace(data, train=few)
     stream = timed or trainer.stream(recipe)
-    one = costs.plan_training(
-        name, trainer.build, recipe, stream=stream, data=data, run=None
-    )
+    one = costs.plan_training(name, recipe, stream=stream, data=data, run=None)
     # A model is a seventh of a training's files; the rest goes when it has ended.
     kept = left if search.kind == TEACHER else 2
     num_bytes = one.num_bytes + kept * one.num_bytes // 7

@@ -20,8 +20,6 @@ from kerasdistill.experiments import (
 )
 from kerasdistill.experiments.asking import TEACHER, Search
 from kerasdistill.experiments.opening import opened
-from kerasdistill.models import cnn_teacher
-from kerasdistill.models import student as student_model
 from kerasdistill.recipes import base
 from kerasdistill.runs import read_json
 from kerasdistill.training.epochs import EpochStream
@@ -75,7 +73,6 @@ def on_set(
         results = search.run(
             asked,
             data=data,
-            build=student_model.build,
             stream=lambda recipe: stream,
             retrain=retrain,
             workdir=workdir,
@@ -95,11 +92,8 @@ def on_set(
 
 def on_labels(asked: Search, *, data: ImageData, workdir: str | Path) -> dict[str, Any]:
     """Searches among baselines or teachers, on views made on the fly."""
-    builders: dict[str, tuple[Callable, Callable]] = {
-        "baseline": (student_model.build, baseline.run),
-        TEACHER: (cnn_teacher.build, teacher.run),
-    }
-    build, train = builders[asked.kind]
+    trainings: dict[str, Callable] = {"baseline": baseline.run, TEACHER: teacher.run}
+    train = trainings[asked.kind]
 
     def stream(recipe: base.Recipe) -> EpochStream:
         made = training.labelled_stream(recipe, kind=asked.kind, data=data)
@@ -108,7 +102,6 @@ def on_labels(asked: Search, *, data: ImageData, workdir: str | Path) -> dict[st
     return search.run(
         asked,
         data=data,
-        build=build,
         stream=stream,
         retrain=lambda recipe: train(recipe, data=data, workdir=workdir),
         workdir=workdir,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import keras
 
 from kerasdistill import devices
+from kerasdistill.models.build import build
 from kerasdistill.recipes import base
 from kerasdistill.seeds import derive_seed
 from kerasdistill.training.born_again_models import (
@@ -22,8 +23,16 @@ from kerasdistill.training.distillation_models import (
 from pipelines.datasets import ImageData
 
 
-def shell(model: keras.Model, training: base.Training) -> StudentModel:
-    """The model that trains `model` with the recipe's loss."""
+def shell(
+    model: keras.Model, training: base.Training, *, ask: Callable | None = None
+) -> StudentModel:
+    """The model that trains `model` with the recipe's loss.
+
+    `ask` gives a live teacher's logits; None where batches bring them, or where the
+    loss is of hard labels.
+    """
+    if isinstance(training, base.BornAgainTraining) and training.loss != "hard-label":
+        return _born_again_shell(model, training, ask=ask)
     clip = training.clip_norm
     if training.loss == "kd":
         return KnowledgeDistillationModel(
@@ -39,22 +48,9 @@ def shell(model: keras.Model, training: base.Training) -> StudentModel:
     )
 
 
-def born_again_shell(
-    model: keras.Model,
-    training: base.BornAgainTraining,
-    *,
-    teacher: Callable | None = None,
+def _born_again_shell(
+    model: keras.Model, training: base.BornAgainTraining, *, ask: Callable | None
 ) -> StudentModel:
-    """The model that trains a generation with the recipe's loss.
-
-    Args:
-        model: the new generation.
-        training: its loss, weights, temperature and seed.
-        teacher: the generation before, for the signal `live`; None where batches
-            bring the teacher's logits or the loss is of hard labels.
-    """
-    if training.loss == "hard-label":
-        return shell(model, training)
     kind, options = {
         "ban": (BornAgainModel, {}),
         "ban+l": (
@@ -74,19 +70,19 @@ def born_again_shell(
         ),
     }[training.loss]
     shared = {"temperature": training.temperature, "clip_norm": training.clip_norm}
-    return kind(model, teacher=teacher, **options, **shared)
+    return kind(model, teacher=ask, **options, **shared)
 
 
 def built(
-    build: Callable[..., keras.Model],
     recipe: base.Recipe,
     data: ImageData,
     *,
-    wrap: Callable[[keras.Model, base.Training], StudentModel] = shell,
+    ask: Callable | None = None,
+    teacher: keras.Model | None = None,
 ) -> StudentModel:
-    """The recipe's shell around its model, in the process's strategy.
+    """The recipe's shell around its network, in the process's strategy.
 
-    `wrap` makes the shell of the model and the recipe's training.
+    `ask` is that of `shell`, `teacher` that of `models.build`.
     """
     with devices.strategy().scope():
         model = build(
@@ -95,5 +91,7 @@ def built(
             num_classes=data.num_classes,
             seed=recipe.training.seed,
             precision=recipe.training.precision,
+            images=data.train.images,
+            teacher=teacher,
         )
-        return wrap(model, recipe.training)
+        return shell(model, recipe.training, ask=ask)

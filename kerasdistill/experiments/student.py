@@ -10,7 +10,6 @@ from typing import Any
 from kerasdistill import devices
 from kerasdistill.experiments import costs, plans, residence, training
 from kerasdistill.experiments.opening import opened
-from kerasdistill.models import student
 from kerasdistill.recipes import base
 from kerasdistill.runs import RunDirectory
 from kerasdistill.training.epochs import EpochStream
@@ -83,7 +82,7 @@ def run(
         # Where passes are held in memory this is a little too much: they are made once.
         about = {"stream": piped, "data": data, "run": folder}
         with stored.reading():
-            step = costs.announced(planned, KIND, student.build, recipe, **about)
+            step = costs.announced(planned, KIND, recipe, **about)
         stream = stored_stream(
             stored,
             batch_size=recipe.training.batch_size,
@@ -116,7 +115,7 @@ def _trained(
         "teacher_logits": stored.validation_logits(),
     }
     with stored.reading():
-        model, fitted = training.train(student.build, recipe, stream=stream, **shared)
+        model, fitted = training.train(recipe, stream=stream, **shared)
     results = training.publish(
         model, fitted, recipe, kind=KIND, distillation_set=origin, **shared
     )

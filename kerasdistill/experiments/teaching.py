@@ -1,7 +1,6 @@
 """How a generation's answers reach the next one: live, or stored beforehand."""
 
 import contextlib
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,6 @@ from kerasdistill import devices, evaluation
 from kerasdistill.errors import StaleArtifactError, UserError
 from kerasdistill.experiments import plans, precompute, residence, training
 from kerasdistill.experiments.opening import opened
-from kerasdistill.experiments.shells import born_again_shell
 from kerasdistill.experiments.student import stored_stream, without_label
 from kerasdistill.models import loading
 from kerasdistill.models.digest import weights_digest
@@ -81,13 +79,14 @@ class Signal:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What the steps get: batches, and the shell that makes them a loss.
+    """What the steps get: batches, and from a live teacher its answers.
 
-    `validation_logits` are the teacher's; `reading` is entered while batches are read.
+    `ask` is None where batches bring them; `validation_logits` are the teacher's;
+    `reading` is entered while batches are read.
     """
 
     stream: EpochStream
-    wrap: Callable[..., Any]
+    ask: Callable[..., Any] | None
     validation_logits: np.ndarray
     facts: dict[str, Any]
     reading: Callable[[], contextlib.AbstractContextManager]
@@ -142,7 +141,7 @@ def live(recipe: base.BornAgainRecipe, teacher: Teacher, data: ImageData) -> Les
     asked = recipe.training.loss != "hard-label"
     return Lesson(
         stream=live_stream(recipe, data),
-        wrap=functools.partial(born_again_shell, teacher=teacher.ask),
+        ask=teacher.ask,
         validation_logits=evaluation.predict(teacher.model, data.validation.images),
         facts={"teacher_signal": "live" if asked else None},
         reading=contextlib.nullcontext,
@@ -187,7 +186,7 @@ def stored(
             in_memory=held.in_memory,
             keep=held.keep,
         ),
-        wrap=born_again_shell,
+        ask=None,
         validation_logits=opened_set.validation_logits(),
         facts={
             "teacher_signal": "stored",

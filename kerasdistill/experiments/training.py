@@ -11,11 +11,11 @@ import numpy as np
 
 from kerasdistill import cards, evaluation, export
 from kerasdistill.experiments import costs, plans
-from kerasdistill.experiments.shells import built, shell
+from kerasdistill.experiments.shells import built
+from kerasdistill.models.build import published
 from kerasdistill.recipes import base
 from kerasdistill.runs import RunDirectory
 from kerasdistill.seeds import derive_seed
-from kerasdistill.training.distillation_models import StudentModel
 from kerasdistill.training.epochs import EpochStream, FitResult
 from kerasdistill.training.fit import fit
 from pipelines import live_views
@@ -31,19 +31,16 @@ def run_directory(
 
 
 def on_hard_labels(
-    build: Callable[..., keras.Model],
     recipe: base.Recipe,
     *,
     kind: str,
     data: ImageData,
     workdir: str | Path,
     planned: plans.Step | None = None,
-    published: Callable[[keras.Model], keras.Model] | None = None,
     mirrored: bool = False,
 ) -> dict[str, Any]:
     """Trains a model on labels and views made on the fly, or finds the run that did.
 
-    `published` makes the model to keep from the trained one (None: it is the same);
     `mirrored` scores it on images with their mirror images too.
 
     Returns:
@@ -56,10 +53,10 @@ def on_hard_labels(
             return found
         stream = labelled_stream(recipe, kind=kind, data=data)
         made_of = {"stream": stream, "data": data, "run": folder}
-        step = costs.announced(planned, kind, build, recipe, **made_of)
+        step = costs.announced(planned, kind, recipe, **made_of)
         began = time.monotonic()
-        model, fitted = train(build, recipe, **made_of)
-        model = published(model) if published else model
+        model, fitted = train(recipe, **made_of)
+        model = published(recipe.architecture, model)
         results = publish(
             model,
             fitted,
@@ -83,7 +80,6 @@ def labelled_stream(recipe: base.Recipe, *, kind: str, data: ImageData) -> Epoch
 
 
 def train(
-    build: Callable[..., keras.Model],
     recipe: base.Recipe,
     *,
     stream: EpochStream,
@@ -91,15 +87,16 @@ def train(
     run: RunDirectory,
     teacher_logits: np.ndarray | None = None,
     enough: Callable[[Sequence[dict[str, float]]], bool] | None = None,
-    wrap: Callable[..., StudentModel] = shell,
+    ask: Callable | None = None,
+    teacher: keras.Model | None = None,
 ) -> tuple[keras.Model, FitResult]:
     """Builds and fits a model in the process's strategy; best epoch's weights.
 
     With `teacher_logits`, the teacher's on the validation images, every epoch also
     tells the loss and the agreement there; the best epoch is chosen as without.
-    `enough` is `fit`'s, `wrap` that of `shells.built`.
+    `enough` is `fit`'s, `ask` and `teacher` are those of `shells.built`.
     """
-    wrapped = built(build, recipe, data, wrap=wrap)
+    wrapped = built(recipe, data, ask=ask, teacher=teacher)
     model = wrapped.student
     weights = f"{model.count_params():,} weights"
     print(f"{run.path}: {model.name}, {weights}", file=sys.stderr)

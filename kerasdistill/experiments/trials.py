@@ -36,7 +36,6 @@ class Trainer:
     """
 
     kind: str
-    build: Callable[..., keras.Model]
     space: Space
     finish: Callable[[base.Recipe], Any]
     stream: Callable[[Any], EpochStream]
@@ -106,7 +105,6 @@ def _outcome(trainer: Trainer, recipe: Any, place: RunDirectory) -> dict[str, An
 
     try:
         model, fitted = training.train(
-            trainer.build,
             recipe,
             stream=trainer.stream(recipe),
             data=trainer.data,

@@ -34,6 +34,7 @@ def build(
     image_shape: tuple[int, int, int],
     num_classes: int,
     seed: int,
+    precision: str = "float32",
 ) -> keras.Model:
     """The network as it is: a file's with its weights, another's with random ones.
 
@@ -45,6 +46,7 @@ def build(
         image_shape: height, width, channels of the images (pixels 0-255).
         num_classes: number of logits it must have.
         seed: of random weights.
+        precision: not looked at: the network computes as it was built.
 
     Raises:
         UserError: it cannot be loaded, ends in a softmax or has other classes.

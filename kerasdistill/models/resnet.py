@@ -18,10 +18,11 @@ def build(
     num_classes: int,
     seed: int,
     precision: str = "float32",
+    teacher: keras.Model | None = None,
 ) -> keras.Model:
     """Builds the teacher's first convolution, three residual stages, its classifier.
 
-    First and last layer are frozen and hold random weights until `take_over`. A
+    First and last layer are frozen and hold the teacher's weights. A
     "wide" stage has units of its own width and a transition to the teacher's; a
     "pre" stage has bottleneck units at the teacher's width, the first of which
     projects its input. Stages one and two end in 2x2 average pooling.
@@ -32,6 +33,7 @@ def build(
         num_classes: number of logits.
         seed: every layer derives its own from it.
         precision: a Keras dtype policy; preprocessing and logits stay float32.
+        teacher: see `take_over` (None: these layers stay random).
 
     Returns:
         A model, [batch, *image_shape] -> float32 logits [batch, num_classes].
@@ -46,7 +48,10 @@ def build(
         if stage < len(architecture.sizes):
             x = layers.halve(x, name=f"pool_{stage}")
     logits = layers.logits(x, num_classes, trainable=False)
-    return keras.Model(inputs, logits, name=f"ban_{architecture.kind}_resnet")
+    model = keras.Model(inputs, logits, name=f"ban_{architecture.kind}_resnet")
+    if teacher is not None:
+        take_over(model, teacher)
+    return model
 
 
 def take_over(student: keras.Model, teacher: keras.Model) -> None:

@@ -4,14 +4,13 @@ import keras
 
 from kerasdistill.budget import POOLED_AFTER, flat_pixels
 from kerasdistill.errors import UserError
-from kerasdistill.models import given
 from kerasdistill.models.preprocessing import standardized
-from kerasdistill.recipes.base import GivenNetwork, Student
+from kerasdistill.recipes.base import Student
 from kerasdistill.seeds import derive_seed
 
 
 def build(
-    architecture: Student | GivenNetwork,
+    architecture: Student,
     *,
     image_shape: tuple[int, int, int],
     num_classes: int,
@@ -27,8 +26,7 @@ def build(
     penalty weight_decay/2 * sum(w^2) exist only where the architecture asks.
 
     Args:
-        architecture: widths, kernel, pooling, scales and regularisation; or a
-            network that is taken as it is, see `given.build`.
+        architecture: widths, kernel, pooling, scales and regularisation.
         image_shape: height, width, channels of the images (pixels 0-255).
         num_classes: number of logits.
         seed: every layer derives its own from it.
@@ -42,9 +40,6 @@ def build(
         UserError: the architecture breaks the paper's rules or the image is too
             small for its poolings.
     """
-    if isinstance(architecture, GivenNetwork):
-        shape = {"image_shape": image_shape, "num_classes": num_classes}
-        return given.build(architecture, **shape, seed=seed)
     _check(architecture, image_shape)
 
     def weights(layer: str) -> dict:

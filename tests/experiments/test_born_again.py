@@ -28,8 +28,8 @@ from kerasdistill.experiments import (
 )
 from kerasdistill.experiments.born_again import BornAgain
 from kerasdistill.experiments.teaching import Signal
-from kerasdistill.models import born_again as networks
 from kerasdistill.models import fast_layers
+from kerasdistill.models.build import build
 from kerasdistill.recipes import base
 from kerasdistill.recipes import born_again as recipes
 from kerasdistill.recipes.architectures import BanResNet, DenseNet
@@ -178,8 +178,12 @@ def test_another_loss_begins_with_the_same_generation_0(chain, quickly, monkeypa
 def _only_found(monkeypatch):
     real = generations.training.on_hard_labels
 
-    def found(build, *arguments, **options):
-        return real(lambda *_, **__: pytest.fail("built"), *arguments, **options)
+    def found(*arguments, **options):
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                generations.training, "train", lambda *_, **__: pytest.fail("trained")
+            )
+            return real(*arguments, **options)
 
     return found
 
@@ -262,7 +266,7 @@ def test_a_dense_student_of_a_wide_resnet(image_data, tmp_path, quickly):
     wide = recipes.recipe("wide-resnet-10-1").architecture
     shape, classes = image_data.image_shape, image_data.num_classes
     teacher = tmp_path / "wide.keras"
-    network = networks.build(wide, image_shape=shape, num_classes=classes, seed=0)
+    network = build(wide, image_shape=shape, num_classes=classes, seed=0)
     fast_layers.stock(network).save(teacher)
     made = born_again.run(
         asked(generations=1, teacher=str(teacher), epochs=1),
@@ -365,20 +369,16 @@ def test_recipes_of_generations():
 
 def test_shared_layers_come_from_the_teacher(image_data):
     network = SHARED
-    shared = dataclasses.replace(recipe(), architecture=network)
     options = {"image_shape": (8, 8, 3), "num_classes": 3}
-    teacher = generations.builder(recipe(), None)(TINY, seed=7, **options)
-    student = generations.builder(shared, teacher)(network, seed=8, **options)
+    teacher = build(TINY, seed=7, **options)
+    student = build(network, seed=8, teacher=teacher, **options)
     for name in ("conv_1", "logits"):
         pair = [model.get_layer(name).get_weights() for model in (teacher, student)]
         for theirs, own in zip(*pair, strict=True):
             np.testing.assert_array_equal(theirs, own)
     wider = dataclasses.replace(network, sizes=(2, 2, 4))
     with pytest.raises(UserError, match="densenet-90-60"):
-        build = generations.builder(
-            dataclasses.replace(shared, architecture=wider), teacher
-        )
-        build(wider, seed=0, **options)
+        build(wider, teacher=teacher, **options)
 
 
 @pytest.mark.parametrize(

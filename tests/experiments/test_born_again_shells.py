@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasdistill.experiments.shells import born_again_shell
-from kerasdistill.models import born_again, fast_layers
+from kerasdistill.experiments.shells import shell
+from kerasdistill.models import fast_layers
+from kerasdistill.models.build import build
 from kerasdistill.recipes import born_again as recipes
 from kerasdistill.seeds import derive_seed
 from kerasdistill.training.born_again_models import (
@@ -25,7 +26,7 @@ SMALL = recipes.recipe("wide-resnet-10-1")
 
 
 def generation(data, *, seed, architecture=SMALL.architecture):
-    return born_again.build(
+    return build(
         architecture,
         image_shape=data.image_shape,
         num_classes=data.num_classes,
@@ -39,7 +40,7 @@ def test_two_steps_with_a_live_teacher(image_data, tmp_path):
     model = generation(image_data, seed=1)
     before = model.get_weights()
     result = fit(
-        born_again_shell(model, training, teacher=teacher),
+        shell(model, training, ask=teacher),
         train=live_views.stream(
             image_data.train, augmentation=SMALL.augmentation, seed=1, batch_size=21
         ),
@@ -61,7 +62,7 @@ def trained(data, strategy):
     with strategy.scope():
         teacher = fast_layers.stock(generation(data, seed=0))
         model = generation(data, seed=1, architecture=still)
-        wrapped = born_again_shell(model, SMALL.training, teacher=teacher)
+        wrapped = shell(model, SMALL.training, ask=teacher)
         wrapped.compile(keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True))
     wrapped.fit(batches.batches(0).repeat().take(20), verbose=0)
     return model.get_weights()
@@ -87,13 +88,11 @@ def test_a_wide_resnet_learns_the_same_on_two_replicas(image_data, two_replicas)
 def test_the_recipe_chooses_the_shell(loss, kind):
     changes = {"temperature": 2.0, "clip_norm": 3.0, "label_weight": 0.25, "seed": 7}
     training = replace(SMALL.training, loss=loss, permutation="fixed", **changes)
-    shell = born_again_shell(
-        keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)]), training
-    )
-    assert type(shell) is kind and shell.clip_norm == 3.0
-    assert getattr(shell, "temperature", 2.0) == 2.0
+    made = shell(keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)]), training)
+    assert type(made) is kind and made.clip_norm == 3.0
+    assert getattr(made, "temperature", 2.0) == 2.0
     if loss == "ban+l":
-        assert (shell.label_weight, shell.teacher_weight) == (0.25, 1.0)
+        assert (made.label_weight, made.teacher_weight) == (0.25, 1.0)
     if loss == "dkpp":
-        assert shell.permutation == "fixed"
-        assert shell.seed == derive_seed(7, "permutations")
+        assert made.permutation == "fixed"
+        assert made.seed == derive_seed(7, "permutations")

@@ -127,7 +127,7 @@ def test_epochs_left(recipe, image_data, tmp_path):
 
 def test_measuring_trains_a_copy(recipe, image_data):
     stream = training.labelled_stream(recipe, kind="teacher", data=image_data)
-    speed = costs.measure(cnn_teacher.build, recipe, stream=stream, data=image_data)
+    speed = costs.measure(recipe, stream=stream, data=image_data)
     assert 0 < speed.step_seconds < 5 and speed.scoring_rate > 10
     assert speed.startup_seconds > speed.step_seconds
     assert speed.num_params > 300

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from kerasdistill.errors import UserError
-from kerasdistill.models import born_again, fast_layers, resnet, summary
+from kerasdistill.models import fast_layers, resnet, summary
+from kerasdistill.models.build import build
 from kerasdistill.recipes import born_again as recipes
 from kerasdistill.recipes.architectures import BanResNet, DenseNet, WideResNet
 
@@ -102,7 +103,7 @@ def test_sizes_give_the_counts(name, classes, factors, expected):
 
 
 def built(architecture, *, classes=10, shape=SHAPE, precision="float32"):
-    return born_again.build(
+    return build(
         architecture,
         image_shape=shape,
         num_classes=classes,
