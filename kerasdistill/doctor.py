@@ -14,7 +14,7 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from kerasdistill import machine
+from kerasdistill import machine, own_packages
 from kerasdistill.files import nearest_existing
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
@@ -40,7 +40,7 @@ def examine(
         "checks" (each "check", "status" ok, warning or failure, "found", "advice"),
         "precision" and "devices".
     """
-    checks = [*_versions(), _backend()]
+    checks = [*_versions(), *_packages(), _backend()]
     precision, devices = _by_processor(), ["CPU"]
     needed = {check["check"] for check in checks if check["status"] == FAILURE}
     if (start or machine.has_gpu()) and not needed:
@@ -103,6 +103,15 @@ def _version(wanted: Requirement, *, needed: bool) -> dict[str, Any]:
     fits = wanted.specifier.contains(version, prereleases=True)
     found = f"{version}, tested {wanted.specifier}"
     return _check(wanted.name, OK if fits else WARNING, found, "" if fits else install)
+
+
+def _packages() -> list[dict[str, Any]]:
+    """Packages of our names that a program started here would import."""
+    advice = "programs here would import it, the command line does not; rename it"
+    return [
+        _check(name, WARNING, f"another package, {place}", advice)
+        for name, place in own_packages.strangers_here().items()
+    ]
 
 
 def _backend() -> dict[str, Any]:

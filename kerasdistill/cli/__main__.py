@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from kerasdistill import own_packages
 from kerasdistill.cli import answers, arguments, light
 from kerasdistill.errors import (
     DivergedError,
@@ -23,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line: 0 done; 2 bad request; 1 diverged, workers lost, the disk
     failed, part of a table not done or an installation that can't work; 130
     interrupted."""
+    own_packages.put_first()
     try:
         asked = arguments.parse(sys.argv[1:] if argv is None else argv)
         # Libraries print to stdout too; with --json it must hold one object alone.

@@ -5,7 +5,7 @@ import difflib
 from collections.abc import Sequence
 
 from kerasdistill import __version__
-from kerasdistill.cli import born_again_options, language_options
+from kerasdistill.cli import belonging, born_again_options, language_options
 from kerasdistill.cli import distilling_options as distil
 from kerasdistill.cli import looking_options as look
 from kerasdistill.cli.values import natural, positive
@@ -26,7 +26,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     everything after "--" is kept there unseen.
 
     Raises:
-        UserError: anything argparse would print its usage for.
+        UserError: anything argparse would print its usage for, and an option that the
+            others leave without effect.
     """
     before, after = list(argv), []
     if "--" in before:
@@ -34,6 +35,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         before, after = before[:cut], before[cut + 1 :]
     parser = build_parser()
     arguments, unknown = parser.parse_known_args(before)
+    belonging.settle(arguments)
     if arguments.verb == "precompute":
         arguments.beam_arguments, arguments.beam_unchecked = unknown, after
         arguments.own_options = _options(parser, "precompute")
@@ -82,11 +84,11 @@ def _common(verb: argparse.ArgumentParser) -> None:
     add = group.add_argument
     add("--workdir", default="runs", help="where runs are kept (default: runs)")
     add("--data-dir", help="where TFDS keeps its data (default: TFDS_DATA_DIR)")
-    add("--dataset", default="cifar10", help="TFDS name, digits or folder:PATH")
-    add("--image-size", type=positive, default=32, metavar="N", help="side (32)")
+    add("--dataset", help="TFDS name, digits or folder:PATH (cifar10)")
+    add("--image-size", type=positive, metavar="N", help="side (32)")
     add("--grey", action="store_true", help="images of one channel")
     add("--seed", type=natural, default=0, help="every random choice but the split")
-    add("--split-seed", type=natural, default=0, help="the validation split")
+    add("--split-seed", type=natural, help="the validation split (0)")
     add("--quick", action="store_true", help="a shrunken recipe: minutes")
     add("--json", action="store_true", help="one JSON object on stdout")
     add("--precision", choices=PRECISIONS, default="auto", help="default: auto")

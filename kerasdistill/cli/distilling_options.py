@@ -20,6 +20,7 @@ REPRODUCED = (
 PRESETS = ("snn-ecnn-mimic-30k",)
 TEACHER_OUTPUTS = ("logits", "probabilities")
 RESIDENT = ("auto", "always", "never")
+TAKE_UNLABELLED = ("precompute", "student", "verify", "born-again")  # verbs
 
 
 def _teacher_widths(verb: argparse.ArgumentParser) -> None:
@@ -36,7 +37,7 @@ def _student_widths(verb: argparse.ArgumentParser) -> None:
     shape = verb.add_mutually_exclusive_group()
     shape.add_argument("--convs", type=int, metavar="K", help="convolutions, 1 to 4")
     shape.add_argument("--hidden", type=int, metavar="L", help="an MLP's layers, 1-5")
-    add("--kernel", type=int, choices=(3, 5), default=5, help="filter side")
+    add("--kernel", type=int, choices=(3, 5), help="filter side (5)")
 
 
 def _training(verb: argparse.ArgumentParser) -> None:
@@ -76,7 +77,7 @@ def _others(verb: argparse.ArgumentParser) -> None:
     )
     add = group.add_argument
     add("--weights", nargs="+", metavar="FILE", default=(), help="of each keras:NAME")
-    add("--teacher-output", choices=TEACHER_OUTPUTS, default="logits")
+    add("--teacher-output", choices=TEACHER_OUTPUTS, help="(default: logits)")
     trust(verb)
 
 

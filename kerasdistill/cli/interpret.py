@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kerasdistill import cards
-from kerasdistill.cli import language_options, requested
+from kerasdistill.cli import distilling_options, language_options, requested
 from kerasdistill.errors import UserError
 from kerasdistill.recipes import base, urban2017
 from pipelines import datasets
@@ -109,7 +109,7 @@ def require_images(path: str | Path, *, instead: str) -> dict[str, Any]:
 
 
 def _class_names(asked: argparse.Namespace, set_path: str | None) -> tuple[str, ...]:
-    if asked.verb not in ("precompute", "student", "verify", "born-again"):
+    if asked.verb not in distilling_options.TAKE_UNLABELLED:
         raise UserError(
             f"{asked.verb} needs labels, which {asked.dataset} has not; unlabelled "
             "images serve precompute, student, verify and born-again --teacher"

@@ -99,10 +99,13 @@ def student_maker(
         recipe = urban2017_presets.PRESETS[asked.preset]()
         return lambda data: recipe
     if chosen == ["student"]:
+        _check_precision(asked)
         network = given.network(asked.student)
         return lambda data: urban2017.given(network, image_shape=data.image_shape)
     if asked.recipe is not None:
         recipe = _read_recipe(asked.recipe, losses)
+        if isinstance(recipe, base.GivenStudentRecipe):
+            _check_precision(asked)
         return lambda data: recipe
     widths = {"convs": asked.convs, "hidden": asked.hidden, "kernel": asked.kernel}
     budget = budget_of(asked)
@@ -113,6 +116,14 @@ def student_maker(
         return family(budget=budget, **widths, **shapes)
 
     return make
+
+
+def _check_precision(asked: argparse.Namespace) -> None:
+    if asked.precision not in ("auto", "float32"):
+        raise UserError(
+            f"--precision {asked.precision} was given, but a network that somebody "
+            "brought computes as it was built; leave it out"
+        )
 
 
 def _read_recipe(path: str, losses: Sequence[str]) -> base.StudentRecipe:

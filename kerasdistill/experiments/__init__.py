@@ -1,0 +1,3 @@
+from kerasdistill import own_packages
+
+own_packages.require()  # one line here, not an odd error somewhere below

@@ -12,6 +12,7 @@ import tensorflow as tf
 from kerasdistill.experiments.plans import Plan, Step, announce
 from kerasdistill.experiments.shells import built
 from kerasdistill.recipes import base
+from kerasdistill.recipes.describing import describe
 from kerasdistill.runs import RunDirectory
 from kerasdistill.training import checkpoint
 from kerasdistill.training.epochs import EpochStream
@@ -171,15 +172,12 @@ def training_step(
     left = f"{epochs} epoch{'s' * (epochs != 1)}"
     if not recipe.training.epochs:
         left = f"paper's stop, say {left} more"
-    network = recipe.architecture
-    widths = "-".join(map(str, getattr(network, "filters", ()))) or "MLP"
-    if isinstance(recipe, base.BornAgainRecipe):
-        widths = f"{type(network).__name__}, {speed.num_params:,} weights"
+    network = describe(recipe.architecture)
     return Step(
         name=name,
         seconds=epochs * an_epoch + once,
         num_bytes=max(0, BYTES_PER_PARAM * speed.num_params - stored_bytes),
-        how=f"{widths}, {left}, {rate:.0f} images/s, {recipe.training.precision}",
+        how=f"{network}, {left}, {rate:.0f} images/s, {recipe.training.precision}",
     )
 
 

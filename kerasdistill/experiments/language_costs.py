@@ -9,6 +9,7 @@ import keras
 from kerasdistill.experiments import costs
 from kerasdistill.experiments.plans import Step
 from kerasdistill.recipes import base
+from kerasdistill.recipes.describing import describe
 from kerasdistill.runs import RunDirectory
 from kerasdistill.training.epochs import EpochStream
 from kerasdistill.training.language_models import LanguageModel
@@ -65,7 +66,8 @@ def plan(
         name=name,
         seconds=epochs * an_epoch + num_scored * a_window + 2.5 * startup,
         num_bytes=max(0, BYTES_PER_PARAM * shell.student.count_params() - stored),
-        how=f"{left}, {rate:,.0f} words/s, {recipe.training.precision}",
+        how=f"{describe(recipe.architecture)}, {left}, {rate:,.0f} words/s, "
+        f"{recipe.training.precision}",
     )
 
 

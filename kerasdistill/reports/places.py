@@ -8,6 +8,7 @@ split counts: `--quick` and other data sets have no place in the papers' tables.
 from dataclasses import dataclass
 from typing import Any
 
+from kerasdistill.recipes.describing import describe_json
 from kerasdistill.reports import paper
 from kerasdistill.reports.paper_born_again import LOSSES
 
@@ -64,7 +65,11 @@ def places(results: dict[str, Any]) -> list[Place]:
 
 def family(results: dict[str, Any]) -> str:
     """The row of Table 2 that a student's or baseline's architecture belongs to."""
-    architecture = results["recipe"]["architecture"]
+    recipe = results["recipe"]
+    if recipe["kind"] != "StudentRecipe":  # others' architectures have other fields
+        network = describe_json(recipe) or recipe["kind"]
+        raise NoPlace(f"its network, {network}, is none of the paper's")
+    architecture = recipe["architecture"]
     if all(architecture.get(name) == value for name, value in _SNN.items()):
         return paper.SNN
     convs, hidden = len(architecture["filters"]), len(architecture["hidden"])
@@ -111,11 +116,10 @@ def _baseline(results: dict[str, Any]) -> Place:
 
 
 def _teacher(results: dict[str, Any]) -> Place:
-    recipe = results["recipe"]
-    widths = recipe["architecture"]
+    widths = results["recipe"]["architecture"]
     for key, (filters, dense) in paper.TEACHERS.items():
-        # The fast teacher has no dense width.
-        if (tuple(widths["filters"]), widths.get("dense")) == (filters, dense):
+        # Other teachers have no dense width, or no filters.
+        if (tuple(widths.get("filters", ())), widths.get("dense")) == (filters, dense):
             return Place(paper.URBAN_1.name, key, *paper.ONE)
     raise NoPlace("the widths are not those of one of the paper's three teachers")
 

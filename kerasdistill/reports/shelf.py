@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kerasdistill.errors import BusyError, UserError
+from kerasdistill.recipes.describing import describe_json
 from kerasdistill.reports.tables import percent, table
 from kerasdistill.runs import read_json
 
@@ -88,17 +89,11 @@ def _what(results: dict[str, Any], request: dict[str, Any]) -> str:
     """Such as "cifar10, 65-65-65, 1,000,376 parameters, 10 epochs"."""
     both = {**request, **results}
     parts = []
-    for key, text in (("dataset", "{}"), ("arch", "{}")):
-        value = both.get(key)
-        value = value.get("name") if isinstance(value, dict) else value
+    dataset = both.get("dataset")
+    name = dataset.get("name") if isinstance(dataset, dict) else dataset
+    for value in (name, both.get("arch") or describe_json(both.get("recipe"))):
         if isinstance(value, str):
-            parts.append(text.format(value))
-    recipe = both.get("recipe")
-    architecture = recipe.get("architecture") if isinstance(recipe, dict) else None
-    if isinstance(architecture, dict):
-        widths = architecture.get("filters") or architecture.get("hidden") or ()
-        if isinstance(widths, list) and widths:
-            parts.append("-".join(map(str, widths)))
+            parts.append(value)
     for key, unit in (
         ("num_params", "parameters"),
         ("epochs", "epochs"),

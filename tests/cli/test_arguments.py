@@ -2,7 +2,7 @@
 
 import pytest
 
-from kerasdistill.cli import arguments
+from kerasdistill.cli import arguments, belonging
 from kerasdistill.errors import UserError
 
 
@@ -11,6 +11,8 @@ def test_defaults_of_every_verb():
     assert (asked.workdir, asked.dataset) == ("runs", "cifar10")
     assert (asked.seed, asked.split_seed, asked.precision) == (0, 0, "auto")
     assert (asked.quick, asked.json, asked.data_dir) == (False, False, None)
+    assert (asked.image_size, asked.kernel) == (32, 5)
+    assert arguments.parse(["student"]).teacher_output == "logits"
 
 
 def test_widths_are_read_as_numbers():
@@ -53,3 +55,75 @@ def test_bad_lines(line, expected):
         arguments.parse(line.split())
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "option", "where"),
+    [
+        ("student --budget 1M --hidden 2 --kernel 3", "--kernel", "--convs"),
+        ("student --budget 1M --hidden 2 --kernel 5", "--kernel", "--convs"),
+        ("student --student keras:X --kernel 3", "--kernel", "--convs"),
+        ("student --recipe r.json --kernel 3", "--kernel", "--convs"),
+        ("student --preset snn-ecnn-mimic-30k --kernel 3", "--kernel", "--convs"),
+        ("baseline --budget 10M --hidden 1 --kernel 3", "--kernel", "--convs"),
+        ("student --temperature 2", "--temperature", "--loss kd"),
+        ("student --alpha 0", "--alpha", "--loss kd"),
+        ("student --loss logit-regression --alpha 0.5", "--alpha", "--loss kd"),
+        ("student --distillation-set s --store replay", "--store", "made here"),
+        ("student --distillation-set s --force", "--force", "made here"),
+        ("student --distillation-set s --weights w.h5", "--weights", "--teacher"),
+        ("student --teachers 1 --teacher-output logits", "--teacher-output", "PATH"),
+        ("ensemble --from-search s --weights w.h5", "--weights", "--teacher PATH"),
+        ("summary student --budget 1M --convs 2 --dense 8", "--dense", "teacher"),
+        ("summary teacher --budget 1M", "--budget", "summary student"),
+        ("summary --arch lstm --vocabulary 9 --convs 1", "--convs", "student"),
+        ("summary teacher --kernel 3", "--kernel", "summary student"),
+        ("summary student --budget 1M --hidden 1 --kernel 3", "--kernel", "--convs"),
+        ("summary --arch wide-resnet-10-1 --layers 2", "--layers", "lstm"),
+        ("language-model --dataset cifar10", "--dataset", "--data-dir"),
+        ("language-model --image-size 32", "--image-size", "--data-dir"),
+        ("language-model --grey", "--grey", "--data-dir"),
+        ("language-model --split-seed 0", "--split-seed", "--data-dir"),
+        (
+            "language-model --teacher t --distillation-set s --teacher-signal live",
+            "--distillation-set",
+            "stored",
+        ),
+        (
+            "language-model --teacher t --distillation-set s --store-top-k 9",
+            "--store-top-k",
+            "made here",
+        ),
+    ],
+)
+def test_an_option_without_effect_is_refused(line, option, where):
+    with pytest.raises(UserError) as caught:
+        arguments.parse(line.split())
+    message = str(caught.value)
+    assert message.startswith(f"{option} belongs to ") and where in message
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "student --budget 1M --convs 2 --kernel 3",
+        "student --loss kd --temperature 2 --alpha 0.5 --teachers 1 --store replay",
+        "student --recipe kd.json --temperature 2",
+        "student --teacher t.keras --teacher-output probabilities --force",
+        "summary student --budget 1M --convs 2 --kernel 3",
+        "summary --arch lstm --vocabulary 9 --layers 1",
+        "ensemble --teacher keras:X --weights w.h5",
+        "language-model --teacher t --distillation-set s --teacher-signal stored "
+        "--generations 2 --store-top-k 9",
+    ],
+)
+def test_an_option_with_effect_is_taken(line):
+    arguments.parse(line.split())
+
+
+def test_every_rule_names_options_of_its_verb():
+    verbs = arguments.build_parser()._subparsers._group_actions[0].choices
+    for verb, rules in belonging.RULES.items():
+        own = {action.dest: action for action in verbs[verb]._actions}
+        for name in (name for rule in rules for name in rule.options):
+            assert own[name].default in (None, False, ()), (verb, name)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from kerasdistill.cli.__main__ import main
+from kerasdistill.recipes import base, urban2017
 from pipelines import datasets
 from pipelines.integrity import sealed
 
@@ -91,6 +92,7 @@ def test_another_backend_is_refused(capsys, monkeypatch):
         ("student --student keras:X --budget 1M", ["leave out --budget"]),
         ("student --student keras:X --trials 2", ["what --trials searches"]),
         ("student --student /nowhere.keras", ["/nowhere.keras"]),
+        ("student --student keras:X --precision mixed_bfloat16", ["as it was built"]),
         (f"{STUDENT} --image-size 4", ["4x4x3", "8 to 1024"]),
         (f"{STUDENT} --teacher-output odds", ["odds", "probabilities"]),
         ("evaluate /tmp", ["SavedModel"]),
@@ -126,6 +128,14 @@ def test_requests(line, fragments, tmp_path, capsys):
     if "--workdir" not in line:
         arguments += ["--workdir", str(tmp_path / "runs")]
     refused(capsys, arguments, *fragments)
+
+
+def test_a_recipe_of_a_network_somebody_brought_has_its_precision(tmp_path, capsys):
+    brought = base.GivenNetwork("keras:X", None)
+    recipe = urban2017.given(brought, image_shape=(32, 32, 3))
+    (tmp_path / "recipe.json").write_text(json.dumps(base.to_json(recipe)))
+    line = "student --recipe {tmp}/recipe.json --precision mixed_float16"
+    refused(capsys, ask(line, tmp=tmp_path), "mixed_float16", "as it was built")
 
 
 @pytest.mark.parametrize("verb", ["student --budget 1M --convs 3", "teacher"])
@@ -218,7 +228,6 @@ def test_second_process_on_a_run_directory(tmp_path, capsys):
     arguments = ask(line, tmp=tmp_path)
     from kerasdistill.cli import arguments as grammar
     from kerasdistill.cli import requested
-    from kerasdistill.recipes import base, urban2017
     from kerasdistill.runs import RunDirectory
 
     asked = grammar.parse(arguments)

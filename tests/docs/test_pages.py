@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kerasdistill.cli import arguments
+from kerasdistill.cli import arguments, distilling_options
 from kerasdistill.errors import UserError
 
 from .conftest import ROOT
@@ -165,6 +165,14 @@ def test_every_page_is_in_the_site_s_tree():
     listed = {line for tree in trees for line in tree.split() if line[0] != ":"}
     pages = {str(page.relative_to(ROOT / "docs"))[: -len(".md")] for page in DOCS}
     assert pages - {"index"} <= listed
+
+
+def test_own_teachers_name_every_verb_that_takes_unlabelled_images():
+    text = (ROOT / "docs" / "how-to" / "own-teacher.md").read_text(encoding="utf-8")
+    (row,) = re.findall(r"^\| `unlabelled:PATH` .*$", text, flags=re.MULTILINE)
+    assert set(re.findall(r"`([a-z-]+)`", row)) == set(
+        distilling_options.TAKE_UNLABELLED
+    )
 
 
 @pytest.mark.parametrize(

@@ -236,3 +236,12 @@ def test_a_failed_probe_stops_nothing(label, monkeypatch, capsys):
     made, _ = label(1)
     assert made["planned_seconds"] is None and made["process_seconds"] > 0
     assert "time not known" in capsys.readouterr().err
+
+
+def test_a_plan_names_a_network_somebody_brought(image_data):
+    given = base.GivenNetwork("keras:MobileNetV2", None)
+    recipe = urban2017.given(given, image_shape=(32, 32, 3))
+    step = costs.training_step(
+        "student", recipe, speed=SPEED, data=image_data, epochs=1
+    )
+    assert step.how.startswith("MobileNetV2, ")

@@ -74,7 +74,7 @@ def test_train_evaluate_and_serve(arch, folder, workdir, capsys):
     found, told = ask(capsys, line, folder, workdir)
     assert found["test_tokens"] == 72 and found["epochs"] == 2
     assert found["test_perplexity"] < 7 and found["parity"]["largest_difference"] < 1e-4
-    assert "step 1: language-model (2 epochs" in told and "planned" in told
+    assert f"step 1: language-model ({arch} " in told and "planned" in told
     again, _ = ask(capsys, line, folder, workdir)
     assert again == found
     for path in (found["model"], found["saved_model"]):

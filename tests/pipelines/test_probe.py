@@ -1,8 +1,11 @@
 """How many workers there will be, how fast one is, and what that makes."""
 
+import subprocess
+
 import pytest
 
 from kerasdistill.recipes.base import Augmentation
+from pipelines import draws
 from pipelines.beam import probe, runners
 from pipelines.beam.probe import WorkerSpeed
 from pipelines.layout import Layout, sidecar_name
@@ -83,3 +86,11 @@ def test_missing_shards(make_set, tmp_path):
     assert missing_shards(path, layout) == [16, 9, 16]
     longer = Layout(41, 15, 3, 5, 8, 16)
     assert missing_shards(path, longer) == [16, 9, 16, 16, 16, 9]
+
+
+def test_a_worker_has_our_packages_where_others_of_their_names_lie(tmp_path):
+    (tmp_path / "pipelines.py").write_text("raise RuntimeError('not ours')")
+    code = "import pipelines.draws; print(pipelines.draws.__file__)"
+    *words, _ = probe._worker_words()
+    done = subprocess.run([*words, code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.strip() == draws.__file__, done.stderr
