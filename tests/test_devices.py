@@ -5,13 +5,14 @@ import tensorflow as tf
 
 from kerasdistill import devices
 from kerasdistill.errors import UserError
+from kerasdistill.training.engines import tensorflow
 
 
 def test_parts_of_the_processor_are_used_within():
     assert devices.strategy().num_replicas_in_sync == 1
     with devices.using("cpu:2"):
         assert devices.strategy().num_replicas_in_sync == 2
-        assert devices.strategy() is devices.choose("cpu:2")
+        assert devices.strategy() is tensorflow.choose("cpu:2")
         with devices.using("all"):
             assert devices.strategy().num_replicas_in_sync == 1
         assert not tf.distribute.has_strategy()

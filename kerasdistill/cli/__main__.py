@@ -63,7 +63,7 @@ def _answer(asked: argparse.Namespace) -> dict[str, Any]:
     if asked.verb in light.COMMANDS:
         return light.COMMANDS[asked.verb](asked)
     _check_backend()
-    _start_tensorflow(deterministic=asked.deterministic)
+    _start(deterministic=asked.deterministic)
     from kerasdistill import devices
     from kerasdistill.cli import commands
     from kerasdistill.models import loading
@@ -76,28 +76,26 @@ def _answer(asked: argparse.Namespace) -> dict[str, Any]:
 
 
 def _check_backend() -> None:
+    from kerasdistill.training.engines import ENGINES
+
     backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
-    if backend != "tensorflow":
+    if backend not in ENGINES:
         raise UserError(
-            f"KERAS_BACKEND is {backend}, but the command line trains on tensorflow; "
-            "unset it, or fit the models of kerasdistill.training from Python"
+            f"KERAS_BACKEND is {backend}, but the command line trains on "
+            f"{', '.join(ENGINES)}; unset it, or fit the models of "
+            "kerasdistill.training from Python"
         )
 
 
-def _start_tensorflow(*, deterministic: bool) -> None:
-    # Its C++ side greets on stderr before any log level is looked at, and would bury
-    # the one line that matters.
+def _start(*, deterministic: bool) -> None:
+    # TensorFlow's C++ side greets on stderr before any log level is looked at, and
+    # would bury the one line that matters.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.getLogger().setLevel(logging.ERROR)  # Beam misses tools of Google's cloud
     with _native_stderr_closed():
-        import tensorflow as tf
+        from kerasdistill.training import engines
 
-        tf.config.list_physical_devices()
-        # Advice to whoever writes TensorFlow code, such as on retracing.
-        tf.get_logger().setLevel("ERROR")
-    if deterministic:
-        os.environ["TF_DETERMINISTIC_OPS"] = "1"  # workers' too
-        tf.config.experimental.enable_op_determinism()
+        engines.current().start(deterministic=deterministic)
 
 
 @contextlib.contextmanager

@@ -4,17 +4,17 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from kerasdistill.experiments.plans import Plan, Step, announce
 from kerasdistill.experiments.shells import built
 from kerasdistill.recipes import base
 from kerasdistill.recipes.describing import describe
 from kerasdistill.runs import RunDirectory
-from kerasdistill.training import checkpoint
+from kerasdistill.training import checkpoint, engines
 from kerasdistill.training.epochs import EpochStream
 from pipelines import live_views
 from pipelines.datasets import ImageData
@@ -67,9 +67,8 @@ def measure(
     """
     began = time.monotonic()
     wrapped = built(recipe, data, ask=ask, teacher=teacher)
-    with wrapped.distribute_strategy.scope():
-        # So slow that the weights stay as they are: nothing can diverge.
-        wrapped.compile(optimizer=keras.optimizers.SGD(1e-9, momentum=0.9))
+    # So slow that the weights stay as they are: nothing can diverge.
+    engines.current().compile(wrapped, lambda: keras.optimizers.SGD(1e-9, momentum=0.9))
     building = time.monotonic() - began
     train, score = Stopwatch(_TRAINED_SECONDS), Stopwatch(_SCORED_SECONDS)
     train.time(wrapped.fit, stream.batches(0), steps_per_epoch=_ENDLESS)
@@ -103,9 +102,7 @@ class Stopwatch(keras.callbacks.Callback):
         self._marks: list[float] = []  # when each step had ended
         self._warm: int | None = None  # steps before those that count
 
-    def time(
-        self, run: Callable[..., object], batches: tf.data.Dataset, **steps: int
-    ) -> None:
+    def time(self, run: Callable[..., object], batches: Any, **steps: int) -> None:
         """Lets `run`, Keras' fit or evaluate, have batches until it has seen enough.
 
         Args:

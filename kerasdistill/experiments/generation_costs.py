@@ -146,7 +146,7 @@ class _Meter:
         shared = given and given.model
         untrained = built(self._chain.recipe, self._data, teacher=shared).student
         fast_layers.stock(untrained).save(path)
-        with devices.strategy().scope():
+        with devices.scope():
             return Teacher(str(path), fast_layers.hasten(loading.load(path)), digest="")
 
     def _steps(self, left: Left, teacher: Teacher | None) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
 from kerasdistill.experiments.language_teachers import known
 from kerasdistill.models import language
 from kerasdistill.seeds import derive_seed
+from kerasdistill.training import engines
 from pipelines import text
 
 
@@ -25,15 +25,17 @@ def go_on(path: str | Path, beginning: str, *, words: int, seed: int) -> str:
     generator = np.random.Generator(np.random.Philox(derive_seed(seed, "sample")))
     end = vocabulary.index(text.END)
     ids = np.concatenate([[end], text.encode(beginning, vocabulary)]).astype(np.int32)
-    step = tf.function(lambda ids, states: model([ids, *states], training=False))
+    step = engines.current().compiled(
+        lambda ids, states: model([ids, *states], training=False), [model]
+    )
     states = language.start(model, 1)
     for number in ids:
-        logits, *states = step(tf.constant([[number]]), states)
+        logits, *states = step(np.array([[number]], np.int32), states)
     drawn = []
     for _ in range(words):
-        logits = logits.numpy()[0, -1].astype(np.float64)
+        logits = np.asarray(logits)[0, -1].astype(np.float64)
         # The largest of logits with Gumbel noise is a draw from their softmax.
         number = int(np.argmax(logits + generator.gumbel(size=logits.shape)))
         drawn.append(vocabulary[number])
-        logits, *states = step(tf.constant([[number]]), states)
+        logits, *states = step(np.array([[number]], np.int32), states)
     return " ".join([*beginning.split(), *drawn])

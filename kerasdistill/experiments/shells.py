@@ -84,7 +84,7 @@ def built(
 
     `ask` is that of `shell`, `teacher` that of `models.build`.
     """
-    with devices.strategy().scope():
+    with devices.scope():
         model = build(
             recipe.architecture,
             image_shape=data.image_shape,

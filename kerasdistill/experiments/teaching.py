@@ -98,7 +98,7 @@ def load_teacher(path: str | Path, *, data: ImageData, force: bool = False) -> T
     Raises:
         UserError: no safe `.keras` file, or one of other images, classes or split.
     """
-    with devices.strategy().scope():
+    with devices.scope():
         model = hasten(loading.load(path))
     scoring.check_teacher(model, path, data=data, force=force)
     return Teacher(str(path), model, weights_digest(model), force)

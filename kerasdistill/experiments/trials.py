@@ -9,13 +9,13 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from kerasdistill import cards
 from kerasdistill.errors import DivergedError
 from kerasdistill.experiments import training
 from kerasdistill.recipes import base
 from kerasdistill.runs import RunDirectory
+from kerasdistill.training import engines
 from kerasdistill.training.epochs import EpochStream
 from pipelines.datasets import ImageData
 from tuners import halving, record
@@ -81,11 +81,11 @@ def shortened(
     """The same data, each epoch cut to its first views (a whole number of batches)."""
     steps = min(stream.steps_per_epoch, max(1, views // batch_size))
 
-    def batches(first_epoch: int) -> tf.data.Dataset:
+    def batches(first_epoch: int) -> Any:
         # Beyond the last epoch only those read who measure how fast it goes.
         numbers = range(first_epoch, max(epochs, first_epoch + 1))
         parts = (stream.batches(number).take(steps) for number in numbers)
-        return functools.reduce(tf.data.Dataset.concatenate, parts).repeat()
+        return functools.reduce(lambda one, two: one.concatenate(two), parts).repeat()
 
     return replace(
         stream,
@@ -112,7 +112,10 @@ def _outcome(trainer: Trainer, recipe: Any, place: RunDirectory) -> dict[str, An
             teacher_logits=trainer.teacher_logits,
             enough=enough,
         )
-    except (DivergedError, MemoryError, tf.errors.ResourceExhaustedError) as error:
+    except Exception as error:
+        expected = isinstance(error, (DivergedError, MemoryError))
+        if not expected and not engines.current().is_out_of_memory(error):
+            raise
         return {"status": "FAILED", "error": " ".join(str(error).split())[:500]}
     accuracy = _exact(fitted.val_score, len(trainer.data.validation))
     path = cards.save_model(

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -12,29 +11,26 @@ GRID_SIDE = 8  # pictures across and down
 _GAP = 2  # pixels between pictures
 
 
-class Board(keras.callbacks.Callback):
+class Board:
     """Writes every epoch's metrics to `directory`, at the epoch's number from 1.
 
     Tags are `epoch_loss`, `epoch_accuracy`, `epoch_teacher_agreement`, each with a
-    curve of train and one of validation, and `learning_rate`. It has to come after
-    `Epochs` in the list of callbacks, which knows the rate the epoch was trained at;
-    Keras' own TensorBoard would show the next epoch's.
+    curve of train and one of validation, and `learning_rate`.
     """
 
     def __init__(self, directory: str | Path):
-        super().__init__()
         # Made on first use: a training that is already finished leaves no files.
         self._directory = Path(directory)
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
 
-    def on_epoch_end(self, epoch, logs=None):
-        """One point on every curve."""
-        for name, value in (logs or {}).items():
+    def write(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """One point on every curve, of epoch 1 at first."""
+        for name, value in metrics.items():
             split = "validation" if name.startswith("val_") else "train"
             name = name.removeprefix("val_")
             tag = name if name == "learning_rate" else f"epoch_{name}"
             with self._writer(split).as_default():
-                tf.summary.scalar(tag, float(value), step=epoch + 1)
+                tf.summary.scalar(tag, value, step=epoch)
         for writer in self._writers.values():
             writer.flush()
 

@@ -6,7 +6,6 @@ the weighted sum over the examples of all replicas divided by their total weight
 so that the number of replicas and a short last batch change nothing.
 """
 
-import math
 from collections.abc import Callable
 
 import keras
@@ -148,18 +147,22 @@ class StudentModel(keras.Model):
             """`keras.Model.fit`; every replica has a share of every batch."""
             import tensorflow as tf
 
+            from kerasdistill.training.engines.tensorflow import for_replicas
+
             if isinstance(x, tf.data.Dataset):
                 kwargs.setdefault("shuffle", False)  # Keras can't, and warns of it
             return super().fit(
-                _for_replicas(self, x),
+                for_replicas(self, x),
                 *args,
-                validation_data=_for_replicas(self, validation_data),
+                validation_data=for_replicas(self, validation_data),
                 **kwargs,
             )
 
         def evaluate(self, x=None, *args, **kwargs):
             """`keras.Model.evaluate`; every replica has a share of every batch."""
-            return super().evaluate(_for_replicas(self, x), *args, **kwargs)
+            from kerasdistill.training.engines.tensorflow import for_replicas
+
+            return super().evaluate(for_replicas(self, x), *args, **kwargs)
 
 
 class HardLabelModel(StudentModel):
@@ -255,31 +258,3 @@ def _finite_everywhere_or_nowhere(gradients, context):
         g if g is None else ops.where(somewhere, ops.full_like(g, float("inf")), g)
         for g in gradients
     ]
-
-
-def _for_replicas(model, data):
-    """Gives all replicas equal shares of every batch, by examples again of weight 0.
-
-    A network with batch normalisation gets whole copies of such a batch, because they
-    leave its mean and variance as they are; others get the few that are lacking.
-    """
-    import tensorflow as tf
-
-    replicas = model.distribute_strategy.num_replicas_in_sync
-    if replicas == 1 or not isinstance(data, tf.data.Dataset):
-        return data
-    copies = tf.constant([replicas // math.gcd(n, replicas) for n in range(replicas)])
-    norm = keras.layers.BatchNormalization
-    normalised = any(isinstance(layer, norm) for layer in leaf_layers(model.student))
-
-    def shared(batch):
-        count = tf.shape(next(iter(batch.values())))[0]
-        again = -count % replicas
-        if normalised:
-            again = count * (copies[count % replicas] - 1)
-        places = tf.range(count + again) % count
-        weight = tf.concat([_weights(batch), tf.zeros([again])], axis=0)
-        chosen = {name: tf.gather(value, places) for name, value in batch.items()}
-        return {**chosen, "weight": weight}
-
-    return data.map(shared, num_parallel_calls=tf.data.AUTOTUNE)

@@ -1,18 +1,18 @@
-"""The training loop: Keras' `fit` with a schedule, resume, best weights and guards."""
+"""Fits a shell: a schedule, resume, best weights and guards, on any engine."""
 
 import contextlib
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from kerasdistill.errors import UserError
 from kerasdistill.recipes.base import BornAgainTraining, Training
+from kerasdistill.training import engines
 from kerasdistill.training.board import Board, write_views
-from kerasdistill.training.epochs import Epochs, EpochStream, FitResult
+from kerasdistill.training.epochs import EpochStream, FitResult
+from kerasdistill.training.loop import Epochs
 from kerasdistill.training.muon import Muon
 
 
@@ -20,21 +20,22 @@ def fit(
     model: keras.Model,
     *,
     train: EpochStream,
-    validation: tf.data.Dataset,
+    validation: Iterable[dict[str, Any]],
     training: Training,
     directory: Path,
     class_names: Sequence[str] = (),
     enough: Callable[[Sequence[dict[str, float]]], bool] | None = None,
+    engine: engines.Engine | None = None,
 ) -> FitResult:
     """Trains `model` (a compiled-by-us shell), resuming from `directory`.
 
-    After every epoch weights, optimiser, seed generators, schedule and history are
-    written in one checkpoint; the next call continues after the last one. The
-    weights of the epoch with the lowest validation error are kept and put back at
-    the end.
+    After every epoch all variables of the shell (the student's, the shell's own, seed
+    generators) and of the optimiser, schedule and history are written in one
+    checkpoint; the next call continues after the last one. The student's weights of
+    the epoch with the lowest validation error are kept and put back at the end.
 
     Args:
-        model: a shell from `distillation_models`.
+        model: a shell from `distillation_models`; weights of its own exist already.
         train: the training data.
         validation: batches of {"image", "label"[, "teacher_logits"]}; with the
             teacher's logits every epoch also tells the agreement with it.
@@ -43,42 +44,34 @@ def fit(
         class_names: what TensorBoard calls the views of the first batch.
         enough: ends the training early where it is true of the history, a row of
             metrics an epoch.
+        engine: what runs the epochs (None: that of Keras' backend).
 
     Raises:
         UserError: a schedule other than the paper's without a number of epochs, or
             no validation images.
         DivergedError: a loss that is not finite.
     """
-    if int(validation.cardinality()) == 0:
+    if next(iter(validation), None) is None:
         raise UserError(
             "there are no validation images, by which the best epoch is chosen; give a "
             "larger data set"
         )
-    with model.distribute_strategy.scope():
-        model.compile(optimizer=_optimizer(training, train.steps_per_epoch))
-        model.optimizer.build(model.trainable_variables)
+    engine = engine or engines.current()
+    engine.compile(model, lambda: _optimizer(training, train.steps_per_epoch))
     model.complete = train.complete
     # Metrics and seed generators create their state when first used.
     train.prepare(0)
-    first = model.completed(next(iter(train.batches(0))))
+    first = model.completed(engine.first_batch(train))
     model(first, training=False)
-    epochs = Epochs(model, training, directory, train, enough)
+    epochs = Epochs(model, training, directory, train, engine, enough)
     if not epochs.finished:
         shown = directory / "tensorboard"
         write_views(shown / "views", first, class_names=class_names)
-        with (
-            contextlib.closing(epochs),
-            contextlib.closing(Board(shown)) as board,
-        ):
-            model.fit(
-                train.batches(epochs.epoch),
-                steps_per_epoch=train.steps_per_epoch,
-                initial_epoch=epochs.epoch,
-                epochs=training.epochs or sys.maxsize,
-                validation_data=validation,
-                callbacks=[epochs, board],
-                verbose=0,
-            )
+        session = engine.session(
+            model, train, validation=validation, first_epoch=epochs.epoch
+        )
+        with contextlib.closing(Board(shown)) as board:
+            epochs.run(session, board)
     return epochs.finish()
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,12 @@ import keras
 
 from kerasdistill.errors import DivergedError
 from kerasdistill.recipes.base import TextTraining
+from kerasdistill.training import engines
 from kerasdistill.training.board import Board
-from kerasdistill.training.epochs import Epochs, EpochStream, FitResult
+from kerasdistill.training.engines import Engine, Session
+from kerasdistill.training.epochs import EpochStream, FitResult
 from kerasdistill.training.language_models import LanguageModel
+from kerasdistill.training.loop import Epochs
 from kerasdistill.training.perplexity import perplexity
 from kerasdistill.training.schedules import PerplexitySchedule
 
@@ -29,6 +32,7 @@ def fit_text(
     training: TextTraining,
     directory: Path,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    engine: Engine | None = None,
 ) -> FitResult:
     """Trains `model`, resuming from `directory`; see `fit.fit`.
 
@@ -39,6 +43,7 @@ def fit_text(
         training: learning rate, schedule, epochs.
         directory: the run's folder; gets checkpoints/, metrics.csv, tensorboard/.
         checkpoint_seconds: at most so much work within an epoch is lost.
+        engine: what runs the epochs (None: that of Keras' backend).
 
     Returns:
         What was done; `val_score` is the best epoch's perplexity, rates are in words.
@@ -47,38 +52,18 @@ def fit_text(
     Raises:
         DivergedError: a loss or a perplexity that is not finite.
     """
-    model.compile(optimizer=keras.optimizers.SGD(training.learning_rate))
-    model.optimizer.build(model.student.trainable_variables)
+    engine = engine or engines.current()
+    engine.compile(model, lambda: keras.optimizers.SGD(training.learning_rate))
     epochs = PerplexityEpochs(
-        model, training, directory, train, validate, checkpoint_seconds
+        model, training, directory, train, engine, validate, checkpoint_seconds
     )
     if not epochs.finished:
-        shown = directory / "tensorboard"
-        with (
-            contextlib.closing(epochs),
-            contextlib.closing(Board(shown)) as board,
-        ):
-            callbacks = [epochs, board]
-            if epochs.windows:  # what is left of an interrupted epoch, first
-                _run(model, train, callbacks, first=epochs.epoch, last=epochs.epoch + 1)
-            if not epochs.finished:
-                _run(model, train, callbacks, first=epochs.epoch, last=training.epochs)
+        session = engine.session(
+            model, train, first_epoch=epochs.epoch, first_step=epochs.first_step
+        )
+        with contextlib.closing(Board(directory / "tensorboard")) as board:
+            epochs.run(session, board)
     return epochs.finish()
-
-
-def _run(
-    model: LanguageModel, train: EpochStream, callbacks: list, *, first: int, last: int
-) -> None:
-    done = callbacks[0].windows
-    model.fit(
-        train.batches(first).skip(done),
-        steps_per_epoch=train.steps_per_epoch - done,
-        initial_epoch=first,
-        epochs=last,
-        callbacks=callbacks,
-        verbose=0,
-        shuffle=False,
-    )
 
 
 class PerplexityEpochs(Epochs):
@@ -89,11 +74,12 @@ class PerplexityEpochs(Epochs):
         training: its recipe.
         directory: the run's folder.
         train: the windows.
+        engine: see `fit_text`.
         validate: see `fit_text`.
         checkpoint_seconds: see `fit_text`.
     """
 
-    told = ("loss", "perplexity", "val_perplexity")
+    shown = ("loss", "perplexity", "val_perplexity")
 
     def __init__(
         self,
@@ -101,53 +87,54 @@ class PerplexityEpochs(Epochs):
         training: TextTraining,
         directory: Path,
         train: EpochStream,
+        engine: Engine,
         validate: Callable[[], float],
         checkpoint_seconds: float,
     ):
         self.first_schedule = PerplexitySchedule(training.decay, training.least_gain)
-        self.windows = 0  # done of the epoch under way
         self._before = 0.0  # seconds that an interrupted process gave to it
         self._sums: list[Any] = []  # its metrics so far
         self._validate = validate
         self._checkpoint_seconds = checkpoint_seconds
-        super().__init__(model, training, directory, train)
+        super().__init__(model, training, directory, train, engine)
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def begin(self) -> None:
         """Takes an interrupted epoch's clock and metrics up again."""
-        super().on_epoch_begin(epoch, logs)
+        super().begin()
         self._saved = time.monotonic()
         self._began -= self._before
-        self._bar.update(self.windows)
         for variable, value in zip(self._metric_variables(), self._sums, strict=False):
             variable.assign(value)
-        self._skipped, self._before, self._sums = self.windows, 0.0, []
+        self._before, self._sums = 0.0, []
 
-    def on_train_batch_end(self, batch, logs=None):
+    def after_step(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Also writes a checkpoint, now and then."""
-        super().on_train_batch_end(batch, logs)
-        self.windows = self._skipped + batch + 1
-        left = self.windows < self._train.steps_per_epoch
+        super().after_step(step, metrics)
+        left = step + 1 < self._train.steps_per_epoch
         if left and time.monotonic() - self._saved >= self._checkpoint_seconds:
-            self._guard(batch, logs)
+            self._guard(step, metrics)
             spent = time.monotonic() - self._began
-            self._save_last(windows=self.windows, spent=spent)
+            self._save_last(windows=step + 1, spent=spent)
             self._saved = time.monotonic()
 
-    def on_epoch_end(self, epoch, logs=None):
-        """Scores the validation text, then as ever."""
-        self.on_test_begin()
-        self.windows = 0
+    def validated(
+        self, metrics: dict[str, float], session: Session
+    ) -> dict[str, float]:
+        """Scores the validation text; losses become perplexities."""
+        self.first_step = 0
         nats = self._validate()
         if not math.isfinite(perplexity(nats)):
             raise DivergedError(
                 f"the validation text's loss is {nats} after step "
-                f"{(self.epoch + 1) * self._train.steps_per_epoch} (epoch {epoch + 1}) "
-                f"of {self._training}"
+                f"{(self.epoch + 1) * self._train.steps_per_epoch} "
+                f"(epoch {self.epoch + 1}) of {self._training}"
             )
-        label_loss = float(logs.pop("label_loss"))
-        logs["perplexity"] = perplexity(label_loss)
-        logs["val_loss"], logs["val_perplexity"] = nats, perplexity(nats)
-        super().on_epoch_end(epoch, logs)
+        return {
+            **{name: value for name, value in metrics.items() if name != "label_loss"},
+            "perplexity": perplexity(metrics["label_loss"]),
+            "val_loss": nats,
+            "val_perplexity": perplexity(nats),
+        }
 
     def error(self, row: dict[str, float]) -> float:
         """Validation perplexity."""
@@ -166,13 +153,12 @@ class PerplexityEpochs(Epochs):
         return [variable for metric in metrics for variable in metric.variables]
 
     def _variables(self) -> list:
-        carried = [state for states in self._shell.carried for state in states]
-        return [*super()._variables(), *carried, *self._metric_variables()]
+        return [*super()._variables(), *self._metric_variables()]
 
     def _resume(self) -> dict | None:
         state = super()._resume()
         if state and state.get("windows"):
-            self.windows, self._before = state["windows"], state["spent"]
+            self.first_step, self._before = state["windows"], state["spent"]
             values = map(keras.ops.convert_to_numpy, self._metric_variables())
             self._sums = list(values)
         return state

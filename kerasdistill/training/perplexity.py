@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
 from kerasdistill.models import language
+from kerasdistill.training import engines
 from kerasdistill.training.language_models import answers
 
 
@@ -21,7 +21,7 @@ class Scorer:
 
     def __init__(self, models: Sequence[keras.Model]):
         self._models = list(models)
-        self._step = tf.function(self._score)
+        self._step = engines.current().compiled(self._score, self._models)
 
     def _score(self, ids, targets, weights, states):
         found, after = answers(self._models, ids, states)
@@ -41,8 +41,7 @@ class Scorer:
         for ids, targets, weights in zip(
             windows.ids, windows.targets, windows.weights, strict=True
         ):
-            arrays = map(tf.constant, (ids, targets, weights))
-            nats, states = self._step(*arrays, states)
+            nats, states = self._step(ids, targets, weights, states)
             total += float(nats)
             count += float(np.sum(weights))
         return total / count, round(count)

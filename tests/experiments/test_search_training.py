@@ -16,7 +16,7 @@ from kerasdistill.errors import StaleArtifactError
 from kerasdistill.experiments import ensemble, searches, training, trials
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.recipes import base
-from kerasdistill.training.epochs import Epochs
+from kerasdistill.training.loop import Epochs
 from tuners import halving, record, spaces
 
 from . import search_program
@@ -88,14 +88,14 @@ def test_an_interrupted_trial_goes_on(oracle, image_data, tmp_path, monkeypatch)
     whole = run(image_data, tmp_path / "whole", oracle=oracle)
     epochs = []
 
-    def dying(self, epoch, logs=None):
-        epochs.append(epoch)
+    def dying(self):
+        epochs.append(self.epoch)
         if len(epochs) == 4:  # in the second trial, whose first epoch is done
             raise Gone
-        return begin(self, epoch, logs)
+        return begin(self)
 
-    begin = Epochs.on_epoch_begin
-    monkeypatch.setattr(Epochs, "on_epoch_begin", dying)
+    begin = Epochs.begin
+    monkeypatch.setattr(Epochs, "begin", dying)
     with pytest.raises(Gone):
         run(image_data, tmp_path / "parts", oracle=oracle)
     parts = run(image_data, tmp_path / "parts", oracle=oracle)

@@ -77,17 +77,17 @@ def stopping(directory, *, after):
     from kerasdistill.training import fit_text as module
 
     done = 0
-    ends = module.PerplexityEpochs.on_train_batch_end
+    ends = module.PerplexityEpochs.after_step
 
-    def end(self, batch, logs=None):
+    def end(self, step, metrics):
         nonlocal done
-        ends(self, batch, logs)
+        ends(self, step, metrics)
         done += 1
         if done == after:
             raise Stopped
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(module.PerplexityEpochs, "on_train_batch_end", end)
+        patched.setattr(module.PerplexityEpochs, "after_step", end)
         with pytest.raises(Stopped):
             train(directory, seconds=0.0)
 

@@ -1,0 +1,148 @@
+"""An engine is how trainings run on one of Keras' backends.
+
+The loop over epochs (`loop.Epochs`: schedule, history, checkpoints, guards) is the
+same for all and does nothing but read and assign Keras variables. What is left is a
+backend's own, and is all here: a new backend is one module beside `tensorflow.py` with
+the functions of `Engine`, and one line in `ENGINES`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from kerasdistill.errors import UserError
+from kerasdistill.training.epochs import EpochStream
+
+if TYPE_CHECKING:
+    import keras
+
+
+class Session(Protocol):
+    """One training under way; it has the stream's batches and the validation data.
+
+    Whenever the loop has control (after `train`, after `validate`, in `after_step`) the
+    Keras variables of the shell, its optimizer and its metrics hold the current values,
+    and the session goes on from whatever the loop has assigned to them: a learning
+    rate, metrics set to zero, an interrupted epoch's metrics.
+    """
+
+    def train(
+        self, steps: range, after_step: Callable[[int, Mapping[str, Any]], None]
+    ) -> dict[str, float]:
+        """Trains on the next batches, one for each of these steps of the epoch.
+
+        Args:
+            steps: usually all; the rest of an epoch that was interrupted.
+            after_step: called with a step's number and the metrics so far (scalars of
+                the backend). An engine that compiles many steps into one calls it after
+                each such part; the number is that of the part's last step.
+
+        Returns:
+            The epoch's metrics by name, without those that saw no examples.
+        """
+
+    def validate(self) -> dict[str, float]:
+        """The same metrics on all of the validation data, each named `val_…`."""
+
+
+class Engine(Protocol):
+    """What a backend's module offers, each as a plain function."""
+
+    def start(self, *, deterministic: bool) -> None:
+        """Makes the backend quiet, and with `deterministic` slower but repeatable.
+
+        Called once by the command line, before anything is computed.
+        """
+
+    def using(self, devices: str) -> AbstractContextManager[None]:
+        """Within it, trainings are on the devices of --devices.
+
+        Args:
+            devices: "all", a number of GPUs, or "cpu:N" for N parts of the processor.
+
+        Raises:
+            UserError: text of another form, or more devices than there are.
+        """
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """Models that are built within it lie on those devices."""
+
+    def allow_gpu_growth(self) -> None:
+        """Lets several processes share a GPU; no effect once the backend has begun."""
+
+    def resolve_precision(self, precision: str) -> str:
+        """The Keras dtype policy of --precision; "auto" depends on the hardware."""
+
+    def threads(self) -> dict[str, int]:
+        """Settings that the last bits of a result depend on; kept in checkpoints."""
+
+    def is_out_of_memory(self, error: Exception) -> bool:
+        """Whether it says that a device has too little memory."""
+
+    def compile(
+        self,
+        shell: "keras.Model",
+        make_optimizer: "Callable[[], keras.optimizers.Optimizer]",
+    ) -> None:
+        """Gives a shell, whose weights all exist, its optimizer and that its state.
+
+        The optimizer is made here, because it belongs on the shell's devices. On
+        several, every step's loss stays the mean over the whole batch.
+        """
+
+    def first_batch(self, train: EpochStream) -> dict[str, Any]:
+        """The first batch of epoch 0, of the backend's arrays, not yet completed."""
+
+    def session(
+        self,
+        shell: "keras.Model",
+        train: EpochStream,
+        *,
+        validation: Any = None,
+        first_epoch: int = 0,
+        first_step: int = 0,
+    ) -> Session:
+        """A session whose first batch is that of `first_step` in `first_epoch`.
+
+        Args:
+            shell: a compiled one; its weights may be assigned before the first step.
+            train: the training data, see `EpochStream`.
+            validation: batches of a whole split (None: `validate` is not called).
+            first_epoch: counted from 0.
+            first_step: counted from 0.
+        """
+
+    def compiled(
+        self, function: Callable[..., Any], models: Sequence["keras.Model"]
+    ) -> Callable[..., Any]:
+        """`function`, of arrays, compiled; it calls `models` in inference mode.
+
+        Each call sees the current weights.
+        """
+
+
+def _tensorflow() -> Engine:
+    from kerasdistill.training.engines import tensorflow
+
+    return tensorflow
+
+
+# Functions, so that only the backend in use is imported.
+ENGINES: dict[str, Callable[[], Engine]] = {"tensorflow": _tensorflow}
+
+
+def current() -> Engine:
+    """The engine of Keras' backend.
+
+    Raises:
+        UserError: there is none.
+    """
+    from keras.backend import backend
+
+    if backend() not in ENGINES:
+        raise UserError(
+            f"Keras' backend is {backend()}, but there are engines for "
+            f"{', '.join(ENGINES)} only; set KERAS_BACKEND to one of them, or fit the "
+            "models of kerasdistill.training with Keras itself"
+        )
+    return ENGINES[backend()]()

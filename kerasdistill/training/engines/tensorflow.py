@@ -1,0 +1,241 @@
+"""Trainings on TensorFlow; see `Engine` for what each function promises."""
+
+import contextlib
+import contextvars
+import functools
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from kerasdistill import machine
+from kerasdistill.errors import UserError
+from kerasdistill.models.summary import leaf_layers
+from kerasdistill.training.epochs import EpochStream
+
+# What `using` is within. A strategy's own scope would not do: a SavedModel that is
+# read back in one can't be called.
+_DEVICES = contextvars.ContextVar("devices", default="all")
+
+
+def start(*, deterministic: bool) -> None:
+    """Turns off advice to whoever writes TensorFlow code, such as on retracing."""
+    tf.config.list_physical_devices()
+    tf.get_logger().setLevel("ERROR")
+    if deterministic:
+        os.environ["TF_DETERMINISTIC_OPS"] = "1"  # workers' too
+        tf.config.experimental.enable_op_determinism()
+
+
+def strategy() -> tf.distribute.Strategy:
+    """What models train in here: `choose` of what `using` says, by default of "all"."""
+    return choose(_DEVICES.get())
+
+
+def scope() -> contextlib.AbstractContextManager[Any]:
+    """The strategy's."""
+    return strategy().scope()
+
+
+@contextlib.contextmanager
+def using(devices: str) -> Iterator[None]:
+    """Within it, trainings are on the devices of --devices, see `choose`.
+
+    "all" does not start TensorFlow before that is needed.
+    """
+    if devices != "all":
+        allow_gpu_growth()  # choosing starts TensorFlow, and then it is too late
+        choose(devices)
+    before = _DEVICES.set(devices)
+    try:
+        yield
+    finally:
+        _DEVICES.reset(before)
+
+
+@functools.cache
+def choose(devices: str) -> tf.distribute.Strategy:
+    """The strategy of --devices; one per process each, reused.
+
+    (Each MirroredStrategy holds communicators of its own.)
+
+    Args:
+        devices: "all": every GPU, or TensorFlow's default where there are fewer than
+            two; a number of GPUs; or "cpu:N", N equal parts of the processor, which
+            TensorFlow can only make before it first computes something.
+
+    Raises:
+        UserError: text of another form, or more devices than there are.
+    """
+    count = devices.removeprefix("cpu:")
+    if devices != "all" and (not count.isdecimal() or int(count) < 1):
+        raise UserError(f"--devices {devices!r}: expected all, a number or cpu:N")
+    if devices.startswith("cpu:"):
+        return tf.distribute.MirroredStrategy(_processors(int(count)))
+    gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
+    if devices == "all":
+        some = tf.distribute.MirroredStrategy(gpus) if len(gpus) > 1 else None
+        return some or tf.distribute.get_strategy()
+    if int(devices) > len(gpus):
+        raise UserError(
+            f"--devices {devices}: there are {len(gpus)} GPUs here; give a smaller "
+            "number, or parts of the processor, such as cpu:2"
+        )
+    return tf.distribute.MirroredStrategy(gpus[: int(devices)])
+
+
+def _processors(count: int) -> list[str]:
+    part = tf.config.LogicalDeviceConfiguration()
+    processor = tf.config.list_physical_devices("CPU")[0]
+    with contextlib.suppress(RuntimeError):  # TensorFlow has begun: as many as it has
+        tf.config.set_logical_device_configuration(processor, [part] * count)
+    names = [device.name for device in tf.config.list_logical_devices("CPU")]
+    if len(names) < count:
+        raise UserError(
+            f"--devices cpu:{count}: TensorFlow has begun with {len(names)} already; "
+            "start a process of its own for it"
+        )
+    return names[:count]
+
+
+def allow_gpu_growth() -> None:
+    """Lets several processes share a GPU; no effect once TensorFlow has started."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:
+            return
+
+
+def resolve_precision(precision: str) -> str:
+    """The Keras dtype policy to use for --precision.
+
+    "auto" is mixed_bfloat16 where the hardware multiplies bfloat16 (amx_bf16 or
+    avx512_bf16 on a CPU, compute capability 8.0 on a GPU), else float32.
+    """
+    if precision != "auto":
+        return precision
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+        capabilities = [d.get("compute_capability", (0, 0)) for d in details]
+        return "mixed_bfloat16" if min(capabilities) >= (8, 0) else "float32"
+    return "mixed_bfloat16" if machine.has_bfloat16() else "float32"
+
+
+def threads() -> dict[str, int]:
+    """How many TensorFlow computes with (0: it chooses)."""
+    return {
+        "intra_op": tf.config.threading.get_intra_op_parallelism_threads(),
+        "inter_op": tf.config.threading.get_inter_op_parallelism_threads(),
+    }
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether it is TensorFlow's own."""
+    return isinstance(error, tf.errors.ResourceExhaustedError)
+
+
+def compile(
+    shell: keras.Model, make_optimizer: Callable[[], keras.optimizers.Optimizer]
+) -> None:
+    """Keras' compile, with the optimizer's state on every replica."""
+    with shell.distribute_strategy.scope():
+        shell.compile(optimizer=make_optimizer())
+        shell.optimizer.build(shell.trainable_variables)
+
+
+def first_batch(train: EpochStream) -> dict[str, tf.Tensor]:
+    """Read by an iterator of its own."""
+    return next(iter(train.batches(0)))
+
+
+def session(
+    shell: keras.Model,
+    train: EpochStream,
+    *,
+    validation: tf.data.Dataset | None = None,
+    first_epoch: int = 0,
+    first_step: int = 0,
+) -> "_Session":
+    """Steps are Keras' own train and test functions of the shell."""
+    return _Session(shell, train.batches(first_epoch).skip(first_step), validation)
+
+
+def compiled(
+    function: Callable[..., Any], models: Sequence[keras.Model]
+) -> Callable[..., Any]:
+    """A tf.function, which sees the variables of `models` anyway."""
+    return tf.function(function)
+
+
+class _Session:
+    """What Keras' `fit` does, without its callbacks: they wait for every step."""
+
+    def __init__(
+        self,
+        shell: keras.Model,
+        batches: tf.data.Dataset,
+        validation: tf.data.Dataset | None,
+    ):
+        self._shell = shell
+        self._batches = iter(self._distributed(batches))
+        if validation is not None:
+            self._validation = self._distributed(validation)
+            self._num_scored = int(validation.cardinality())
+        shell.make_train_function()
+        shell.make_test_function()
+
+    def train(
+        self, steps: range, after_step: Callable[[int, Mapping[str, Any]], None]
+    ) -> dict[str, float]:
+        """See `Session`."""
+        for step in steps:
+            after_step(step, self._shell.train_function(self._batches))
+        return self._metrics()
+
+    def validate(self) -> dict[str, float]:
+        """See `Session`."""
+        batches = iter(self._validation)
+        for _ in range(self._num_scored):
+            self._shell.test_function(batches)
+        return {f"val_{name}": value for name, value in self._metrics().items()}
+
+    def _metrics(self) -> dict[str, float]:
+        results = self._shell.get_metrics_result()
+        return {name: float(value) for name, value in results.items()}
+
+    def _distributed(self, data: tf.data.Dataset) -> Any:
+        shared = for_replicas(self._shell, data)
+        strategy = self._shell.distribute_strategy
+        return strategy.experimental_distribute_dataset(shared)
+
+
+def for_replicas(shell: keras.Model, data: Any) -> Any:
+    """Gives all replicas equal shares of every batch, by examples again of weight 0.
+
+    A network with batch normalisation gets whole copies of such a batch, because they
+    leave its mean and variance as they are; others get the few that are lacking.
+    """
+    replicas = shell.distribute_strategy.num_replicas_in_sync
+    if replicas == 1 or not isinstance(data, tf.data.Dataset):
+        return data
+    copies = tf.constant([replicas // math.gcd(n, replicas) for n in range(replicas)])
+    norm = keras.layers.BatchNormalization
+    normalised = any(isinstance(layer, norm) for layer in leaf_layers(shell.student))
+
+    def shared(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        count = tf.shape(next(iter(batch.values())))[0]
+        again = -count % replicas
+        if normalised:
+            again = count * (copies[count % replicas] - 1)
+        places = tf.range(count + again) % count
+        given = tf.cast(batch.get("weight", tf.ones([count])), tf.float32)
+        weight = tf.concat([given, tf.zeros([again])], axis=0)
+        chosen = {name: tf.gather(value, places) for name, value in batch.items()}
+        return {**chosen, "weight": weight}
+
+    return data.map(shared, num_parallel_calls=tf.data.AUTOTUNE)
