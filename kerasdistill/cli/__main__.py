@@ -18,6 +18,7 @@ from kerasdistill.errors import (
     one_line,
     storage_failure,
 )
+from kerasdistill.running.steps import OnlyPlanned, Plan
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,7 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         asked = arguments.parse(sys.argv[1:] if argv is None else argv)
         # Libraries print to stdout too; with --json it must hold one object alone.
         with contextlib.redirect_stdout(sys.stderr):
-            answer = _answer(asked)
+            try:
+                answer = _answer(asked)
+            except OnlyPlanned as stopped:
+                answer = _planned(stopped.plan)
         if asked.json:
             answer.pop("text", None)
             _say(json.dumps(answer))
@@ -48,6 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {one_line(line)}", file=sys.stderr)
         return 1
+
+
+def _planned(plan: Plan) -> dict[str, Any]:
+    lines = plan.lines() or ["nothing is left to do"]
+    return {**plan.to_json(), "text": "\n".join(lines)}
 
 
 def _say(text: str) -> None:

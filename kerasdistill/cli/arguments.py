@@ -8,9 +8,14 @@ from kerasdistill import __version__
 from kerasdistill.cli import belonging, born_again_options, language_options
 from kerasdistill.cli import distilling_options as distil
 from kerasdistill.cli import looking_options as look
-from kerasdistill.cli.values import natural, positive
+from kerasdistill.cli.values import natural, plan_option, positive
 from kerasdistill.errors import UserError
 
+# The verbs that can take long: all of them have --plan.
+PLANNED = (
+    *("student", "teacher", "ensemble", "precompute", "verify", "baseline"),
+    *("born-again", "language-model", "reproduce"),
+)
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -75,6 +80,8 @@ def build_parser() -> argparse.ArgumentParser:
     for name, (describe, text) in VERBS.items():
         verb = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
         describe(verb)
+        if name in PLANNED:
+            plan_option(verb)
         _common(verb)
     return parser
 

@@ -48,6 +48,7 @@ def run(asked: argparse.Namespace) -> dict[str, Any]:
             data=interpret.data(asked),
             workdir=asked.workdir,
             command=interpret.command(),
+            only_plan=asked.plan,
         )
 
 

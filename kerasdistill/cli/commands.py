@@ -39,7 +39,8 @@ def run_teacher(asked: argparse.Namespace) -> dict[str, Any]:
     data = interpret.data(asked)
     recipe = base.for_images(requested.teacher_recipe(asked), data.image_shape)
     recipe = requested.trained_as_asked(recipe, asked)
-    return teacher.run(recipe, data=data, workdir=asked.workdir)
+    where = {"data": data, "workdir": asked.workdir}
+    return teacher.run(recipe, **where, only_plan=asked.plan)
 
 
 def run_ensemble(asked: argparse.Namespace) -> dict[str, Any]:
@@ -62,6 +63,7 @@ def run_ensemble(asked: argparse.Namespace) -> dict[str, Any]:
         size=asked.size or selection.PAPER_SIZE,
         averaging=asked.averaging,
         force=asked.force,
+        only_plan=asked.plan,
     )
 
 
@@ -79,6 +81,7 @@ def run_precompute(asked: argparse.Namespace) -> dict[str, Any]:
         "beam_options": options,
         "force": asked.force,
         "command": interpret.command(),
+        "only_plan": asked.plan,
     }
     if asked.extend:
         if asked.store or asked.logits_dtype or asked.keep_members:
@@ -123,6 +126,7 @@ def run_verify(asked: argparse.Namespace) -> dict[str, Any]:
         workdir=asked.workdir,
         sample=asked.sample,
         seed=asked.seed,
+        only_plan=asked.plan,
     )
 
 
@@ -137,14 +141,12 @@ def run_student(asked: argparse.Namespace) -> dict[str, Any]:
     data = interpret.data(asked, set_path=asked.distillation_set)
     recipe = requested.trained_as_asked(make(data), asked)
     interpret.check_labels(recipe, data)
+    how = {"data": data, "workdir": asked.workdir, "only_plan": asked.plan}
     if asked.distillation_set:
-        return student.run(
-            recipe, data=data, workdir=asked.workdir, **interpret.set_options(asked)
-        )
+        return student.run(recipe, **how, **interpret.set_options(asked))
     return chain.run(
         interpret.chain_of(asked, recipe, data),
-        data=data,
-        workdir=asked.workdir,
+        **how,
         force=asked.force,
         command=interpret.command(),
     )
@@ -159,7 +161,8 @@ def run_baseline(asked: argparse.Namespace) -> dict[str, Any]:
     make = requested.student_maker(asked, urban2017.baseline)
     data = interpret.data(asked)
     recipe = requested.trained_as_asked(make(data), asked)
-    return baseline.run(recipe, data=data, workdir=asked.workdir)
+    where = {"data": data, "workdir": asked.workdir}
+    return baseline.run(recipe, **where, only_plan=asked.plan)
 
 
 def run_evaluate(asked: argparse.Namespace) -> dict[str, Any]:

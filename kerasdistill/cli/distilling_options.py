@@ -194,4 +194,3 @@ def reproduce(verb: argparse.ArgumentParser) -> None:
     add("--max-budget", metavar="B", help="leave out larger students")
     add("--teacher", nargs="+", metavar="PATH", help="instead of the three published")
     _store(verb)
-    add("--plan", action="store_true", help="print commands and cost, and end")

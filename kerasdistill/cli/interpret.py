@@ -1,8 +1,11 @@
 """From parsed arguments to data, teachers, chains and checks."""
 
 import argparse
+import atexit
 import shlex
+import shutil
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,10 +51,15 @@ def adapted_teachers(
     """The teachers as files that take the data's images."""
     from kerasdistill.experiments import teachers as others
 
+    scratch = None
+    if asked.plan:  # which makes nothing in the workdir
+        scratch = tempfile.mkdtemp()
+        atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     return others.adapted(
         teachers,
         data=image_data,
         workdir=asked.workdir,
+        scratch=scratch,
         output=asked.teacher_output,
         weights=asked.weights,
     )
@@ -201,8 +209,6 @@ def chain_of(
     asked: argparse.Namespace,
     student: base.StudentRecipe,
     image_data: datasets.ImageData,
-    *,
-    search: bool = False,
 ) -> Any:
     """The chain that leads to a student without a finished set."""
     from kerasdistill.experiments import chain
@@ -216,5 +222,4 @@ def chain_of(
         store=asked.store or "images",
         seed=asked.seed,
         resident=asked.resident,
-        search=search,
     )

@@ -20,15 +20,15 @@ def run(asked: argparse.Namespace) -> dict[str, Any]:
     )
 
     _check(asked)
-    where = {"workdir": asked.workdir}
+    how = {"workdir": asked.workdir, "only_plan": asked.plan}
     if not (asked.born_again or asked.teacher):
         recipe = _recipe(asked)
         data = text.load(asked.data_dir, quick=asked.quick)
-        found = language_model.run(recipe, data=data, **where)
+        found = language_model.run(recipe, data=data, **how)
     else:
         made = lineage(asked)
         data = text.load(asked.data_dir, quick=asked.quick)
-        found = language_generations.run(made, data=data, **where)
+        found = language_generations.run(made, data=data, **how)
     if asked.sample is not None:
         words, seed = asked.words or 40, asked.seed
         found["sample"] = language_sample.go_on(

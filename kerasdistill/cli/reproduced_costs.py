@@ -1,33 +1,31 @@
-"""What the lines of a table cost, measured before any of them runs."""
+"""What is left of a table's lines and costs, measured before any of them runs."""
 
 import argparse
-import dataclasses
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-from kerasdistill.cli import born_again, interpret, language, requested
+from kerasdistill.cli import born_again, interpret, language, requested, searching
 from kerasdistill.cli import reproduced_tables as tables
 from kerasdistill.cli.arguments import parse
 from kerasdistill.recipes import urban2017
-from kerasdistill.runs import read_json
+from kerasdistill.running import steps
+from kerasdistill.running.steps import Cost, Plan, Step
 from pipelines import text
 from pipelines.datasets import ImageData
 
 _TOLD = 5  # words at a line's beginning that tell it from the others
 
 
-def steps(lines: Sequence[Sequence[str]], table: argparse.Namespace) -> list[Any]:
+def plan(lines: Sequence[Sequence[str]], table: argparse.Namespace) -> Plan:
     """What each line will cost that is not finished, measured on this machine.
+
+    Ensembles are not in it, which take minutes where their members took days.
 
     Args:
         lines: those of the table.
         table: the command line that names it.
-
-    Returns:
-        `plans.Step`s, named by the words that tell lines apart; ensembles are not
-        among them, which take minutes where their members took days.
     """
     if table.table == "ban-table-6":
         return _of_texts(lines, table)
@@ -36,103 +34,92 @@ def steps(lines: Sequence[Sequence[str]], table: argparse.Namespace) -> list[Any
     return _of_students(lines, table)
 
 
-def _of_students(
-    lines: Sequence[Sequence[str]], table: argparse.Namespace
-) -> list[Any]:
-    from kerasdistill.experiments import chain
-
-    steps, prepared = [], False
+def _of_students(lines: Sequence[Sequence[str]], table: argparse.Namespace) -> Plan:
     data = interpret.data(table)
+    story: list[Step] = []
     for line in lines:
-        asked, name = parse(line), shlex.join(line[:_TOLD])
-        if line[0] == "ensemble" or _search_is_done(asked):
+        if line[0] == "ensemble":
             continue
-        if line[0] != "student":
-            steps += _labelled_step(asked, name, data)
-            continue
-        wanted = interpret.chain_of(asked, _student_recipe(asked, data), data)
-        if not prepared:  # teachers and the set are the same for all students
-            whole = chain.plan(wanted, data=data, workdir=asked.workdir)
-            steps += [step for step in whole.steps if step.name != "student"]
-            prepared = True
-        step = chain.student_plan(wanted, data=data, workdir=asked.workdir)
-        steps += [_times(each, asked, name) for each in step]
-    return steps
+        asked = parse(line)
+        told, name = _story(asked, data), shlex.join(line[:_TOLD])
+        if asked.trials is not None:
+            name += f", {asked.trials} trials"
+        names = {step.name for step in story}
+        # Teachers and the set are the same for all students.
+        story += [step for step in told[:-1] if step.name not in names]
+        story.append(replace(told[-1], name=name))
+    return steps.left(story, workdir=table.workdir)
 
 
-def _student_recipe(asked: argparse.Namespace, data: ImageData) -> Any:
+def _story(asked: argparse.Namespace, data: ImageData) -> Sequence[Step]:
+    """The steps of a line's verb: teacher, student or baseline."""
     from kerasdistill.cli.distilling_options import SOFT_LOSSES
+    from kerasdistill.experiments import chain, training
 
-    make = requested.student_maker(asked, urban2017.student, losses=SOFT_LOSSES)
-    return requested.trained_as_asked(make(data), asked)
-
-
-def _labelled_step(asked: argparse.Namespace, name: str, data: ImageData) -> list[Any]:
-    from kerasdistill.experiments import costs, training
-
+    if asked.trials is not None:
+        if asked.verb == "student":
+            space = searching.family(asked)
+            return searching.student_story(asked, space, data).steps
+        kinds = {"teacher": searching.teacher_space, "baseline": searching.family}
+        space = kinds[asked.verb](asked)
+        return searching.labelled_story(asked, space, data).steps
+    where = {"data": data, "workdir": asked.workdir}
+    if asked.verb == "student":
+        make = requested.student_maker(asked, urban2017.student, losses=SOFT_LOSSES)
+        recipe = requested.trained_as_asked(make(data), asked)
+        wanted = interpret.chain_of(asked, recipe, data)
+        return [*chain.before(wanted, **where), chain.student_step(wanted, **where)]
     if asked.verb == "teacher":
         recipe = requested.teacher_recipe(asked)
     else:
         recipe = requested.student_maker(asked, urban2017.baseline)(data)
     recipe = requested.trained_as_asked(recipe, asked)
-    run = None
-    if asked.trials is None:
-        known = {"kind": asked.verb, "data": data, "workdir": asked.workdir}
-        run = training.run_directory(recipe, **known)
-        if run.results() is not None:
-            return []
-    stream = training.labelled_stream(recipe, kind=asked.verb, data=data)
-    made_of = {"stream": stream, "data": data, "run": run}
-    step = costs.plan_training(name, recipe, **made_of)
-    return [_times(step, asked, name)]
+    return [training.on_labels(recipe, kind=asked.verb, **where)]
 
 
-def _search_is_done(asked: argparse.Namespace) -> bool:
-    if getattr(asked, "trials", None) is None:
-        return False
-    results = Path(asked.search, "results.json")
-    return results.exists() and read_json(results)["max_trials"] >= asked.trials
+def _of_generations(lines: Sequence[Sequence[str]]) -> Plan:
+    """A line's trainings together; their networks are measured on small batches."""
+    from kerasdistill.experiments import costs, generations
+    from kerasdistill.experiments.teaching import Signal
 
-
-def _times(step: Any, asked: argparse.Namespace, name: str) -> Any:
-    """A step of a line; of a search, for all its trials that have not ended."""
-    count = 1
-    if getattr(asked, "trials", None) is not None:
-        from tuners import record
-
-        count = max(1, asked.trials - len(record.trials(Path(asked.search))))
-        name = f"{name}, {count} trials"
-    return dataclasses.replace(step, name=name, seconds=count * step.seconds)
-
-
-def _of_generations(lines: Sequence[Sequence[str]]) -> list[Any]:
-    from kerasdistill.experiments import chain_costs
-
-    chains: dict[str, chain_costs.Asked] = {}  # by what later lines call its teacher
-    for number, line in enumerate(lines, start=1):
+    first = parse(lines[0])  # the data are the same for all lines
+    how = {"data": interpret.data(first), "workdir": first.workdir}
+    how |= {"signal": Signal(), "meter": costs.Meter(small=True)}
+    story: list[Step] = []
+    zeros: dict[str, dict[str, Any]] = {}  # by what later lines call its teacher
+    names = [shlex.join(line[: line.index("--workdir")]) for line in lines]
+    for number, (name, line) in enumerate(zip(names, lines, strict=True), start=1):
         asked = parse(line)
-        made = chain_costs.Asked(
-            name=shlex.join(line[: line.index("--workdir")]),
-            recipe=born_again.recipe(asked),
-            count=asked.generations,
-            teacher=chains[asked.teacher] if asked.teacher else None,
+        recipe = born_again.recipe(asked)
+        zeros[tables.teacher_by(number)] = {
+            "taught_by": f"{name}, {generations.name_of(0)}",
+            "taught_by_recipe": generations.recipe_of(recipe, 0),
+        }
+        teacher = zeros[asked.teacher] if asked.teacher else {}
+        story += generations.story(
+            recipe, count=asked.generations, prefix=f"{name}, ", **teacher, **how
         )
-        chains[tables.teacher_by(number)] = made
-    data = interpret.data(asked)  # of all lines alike
-    return chain_costs.steps(list(chains.values()), data=data, workdir=asked.workdir)
+    costs_of = steps.left(story, workdir=first.workdir).costs
+    summed = {}
+    for name in names:
+        of_line = [c for step, c in costs_of.items() if step.startswith(f"{name}, ")]
+        if of_line:
+            summed[name] = Cost(
+                seconds=sum(each.seconds for each in of_line),
+                num_bytes=sum(each.num_bytes for each in of_line),
+                how=f"trainings: {len(of_line)}, the last {of_line[-1].how}",
+            )
+    return Plan(summed)
 
 
-def _of_texts(lines: Sequence[Sequence[str]], table: argparse.Namespace) -> list[Any]:
+def _of_texts(lines: Sequence[Sequence[str]], table: argparse.Namespace) -> Plan:
     from kerasdistill.experiments import language_generations
 
-    steps = []
     data = text.load(table.data_dir, quick=table.quick)
+    story: list[Step] = []
     for line in lines:
-        asked = parse(line)
-        steps += language_generations.plan(
-            language.lineage(asked),
-            data=data,
-            workdir=asked.workdir,
-            name=shlex.join(line[:3]),
-        )
-    return steps
+        lineage = language.lineage(parse(line))
+        where = {"data": data, "workdir": table.workdir}
+        prefix = f"{shlex.join(line[:3])}, "
+        story += language_generations.story(lineage, **where, prefix=prefix)
+    return steps.left(story, workdir=table.workdir)

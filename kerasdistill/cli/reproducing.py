@@ -1,7 +1,6 @@
 """reproduce: says what a table costs, then runs its lines, each a run of its own."""
 
 import argparse
-import dataclasses
 import shlex
 import sys
 from collections.abc import Callable
@@ -19,20 +18,17 @@ def run_reproduce(
     """reproduce: says what it costs, then runs what is missing, line by line."""
     import keras
 
-    from kerasdistill.experiments import plans
+    from kerasdistill.running import steps
 
     tables.check(asked)
     lines = tables.TABLES[asked.table](asked)
-    steps = reproduced_costs.steps(lines, asked)
-    plan = plans.announce(plans.Plan(tuple(steps)), workdir=asked.workdir)
+    plan = steps.announce(reproduced_costs.plan(lines, asked), workdir=asked.workdir)
     about = {
         "table": asked.table,
         "scale": asked.scale,
         "length": tables.length(asked.scale, tables.ALL_EPOCHS.get(asked.table)),
         "commands": [shlex.join(line) for line in lines],
-        "planned_seconds": plan.seconds,
-        "planned_bytes": plan.num_bytes,
-        "steps": [dataclasses.asdict(step) for step in plan.steps],
+        **plan.to_json(),
     }
     if asked.plan:
         return {**about, "text": "\n".join(about["commands"])}

@@ -27,43 +27,45 @@ def asked_for(asked: argparse.Namespace) -> bool:
 
 def run_student(asked: argparse.Namespace) -> dict[str, Any]:
     """student --trials: on a set, which is made first if need be."""
-    make = _family(asked, "student")
+    make = family(asked)
     if asked.space:
         return {"space": make().to_json()}
-    from kerasdistill.experiments import chain, searches
-
     interpret.check_signal(asked)
     data = interpret.data(asked, set_path=asked.distillation_set)
-    search = _search(asked, make, data)
+    return _done(student_story(asked, make, data), asked)
+
+
+def student_story(
+    asked: argparse.Namespace, make: Make, data: datasets.ImageData
+) -> Any:
+    """The search of student --trials, and the steps before it."""
+    from kerasdistill.experiments import chain, searches
+
+    wanted = _search(asked, make, data)
     where = {"data": data, "workdir": asked.workdir}
     if asked.distillation_set:
-        return searches.on_set(search, **where, **interpret.set_options(asked))
-    before = chain.prepare(
-        interpret.chain_of(asked, search.middle, data, search=True),
+        how = interpret.set_options(asked)
+        how["given"] = how.pop("distillation_set_path")
+        return searches.on_set(wanted, **where, **how)
+    led_by = interpret.chain_of(asked, wanted.middle, data)
+    command = interpret.command()
+    return searches.on_set(
+        wanted,
         **where,
-        force=asked.force,
-        command=interpret.command(),
+        before=chain.before(led_by, **where, force=asked.force, command=command),
+        store=led_by.store,
+        passes=led_by.passes,
+        resident=led_by.resident,
     )
-    results = searches.on_set(
-        search,
-        **where,
-        distillation_set_path=before.path,
-        passes=interpret.passes_of(asked),
-        resident=asked.resident,
-        steps_before=before.done,
-    )
-    return {**results, "chain": before.steps}
 
 
 def run_baseline(asked: argparse.Namespace) -> dict[str, Any]:
     """baseline --trials: a student's architectures on hard labels."""
-    return _on_labels(asked, _family(asked, "baseline"))
+    return _on_labels(asked, family(asked))
 
 
 def run_teacher(asked: argparse.Namespace) -> dict[str, Any]:
     """teacher --trials: all of the paper's 18 dimensions."""
-    from tuners import spaces
-
     if asked.fast:
         raise UserError("--fast has no space to search; leave out --trials")
     if (asked.published, asked.filters, asked.dense) != (None, None, None):
@@ -72,25 +74,44 @@ def run_teacher(asked: argparse.Namespace) -> dict[str, Any]:
             "filters_1=76, instead of --published, --filters and --dense"
         )
 
+    return _on_labels(asked, teacher_space(asked))
+
+
+def teacher_space(asked: argparse.Namespace) -> Make:
+    """The space of teacher --trials."""
+    from tuners import spaces
+
     def make(**geometry: Any) -> Any:
         return _pinned(spaces.teacher(tie_dropout=asked.tie_dropout), asked)
 
-    return _on_labels(asked, make)
+    return make
 
 
 def _on_labels(asked: argparse.Namespace, make: Make) -> dict[str, Any]:
     if asked.space:
         return {"space": make().to_json()}
+    make()  # refuses a bad request before any data is read
+    return _done(labelled_story(asked, make, interpret.data(asked)), asked)
+
+
+def labelled_story(
+    asked: argparse.Namespace, make: Make, data: datasets.ImageData
+) -> Any:
+    """The search of baseline --trials or teacher --trials."""
     from kerasdistill.experiments import searches
 
-    make()  # refuses a bad request before any data is read
-    data = interpret.data(asked)
-    search = _search(asked, make, data)
-    return searches.on_labels(search, data=data, workdir=asked.workdir)
+    wanted = _search(asked, make, data)
+    return searches.on_labels(wanted, data=data, workdir=asked.workdir)
 
 
-def _family(asked: argparse.Namespace, kind: str) -> Make:
-    """The space of the family asked for; refuses a bad request."""
+def _done(story: Any, asked: argparse.Namespace) -> dict[str, Any]:
+    from kerasdistill.experiments import search
+
+    return search.run(story, only_plan=asked.plan)
+
+
+def family(asked: argparse.Namespace) -> Make:
+    """The space of student --trials or baseline --trials; refuses a bad request."""
     from tuners import spaces
 
     for option in ("recipe", "preset", "student"):
@@ -100,10 +121,11 @@ def _family(asked: argparse.Namespace, kind: str) -> Make:
             )
     families = {"student": spaces.student, "baseline": spaces.baseline}
     shape = {"convs": asked.convs, "hidden": asked.hidden, "kernel": asked.kernel}
-    family = partial(families[kind], budget=requested.budget_of(asked), **shape)
+    space = families[asked.verb]
+    space = partial(space, budget=requested.budget_of(asked), **shape)
 
     def make(**geometry: Any) -> Any:
-        return _pinned(family(**geometry), asked)
+        return _pinned(space(**geometry), asked)
 
     make()
     return make

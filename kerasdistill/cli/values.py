@@ -30,6 +30,17 @@ below_1 = number(float, lambda x: 0 <= x < 1, "a number from 0 to below 1")
 fraction = number(float, lambda x: 0 <= x <= 1, "a number from 0 to 1")
 
 
+def plan_option(verb: argparse.ArgumentParser) -> None:
+    """--plan: say what is left and costs, and stop."""
+    verb.add_argument(
+        "--plan",
+        "--dry-run",
+        dest="plan",
+        action="store_true",
+        help="say the steps and what they cost, and stop",
+    )
+
+
 def widths(text: str) -> tuple[int, ...]:
     """Whole numbers above 0 between commas."""
     return tuple(positive(part) for part in text.split(","))

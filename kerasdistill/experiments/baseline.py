@@ -5,15 +5,23 @@ from typing import Any
 
 from kerasdistill.experiments import training
 from kerasdistill.recipes import base
+from kerasdistill.running import steps
 from pipelines.datasets import ImageData
+
+KIND = "baseline"
 
 
 def run(
-    recipe: base.StudentRecipe, *, data: ImageData, workdir: str | Path
+    recipe: base.StudentRecipe,
+    *,
+    data: ImageData,
+    workdir: str | Path,
+    only_plan: bool = False,
 ) -> dict[str, Any]:
     """Trains the hard-label twin, or finishes or finds the run that did.
 
     Returns:
         The content of `results.json`; it has no teacher, so no agreement.
     """
-    return training.on_hard_labels(recipe, kind="baseline", data=data, workdir=workdir)
+    story = [training.on_labels(recipe, kind=KIND, data=data, workdir=workdir)]
+    return steps.run(story, workdir=workdir, only_plan=only_plan).results[KIND]

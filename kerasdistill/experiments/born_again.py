@@ -11,20 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from kerasdistill.errors import UserError
-from kerasdistill.experiments import (
-    ensemble,
-    generation_costs,
-    generations,
-    lineage,
-    plans,
-    teaching,
-)
-from kerasdistill.experiments.generation_costs import Chain, name_of
-from kerasdistill.experiments.teaching import Signal, Teacher
+from kerasdistill.experiments import ensemble, generations, lineage, teaching
+from kerasdistill.experiments.teaching import Signal, Teacher, Teachers
 from kerasdistill.models.build import build
 from kerasdistill.recipes import base, born_again
 from kerasdistill.recipes.architectures import BanResNet
 from kerasdistill.reports import generation_curves, plots
+from kerasdistill.running import steps
 from kerasdistill.runs import RunDirectory
 from pipelines.datasets import ImageData
 
@@ -57,8 +50,16 @@ def run(
     data: ImageData,
     workdir: str | Path,
     command: str | None = None,
+    only_plan: bool = False,
 ) -> dict[str, Any]:
     """Trains the generations that are missing, in order, then joins them.
+
+    Args:
+        asked: the chain.
+        data: what all learn from.
+        workdir: where run folders go.
+        command: what finishes a stored signal, for errors.
+        only_plan: say what is left and stop.
 
     Returns:
         The content of `results.json`: `generations` (the 0th is the teacher) and
@@ -72,12 +73,43 @@ def run(
             learned from it.
     """
     _check(asked, data)
-    where = {"data": data, "workdir": workdir}
     given = None
     if asked.teacher_path is not None:
         given = teaching.load_teacher(asked.teacher_path, data=data, force=asked.force)
         _check_shared_layers(asked, given, data)
-    request = {
+    folder = RunDirectory.open(workdir, "born-again", _identity(asked, given, data))
+    lineage.require_intact(folder, Path(workdir))
+    found = folder.results()
+    if found is not None and not only_plan:
+        return lineage.as_they_lie(found, Path(workdir))
+    how = {"data": data, "workdir": workdir}
+    teachers = Teachers(data)
+    story = generations.story(
+        asked.recipe,
+        count=asked.generations,
+        signal=asked.signal,
+        given=given,
+        command=command,
+        teachers=teachers,
+        **how,
+    )
+    if only_plan:
+        steps.run([] if found else story, workdir=workdir, only_plan=True)
+    with folder:
+        rows, took = _taught(story, given, folder, data=data, teachers=teachers)
+        joined = _joined(asked, rows, **how) if data.labelled else []
+        results = _summed_up(asked, rows, joined, data)
+        if plots.available() and data.labelled:
+            results["picture"] = str(folder.path / "generations.png")
+            generation_curves.draw([results], results["picture"])
+        results |= {"plan": took, "results": str(folder.path / "results.json")}
+        return folder.finish(results)
+
+
+def _identity(
+    asked: BornAgain, given: Teacher | None, data: ImageData
+) -> dict[str, Any]:
+    return {
         "arch": asked.arch,
         "depth_factor": asked.depth_factor,
         "compression_factor": asked.compression_factor,
@@ -87,21 +119,6 @@ def run(
         "dataset": data.identity(),
         **asked.signal.request(asked.recipe),
     }
-    with RunDirectory.open(workdir, "born-again", request) as folder:
-        lineage.require_intact(folder, Path(workdir))
-        if (found := folder.results()) is not None:
-            return lineage.as_they_lie(found, Path(workdir))
-        chain = Chain(asked.recipe, asked.generations, asked.signal, given)
-        plan = generation_costs.announced(chain, **where)
-        rows, took = _taught(asked, given, folder, plan, command=command, **where)
-        joined = _joined(asked, rows, **where) if data.labelled else []
-        results = _summed_up(asked, rows, joined, data)
-        if plots.available() and data.labelled:
-            results["picture"] = str(folder.path / "generations.png")
-            generation_curves.draw([results], results["picture"])
-        results |= {"plan": took, "results": str(folder.path / "results.json")}
-        plans.tell_all(took)
-        return folder.finish(results)
 
 
 def _check(asked: BornAgain, data: ImageData) -> None:
@@ -140,51 +157,29 @@ def _check_shared_layers(asked: BornAgain, given: Teacher, data: ImageData) -> N
 
 
 def _taught(
-    asked: BornAgain,
+    story: list[steps.Step],
     given: Teacher | None,
     folder: RunDirectory,
-    plan: plans.Plan,
     *,
     data: ImageData,
-    workdir: str | Path,
-    command: str | None,
+    teachers: Teachers,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """A row for every generation, and the plan's steps with what they took."""
-    where = {"data": data, "workdir": workdir}
-    if given is not None:
-        rows = [lineage.given_row(given, data)]
-        teacher = given
-    else:
-        name = name_of(0)
-        recipe = generations.recipe_of(asked.recipe, 0)
-        found = generations.learn_labels(recipe, **where, planned=plan.step(name))
-        rows = [lineage.row(0, found)]
-        teacher = teaching.teacher_of(found, name=name, data=data)
-    lineage.record(folder, rows)
-    took = [] if given else _took(plan, name, found)
-    for number in range(1, asked.generations + 1):
-        name = name_of(number)
-        found = generations.learn(
-            generations.recipe_of(asked.recipe, number),
-            name=name,
-            teacher=teacher,
-            signal=asked.signal,
-            plan=plan,
-            command=command,
-            **where,
-        )
-        rows.append(lineage.row(number, found))
-        # Looked at even if nobody learns from it: ensembles are made of it.
-        teacher = teaching.teacher_of(found, name=name, data=data)
+    rows = []
+    if given:
+        rows.append(lineage.given_row(given, data))
         lineage.record(folder, rows)
-        took += _took(plan, name, found)
-    return rows, took
 
+    def ended(name: str, found: dict[str, Any]) -> None:
+        if found["kind"] != teaching.KIND:
+            return
+        # Looked at even if nobody learns from it: ensembles are made of it.
+        teachers.of(name, found)
+        rows.append(lineage.row(len(rows), found))
+        lineage.record(folder, rows)
 
-def _took(plan: plans.Plan, name: str, found: dict[str, Any]) -> list[dict[str, Any]]:
-    """The generation's steps as `plans.kept`, if they were planned."""
-    steps = [found["precompute"]] if plan.step(generations.set_name(name)) else []
-    return steps + ([plans.kept(name, found)] if plan.step(name) else [])
+    done = steps.run(story, workdir=folder.path.parent, ended=ended)
+    return rows, done.took
 
 
 def _joined(

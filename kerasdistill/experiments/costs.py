@@ -1,18 +1,21 @@
 """What a training costs here: a few real steps are timed, the rest is arithmetic."""
 
 import contextlib
+import json
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
 import numpy as np
 
-from kerasdistill.experiments.plans import Plan, Step, announce
+from kerasdistill import devices
 from kerasdistill.experiments.shells import built
 from kerasdistill.recipes import base
 from kerasdistill.recipes.describing import describe
+from kerasdistill.running.steps import Cost
 from kerasdistill.runs import RunDirectory
 from kerasdistill.training import checkpoint, engines
 from kerasdistill.training.epochs import EpochStream
@@ -34,6 +37,7 @@ _TIMED_STEPS, _TRAINED_SECONDS, _SCORED_SECONDS = 2, 1.5, 0.5
 _ONCE = 2.5
 _ENDLESS = 1 << 30
 _SCORED = 500  # images of a batch in inference
+_FEW = 16  # images of a batch where a network is measured small
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ def measure(
     `ask` and `teacher` are those of `shells.built`, `scored` the images of a batch in
     inference.
     """
+    devices.allow_gpu_growth()  # its memory is for the workers too
     began = time.monotonic()
     wrapped = built(recipe, data, ask=ask, teacher=teacher)
     # So slow that the weights stay as they are: nothing can diverge.
@@ -84,6 +89,80 @@ def measure(
         scoring_rate=min(scored, len(data.validation)) / score.seconds_per_step,
         startup_seconds=building + train.startup_seconds + score.startup_seconds,
         num_params=wrapped.student.count_params(),
+    )
+
+
+@dataclass(frozen=True)
+class TaughtBy:
+    """A teacher to measure with.
+
+    `load` gives its model and what asks it, as `shells.built` wants them; `key` tells
+    it from others. It is asked in every step if it is `live`; `recipe` is of its
+    network (None: the student's).
+    """
+
+    key: str
+    load: Callable[[], dict[str, Any]]
+    live: bool
+    recipe: base.Recipe | None = None
+
+
+class Meter:
+    """Measures each network, beside each of its teachers, once.
+
+    With `small`, every network is measured by itself and on few images, which a
+    machine can hold that is not the one that will train it: a step's time is taken as
+    its images' times, and a live teacher's answers are added.
+    """
+
+    def __init__(self, *, small: bool = False):
+        self.small = small
+        self._speeds: dict[tuple[str, str], Speed] = {}
+
+    def speed(
+        self,
+        recipe: base.Recipe,
+        *,
+        data: ImageData,
+        stream: Callable[[base.Recipe], EpochStream],
+        taught_by: TaughtBy | None = None,
+    ) -> Speed:
+        """How fast a recipe's network trains on `stream` of it, taught live or not."""
+        if self.small:
+            return self._from_small(recipe, data, stream, taught_by)
+        key = (_unseeded(recipe), taught_by.key if taught_by else "")
+        if key not in self._speeds:
+            how = taught_by.load() if taught_by else {}
+            batches = stream(recipe)
+            self._speeds[key] = measure(recipe, stream=batches, data=data, **how)
+        return self._speeds[key]
+
+    def _from_small(self, recipe, data, stream, taught_by) -> Speed:
+        speed = self._alone(recipe, data, stream)
+        size = recipe.training.batch_size
+        seconds = size / _FEW * speed.step_seconds
+        if taught_by is not None and taught_by.live:
+            teacher = self._alone(taught_by.recipe or recipe, data, stream)
+            seconds += size / teacher.scoring_rate
+        return replace(speed, step_seconds=seconds)
+
+    def _alone(self, recipe, data, stream) -> Speed:
+        settings = {"loss": "hard-label", "batch_size": _FEW}
+        small = replace(recipe, training=replace(recipe.training, **settings))
+        key = (json.dumps(base.to_json(small)["architecture"]), "")
+        if key not in self._speeds:
+            kind = type(recipe.architecture).__name__
+            print(f"measuring {kind} …", file=sys.stderr)
+            batches = stream(small)
+            self._speeds[key] = measure(
+                small, stream=batches, data=data, scored=2 * _FEW
+            )
+        return self._speeds[key]
+
+
+def _unseeded(recipe: base.Recipe) -> str:
+    return json.dumps(
+        base.to_json(replace(recipe, training=replace(recipe.training, seed=0)))
     )
 
 
@@ -141,25 +220,22 @@ class Stopwatch(keras.callbacks.Callback):
     on_test_batch_end = on_train_batch_end
 
 
-def training_step(
-    name: str,
+def training_cost(
     recipe: base.Recipe,
     *,
     speed: Speed,
     data: ImageData,
-    epochs: int,
-    stored_bytes: int = 0,
-) -> Step:
-    """The step of a training with `epochs` left.
+    run: RunDirectory | None,
+) -> Cost:
+    """What is left of a training.
 
     Args:
-        name: what people call the step.
         recipe: its batch size and precision count.
         speed: see `measure`.
         data: its splits' lengths count.
-        epochs: how many are left, see `epochs_left`.
-        stored_bytes: what an earlier call has written already.
+        run: its folder, whose checkpoints say how far it is (None: not begun).
     """
+    epochs = epochs_left(recipe, run)
     batches = -(-len(data.train) // recipe.training.batch_size)
     an_epoch = batches * speed.step_seconds + len(data.validation) / speed.scoring_rate
     scored = len(data.validation) + len(data.test)
@@ -170,10 +246,10 @@ def training_step(
     if not recipe.training.epochs:
         left = f"paper's stop, say {left} more"
     network = describe(recipe.architecture)
-    return Step(
-        name=name,
+    written = BYTES_PER_PARAM * speed.num_params - stored_bytes(run)
+    return Cost(
         seconds=epochs * an_epoch + once,
-        num_bytes=max(0, BYTES_PER_PARAM * speed.num_params - stored_bytes),
+        num_bytes=max(0, written),
         how=f"{network}, {left}, {rate:.0f} images/s, {recipe.training.precision}",
     )
 
@@ -197,39 +273,3 @@ def stored_bytes(run: RunDirectory | None) -> int:
     """What the run's checkpoints take on disk."""
     paths = (run.path / "checkpoints").glob("*.npz") if run else ()
     return sum(path.stat().st_size for path in paths)
-
-
-def plan_training(
-    name: str,
-    recipe: base.Recipe,
-    *,
-    stream: EpochStream,
-    data: ImageData,
-    run: RunDirectory | None,
-    ask: Callable | None = None,
-    teacher: keras.Model | None = None,
-) -> Step:
-    """Measures, and counts what is left of the run (None: it has not begun)."""
-    return training_step(
-        name,
-        recipe,
-        speed=measure(recipe, stream=stream, data=data, ask=ask, teacher=teacher),
-        data=data,
-        epochs=epochs_left(recipe, run),
-        stored_bytes=stored_bytes(run),
-    )
-
-
-def announced(
-    planned: Step | None, *what: object, run: RunDirectory, **known: object
-) -> Step:
-    """`planned`, or what `plan_training` makes of the rest, said on stderr.
-
-    Raises:
-        UserError: the disk is too small for it.
-    """
-    if planned is not None:
-        return planned
-    step = plan_training(*what, run=run, **known)
-    announce(Plan((step,)), workdir=run.path)
-    return step

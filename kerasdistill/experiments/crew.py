@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kerasdistill.errors import BusyError
-from kerasdistill.experiments import plans
+from kerasdistill.running.steps import duration
 from kerasdistill.runs import RunDirectory
 from tuners import cluster
 from tuners.durable import Durable
@@ -103,7 +103,7 @@ def work(
                 raise
 
         Tuner(chief, folder=folder.path, run=run, ended=tell).search()
-    took = plans.duration(time.monotonic() - began)
+    took = duration(time.monotonic() - began)
     print(f"worker {worker}: the search has ended, {took}", file=sys.stderr)
     return {
         "search": str(folder.path),

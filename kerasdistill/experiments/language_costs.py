@@ -1,15 +1,13 @@
 """What training a language model costs here: a few real steps, the rest arithmetic."""
 
 import time
-from collections.abc import Callable
-from dataclasses import replace
 
 import keras
 
 from kerasdistill.experiments import costs
-from kerasdistill.experiments.plans import Step
 from kerasdistill.recipes import base
 from kerasdistill.recipes.describing import describe
+from kerasdistill.running.steps import Cost
 from kerasdistill.runs import RunDirectory
 from kerasdistill.training.epochs import EpochStream
 from kerasdistill.training.language_models import LanguageModel
@@ -23,54 +21,50 @@ _TIMED_SECONDS = 1.5
 _ENDLESS = 1 << 30
 
 
-def plan(
-    name: str,
-    make: Callable[[], LanguageModel],
+def training_cost(
     recipe: base.LanguageModelRecipe,
     *,
+    shell: LanguageModel,
     stream: EpochStream,
-    validation: text.Windows,
-    num_scored: int,
+    data: text.TextData,
     run: RunDirectory | None,
-) -> Step:
-    """The step of a training, or of what is left of it.
+) -> Cost:
+    """What is left of a training.
 
     Args:
-        name: what people call it.
-        make: a new shell; it is trained for a moment and thrown away.
         recipe: its epochs count.
+        shell: is trained for a moment, of no use afterwards.
         stream: the training windows.
-        validation: scored after every epoch.
-        num_scored: windows that are scored once, at the end.
+        data: validation is scored after every epoch, and with test at the end.
         run: its checkpoints say what is left (None: it has not begun).
     """
-    shell = make()
     shell.compile(optimizer=keras.optimizers.SGD(1e-9))
-    watch = costs.Stopwatch(_TIMED_SECONDS)
-    watch.time(shell.fit, stream.batches(0), steps_per_epoch=_ENDLESS, shuffle=False)
-    trained = time.monotonic()
-    scorer = Scorer([shell.student])
-    scorer.nats(_first(validation, 1))
-    traced = time.monotonic()
-    count = min(len(validation), 20)
-    scorer.nats(_first(validation, count))
-    a_window = (time.monotonic() - traced) / count
-    startup = watch.startup_seconds + (traced - trained)
-    epochs = costs.epochs_left(recipe, run)
-    an_epoch = stream.steps_per_epoch * watch.seconds_per_step
-    an_epoch += len(validation) * a_window
-    rate = stream.examples_per_epoch / (stream.steps_per_epoch * watch.seconds_per_step)
-    stored = costs.stored_bytes(run)
-    left = f"{epochs} epoch{'s' * (epochs != 1)}"
-    return Step(
-        name=name,
-        seconds=epochs * an_epoch + num_scored * a_window + 2.5 * startup,
-        num_bytes=max(0, BYTES_PER_PARAM * shell.student.count_params() - stored),
-        how=f"{describe(recipe.architecture)}, {left}, {rate:,.0f} words/s, "
-        f"{recipe.training.precision}",
+    stopwatch = costs.Stopwatch(_TIMED_SECONDS)
+    stopwatch.time(
+        shell.fit, stream.batches(0), steps_per_epoch=_ENDLESS, shuffle=False
     )
+    window, scorer = recipe.training.window, Scorer([shell.student])
 
+    def scoring_seconds(count: int) -> float:
+        tokens = data.validation[: count * window]
+        began = time.monotonic()
+        scorer.nats(text.windows(tokens, end=data.end, streams=1, length=window))
+        return time.monotonic() - began
 
-def _first(windows: text.Windows, count: int) -> text.Windows:
-    arrays = ("ids", "targets", "weights")
-    return replace(windows, **{name: getattr(windows, name)[:count] for name in arrays})
+    startup = stopwatch.startup_seconds + scoring_seconds(1)
+    num_windows = -(-len(data.validation) // window)
+    count = min(num_windows, 20)
+    a_window = scoring_seconds(count) / count
+    epochs = costs.epochs_left(recipe, run)
+    steps_seconds = stream.steps_per_epoch * stopwatch.seconds_per_step
+    an_epoch = steps_seconds + num_windows * a_window
+    at_the_end = (num_windows + len(data.test) // window) * a_window
+    rate = stream.examples_per_epoch / steps_seconds
+    written = BYTES_PER_PARAM * shell.student.count_params() - costs.stored_bytes(run)
+    left = f"{epochs} epoch{'s' * (epochs != 1)}"
+    network = describe(recipe.architecture)
+    return Cost(
+        seconds=epochs * an_epoch + at_the_end + 2.5 * startup,
+        num_bytes=max(0, written),
+        how=f"{network}, {left}, {rate:,.0f} words/s, {recipe.training.precision}",
+    )

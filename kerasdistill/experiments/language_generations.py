@@ -1,14 +1,16 @@
 """Language models born again: each generation learns from the one before (B8)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from kerasdistill import cards
 from kerasdistill.errors import UserError
-from kerasdistill.experiments import language_model, language_signal, plans
-from kerasdistill.experiments.language_teachers import Known, known
+from kerasdistill.experiments import language_model, language_signal, language_teachers
+from kerasdistill.experiments.language_teachers import Models
 from kerasdistill.recipes import base, ptb
+from kerasdistill.running import steps
+from kerasdistill.running.steps import Results, Step
 from kerasdistill.runs import RunDirectory
 from kerasdistill.seeds import derive_seed
 from kerasdistill.training.perplexity import Scorer, perplexity
@@ -42,7 +44,9 @@ class Lineage:
     signal_path: str | None = None
 
 
-def run(lineage: Lineage, *, data: TextData, workdir: str | Path) -> dict[str, Any]:
+def run(
+    lineage: Lineage, *, data: TextData, workdir: str | Path, only_plan: bool = False
+) -> dict[str, Any]:
     """Trains what is missing of the generations, then scores ensembles of them.
 
     Returns:
@@ -51,58 +55,70 @@ def run(lineage: Lineage, *, data: TextData, workdir: str | Path) -> dict[str, A
         "ensembles", a list of {members, val_perplexity, test_perplexity}: BAN-1 to
         BAN-k for every k from 2, and all generations with the teacher.
     """
-    where = {"data": data, "workdir": workdir}
-    if lineage.teachers:
-        teachers = [known(path, data=data) for path in lineage.teachers]
-    stored = None
-    if lineage.signal_path:  # what does not fit is told before anything is done
-        stored = _checked(lineage, teachers, data)
-    if lineage.teachers:
-        found = [_given(teachers, lineage, **where)]
-    else:
-        first = language_model.run(lineage.recipe, **where, name="teacher")
-        found, teachers = [first], [known(first["model"], data=data)]
-    for number in range(1, lineage.generations + 1):
-        found.append(_student(number, lineage, teachers, stored, **where))
-        stored = None  # it is of the first one's teachers
-        teachers = [known(found[-1]["model"], data=data)]
-    listed = [_entry(number, results) for number, results in enumerate(found)]
-    return {
-        **found[-1],
-        "generations": listed,
-        "ensembles": _ensembles(listed, lineage, **where),
-    }
+    whole = story(lineage, data=data, workdir=workdir)
+    results = steps.run(whole, workdir=workdir, only_plan=only_plan)
+    numbers = range(lineage.generations + 1)
+    listed = [_entry(results[_name(number)], generation=number) for number in numbers]
+    if paths := list(lineage.teachers):
+        counts = [cards.read_card(path)["num_params"] for path in paths]
+        listed[0]["model"] = paths[0] if len(paths) == 1 else paths
+        listed[0]["num_params"] = sum(counts)
+    ensembles = [
+        _entry(results[_mean(members)], members=members)
+        for members in _ensembles(lineage)
+    ]
+    last = results[_name(lineage.generations)]
+    return {**last, "generations": listed, "ensembles": ensembles}
 
 
-def plan(
-    lineage: Lineage, *, data: TextData, workdir: str | Path, name: str
-) -> list[plans.Step]:
-    """What is left costs here: a step for each generation, without given teachers and
-    with a live signal. Their names begin with `name`."""
-    steps, teachers = [], []  # digests of those before it, once they are known
-    recipe = lineage.recipe
-    for number in range(lineage.generations + 1):
-        before = recipe
-        if number:
-            recipe = student_recipe(number, lineage)
-        run = None
-        if number == 0 or teachers:
-            run = language_model.run_directory(recipe, data, teachers, None, workdir)
-            if (found := run.results()) is not None:
-                teachers = [found["weights_digest"]]
-                continue
-        teachers = []
-        asked = [language_model.untrained(before, data=data)] if number else []
-        called = f"{name}, generation {number}"
-        step = language_model.plan(
-            recipe, data=data, run=run, teachers=asked, name=called
-        )
-        steps.append(step)
-    return steps
+def story(
+    lineage: Lineage, *, data: TextData, workdir: str | Path, prefix: str = ""
+) -> list[Step]:
+    """The steps of all generations, then those that score ensembles of them.
+
+    Args:
+        lineage: what is wanted.
+        data: the text.
+        workdir: where the run folders go.
+        prefix: of the steps' names.
+
+    Raises:
+        UserError: a given teacher or signal does not fit.
+    """
+    how = {"data": data, "workdir": workdir}
+    window = lineage.recipe.training.window
+    given = tuple(
+        {**language_teachers.load(path, data=data)[1], "model": path}
+        for path in lineage.teachers
+    )
+    teachers, signal, listed = Models(given), None, []
+    if lineage.signal_path:
+        signal = _checked(lineage, teachers, data)
+    if given:  # what they are worth on this text
+        listed = [scoring(teachers, name=prefix + _name(0), window=window, **how)]
+    for number in range(1 if given else 0, lineage.generations + 1):
+        recipe, name = _recipe(number, lineage), prefix + _name(number)
+        shared = {"teachers": teachers, **how}
+        storing = None
+        if lineage.stored and number and signal is None:
+            storing = f"{prefix}{language_signal.STEP} {number}"
+            kept = {"name": storing, "top_k": lineage.top_k}
+            listed.append(language_signal.step(recipe, **shared, **kept))
+        shared |= {"signal": signal, "signal_step": storing}
+        listed.append(language_model.step(recipe, **shared, name=name))
+        teachers, signal = Models(trained=(name,)), None
+    for members in _ensembles(lineage):
+        trained = tuple(prefix + _name(n) for n in members if n or not given)
+        models = Models(given if 0 in members else (), trained)
+        name = prefix + _mean(members)
+        listed.append(scoring(models, name=name, window=window, **how))
+    return listed
 
 
-def student_recipe(number: int, lineage: Lineage) -> base.LanguageModelRecipe:
-    """How generation `number` is trained: a new seed, else as generation 0."""
+def _recipe(number: int, lineage: Lineage) -> base.LanguageModelRecipe:
+    """How generation `number` is trained: students with seeds of their own."""
+    if number == 0:
+        return lineage.recipe
     seed = derive_seed(lineage.recipe.training.seed, "generation", number)
     recipe = ptb.student_of(lineage.recipe, loss=lineage.loss, seed=seed)
     names = ("label_weight", "teacher_weight")
@@ -110,29 +126,42 @@ def student_recipe(number: int, lineage: Lineage) -> base.LanguageModelRecipe:
     return replace(recipe, training=replace(recipe.training, **weights))
 
 
-def _student(
-    number: int,
-    lineage: Lineage,
-    teachers: Sequence[Known],
-    stored: Signal | None,
-    *,
-    data: TextData,
-    workdir: str | Path,
-) -> dict[str, Any]:
-    recipe, where = student_recipe(number, lineage), {"data": data, "workdir": workdir}
-    if stored is None and lineage.stored:
-        top_k = lineage.top_k
-        stored = language_signal.prepare(teachers, recipe, **where, top_k=top_k)
-    return language_model.run(
-        recipe, **where, teachers=teachers, stored=stored, name=f"generation {number}"
-    )
+def scoring(
+    models: Models, *, name: str, window: int, data: TextData, workdir: str | Path
+) -> Step:
+    """The step that scores the mean of the models' probabilities; minutes at most.
+
+    Its results have `val_perplexity` and `test_perplexity`.
+    """
+
+    def place(before: Results) -> RunDirectory:
+        digests = models.of(before, fact="weights_digest")
+        request = {"members": digests, "dataset": data.identity()}
+        return RunDirectory.open(workdir, "language-ensemble", request)
+
+    def work(run: RunDirectory, before: Results) -> dict[str, Any]:
+        scorer = Scorer(models.load(before, data=data))
+        results = {"kind": "language-ensemble", "averaging": "mean-probabilities"}
+        for split, tokens in (("val", data.validation), ("test", data.test)):
+            cut = language_model.for_scoring(tokens, data, window)
+            results[f"{split}_perplexity"] = perplexity(scorer.nats(cut)[0])
+        return results
+
+    return Step(name, place, work, needs=models.trained)
 
 
-def _checked(lineage: Lineage, teachers: Sequence[Known], data: TextData) -> Signal:
+def in_the_teachers_form(
+    recipe: base.LanguageModelRecipe, path: str
+) -> base.LanguageModelRecipe:
+    """The recipe with the architecture of the teacher at `path`."""
+    _, card = language_teachers.load(path)
+    return replace(recipe, architecture=base.from_json(card["recipe"]).architecture)
+
+
+def _checked(lineage: Lineage, teachers: Models, data: TextData) -> Signal:
     """The signal that was given: of this text, cut this way, and these teachers."""
-    signal = language_signal.given(lineage.signal_path, lineage.recipe, data=data)
-    digests = tuple(each.digest for each in teachers)
-    if signal.request.teachers != digests:
+    signal = language_signal.read(lineage.signal_path, lineage.recipe, data=data)
+    if signal.request.teachers != tuple(teachers.of({}, fact="weights_digest")):
         raise UserError(
             f"signal {lineage.signal_path} is of other teachers than --teacher names; "
             "give the models it was made with, or make another"
@@ -140,58 +169,23 @@ def _checked(lineage: Lineage, teachers: Sequence[Known], data: TextData) -> Sig
     return signal
 
 
-def _given(
-    teachers: Sequence[Known], lineage: Lineage, *, data: TextData, workdir
-) -> dict[str, Any]:
-    """Generation 0 where it was not trained here: what it is worth on this text."""
-    paths = [each.path for each in teachers]
-    return {
-        "model": paths[0] if len(paths) == 1 else paths,
-        "num_params": sum(each.card["num_params"] for each in teachers),
-        **scored(teachers, lineage, data=data, workdir=workdir),
-    }
+def _name(number: int) -> str:
+    return f"generation {number}" if number else "teacher"
 
 
-def _entry(number: int, results: dict[str, Any]) -> dict[str, Any]:
+def _mean(members: list[int]) -> str:
+    return f"mean of generations {', '.join(map(str, members))}"
+
+
+def _ensembles(lineage: Lineage) -> list[list[int]]:
+    """The generations in each."""
+    last = lineage.generations
+    groups = [list(range(1, k + 1)) for k in range(2, last + 1)]
+    if len(lineage.teachers) <= 1:
+        groups.append(list(range(last + 1)))
+    return groups
+
+
+def _entry(results: dict[str, Any], **facts: Any) -> dict[str, Any]:
     fields = ("model", "num_params", "val_perplexity", "test_perplexity")
-    return {"generation": number, **{name: results[name] for name in fields}}
-
-
-def _ensembles(
-    listed: Sequence[dict[str, Any]], lineage: Lineage, *, data: TextData, workdir
-) -> list[dict[str, Any]]:
-    last = len(listed) - 1
-    groups = [range(1, k + 1) for k in range(2, last + 1)]
-    if isinstance(listed[0]["model"], str):
-        groups.append(range(last + 1))
-    ensembles = []
-    for members in groups:
-        models = [known(listed[i]["model"], data=data) for i in members]
-        scores = scored(models, lineage, data=data, workdir=workdir)
-        ensembles.append({"members": list(members), **scores})
-    return ensembles
-
-
-def scored(
-    models: Sequence[Known], lineage: Lineage, *, data: TextData, workdir: str | Path
-) -> dict[str, float]:
-    """Perplexities of the mean of the models' probabilities; found again later."""
-    digests = [each.digest for each in models]
-    request = {"members": digests, "dataset": data.identity()}
-    with RunDirectory.open(workdir, "language-ensemble", request) as folder:
-        if (found := folder.results()) is None:
-            scorer = Scorer([each.model for each in models])
-            window = lineage.recipe.training.window
-            found = {"kind": "language-ensemble", "averaging": "mean-probabilities"}
-            for name, tokens in (("val", data.validation), ("test", data.test)):
-                cut = language_model.for_scoring(tokens, data, window)
-                found[f"{name}_perplexity"] = perplexity(scorer.nats(cut)[0])
-            found = folder.finish(found)
-        return {name: found[name] for name in ("val_perplexity", "test_perplexity")}
-
-
-def in_the_teachers_form(
-    recipe: base.LanguageModelRecipe, path: str
-) -> base.LanguageModelRecipe:
-    """The recipe with the architecture of the teacher at `path`."""
-    return replace(recipe, architecture=known(path).recipe.architecture)
+    return facts | {name: results[name] for name in fields if name in results}

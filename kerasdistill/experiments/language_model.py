@@ -1,19 +1,19 @@
 """A language model on labels, or born again from one (fact sheet B8)."""
 
-import functools
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from kerasdistill import cards, language_export
-from kerasdistill.experiments import language_costs, plans
-from kerasdistill.experiments.language_teachers import Known, known
+from kerasdistill.experiments import language_costs, language_signal, language_teachers
+from kerasdistill.experiments.language_teachers import Models
 from kerasdistill.models import language
 from kerasdistill.recipes import base
+from kerasdistill.running import steps
+from kerasdistill.running.steps import Cost, Results, Step
 from kerasdistill.runs import RunDirectory
 from kerasdistill.training import language_models
 from kerasdistill.training.epochs import EpochStream, FitResult
@@ -21,8 +21,9 @@ from kerasdistill.training.fit_text import fit_text
 from kerasdistill.training.perplexity import Scorer, perplexity
 from pipelines import text
 from pipelines.text import TextData
+from pipelines.text_signal import Signal
 
-KIND = "language-model"
+KIND = "language-model"  # of the run, and the step's name in a plan
 _WINDOW = 35  # words scored at once; changes no value
 _SAMPLE = 50  # words that an export is compared on
 
@@ -32,54 +33,78 @@ def run(
     *,
     data: TextData,
     workdir: str | Path,
-    teachers: Sequence[Known] = (),
-    stored: Any = None,
-    name: str = KIND,
+    only_plan: bool = False,
 ) -> dict[str, Any]:
-    """Trains one model, or finishes or finds the run that did.
+    """Trains a model on labels, or finishes or finds the run that did.
+
+    Returns:
+        The content of `results.json`.
+    """
+    story = [step(recipe, data=data, workdir=workdir)]
+    return steps.run(story, workdir=workdir, only_plan=only_plan)[KIND]
+
+
+def step(
+    recipe: base.LanguageModelRecipe,
+    *,
+    data: TextData,
+    workdir: str | Path,
+    name: str = KIND,
+    teachers: Models | None = None,
+    signal: Signal | None = None,
+    signal_step: str | None = None,
+) -> Step:
+    """The step that trains one model.
 
     Args:
         recipe: architecture and training.
         data: the text.
         workdir: where the run folder goes.
-        teachers: asked in every step, unless their answers are in `stored`.
-        stored: a `pipelines.text_signal.Signal` of theirs.
-        name: what the plan calls it.
-
-    Returns:
-        The content of `results.json`.
+        name: of the step.
+        teachers: asked for every window, unless their signal is stored.
+        signal: theirs, or
+        signal_step: the name of the step that stores it.
     """
-    cut = _for_training(recipe, data)
-    with run_directory(
-        recipe, data, [each.digest for each in teachers], stored, workdir
-    ) as folder:
-        if (found := folder.results()) is not None:
-            return found
-        stream = text.stream(cut) if stored is None else stored.stream(cut)
-        make = functools.partial(
-            _shell,
-            recipe,
-            data=data,
-            teachers=() if stored else [each.model for each in teachers],
-        )
-        step = _planned(name, make, recipe, data=data, stream=stream, run=folder)
-        plans.announce(plans.Plan((step,)), workdir=folder.path)
-        began = time.monotonic()
-        shell = make()
-        print(
-            f"{folder.path}: {shell.student.name}, "
-            f"{shell.student.count_params():,} weights",
-            file=sys.stderr,
-        )
-        fitted = _fit(shell, recipe, stream=stream, data=data, run=folder)
-        results = _publish(shell.student, fitted, recipe, data=data, run=folder)
-        origin = {"teachers": [each.path for each in teachers]} if teachers else {}
-        return folder.finish({**results, **origin, **plans.tell(step, since=began)})
+    teachers = teachers or Models()
 
+    def stored(before: Results) -> Signal | language_signal.MadeUp | None:
+        if signal_step is None:
+            return signal
+        results = before[signal_step]
+        if (made_up := results.get("made_up")) is not None:
+            return made_up
+        return language_signal.read(results["distillation_set"], recipe, data=data)
 
-def _for_training(recipe: base.LanguageModelRecipe, data: TextData) -> text.Windows:
-    streams, length = recipe.training.batch_size, recipe.training.window
-    return text.windows(data.train, end=data.end, streams=streams, length=length)
+    def place(before: Results) -> RunDirectory:
+        request = {"recipe": base.to_json(recipe), "dataset": data.identity()}
+        if digests := teachers.of(before, fact="weights_digest"):
+            kept = stored(before)
+            request["teachers"] = digests
+            request["signal"] = "live" if kept is None else kept.digest
+        return RunDirectory.open(workdir, KIND, request)
+
+    def begin(before: Results) -> tuple[language_models.LanguageModel, EpochStream]:
+        cut, kept = language_signal.training_windows(recipe, data), stored(before)
+        models = () if kept is not None else teachers.load(before, data=data)
+        return _shell(recipe, data=data, teachers=models), (kept or text).stream(cut)
+
+    def cost(run: RunDirectory | None, before: Results) -> Cost:
+        shell, stream = begin(before)
+        how = {"shell": shell, "stream": stream, "data": data, "run": run}
+        return language_costs.training_cost(recipe, **how)
+
+    def work(run: RunDirectory, before: Results) -> dict[str, Any]:
+        shell, stream = begin(before)
+        fitted = _fit(shell, recipe, stream=stream, data=data, run=run)
+        results = _publish(shell.student, fitted, recipe, data=data, run=run)
+        paths = teachers.of(before, fact="model")
+        return {**results, "teachers": paths} if paths else results
+
+    def stand_in(scratch: Path) -> dict[str, Any]:
+        return _saved(_untrained(recipe, data=data), recipe, scratch / name, data=data)
+
+    needs = teachers.trained + (() if signal_step is None else (signal_step,))
+    return Step(name, place, work, cost, needs, stand_in)
 
 
 def for_scoring(tokens, data: TextData, window: int) -> text.Windows:
@@ -99,52 +124,10 @@ def evaluate(path: str | Path, *, data: TextData, split: str) -> dict[str, Any]:
         text.require_same_words(data.words, tuple(card["words"]), path=path)
         model = language_export.SavedLanguageModel(path)
     else:
-        model = known(path, data=data).model
+        model, _ = language_teachers.load(path, data=data)
     cut = for_scoring(data.split(split), data, _WINDOW)
     nats, count = Scorer([model]).nats(cut)
     return {"perplexity": perplexity(nats), "num_examples": count, "split": split}
-
-
-def plan(
-    recipe: base.LanguageModelRecipe,
-    *,
-    data: TextData,
-    run: RunDirectory | None,
-    teachers: Sequence[keras.Model] = (),
-    name: str = KIND,
-) -> plans.Step:
-    """What a training costs here, or what is left of its run (None: all).
-
-    `teachers` are asked in every step; as only time counts, they need not be trained.
-    """
-    make = functools.partial(_shell, recipe, data=data, teachers=teachers)
-    stream = text.stream(_for_training(recipe, data))
-    return _planned(name, make, recipe, data=data, stream=stream, run=run)
-
-
-def untrained(recipe: base.LanguageModelRecipe, *, data: TextData) -> keras.Model:
-    """The recipe's network, as it begins."""
-    return language.build(
-        recipe.architecture,
-        words=data.words,
-        seed=recipe.training.seed,
-        precision=recipe.training.precision,
-    )
-
-
-def run_directory(
-    recipe: base.LanguageModelRecipe,
-    data: TextData,
-    teachers: Sequence[str],
-    stored: Any,
-    workdir: str | Path,
-) -> RunDirectory:
-    """Where a training goes, or went; teachers are digests of their weights."""
-    request = {"recipe": base.to_json(recipe), "dataset": data.identity()}
-    if teachers:
-        request["teachers"] = list(teachers)
-        request["signal"] = "live" if stored is None else stored.digest
-    return RunDirectory.open(workdir, KIND, request)
 
 
 def _shell(
@@ -153,52 +136,38 @@ def _shell(
     data: TextData,
     teachers: Sequence[keras.Model],
 ) -> language_models.LanguageModel:
-    training = recipe.training
-    student = untrained(recipe, data=data)
-    kind, options = {
-        "hard-label": (language_models.LanguageModel, {}),
-        "ban": (language_models.BornAgainLanguageModel, {}),
-        "ban+l": (
-            language_models.BornAgainWithLabelsLanguageModel,
-            {
-                "label_weight": training.label_weight,
-                "teacher_weight": training.teacher_weight,
-            },
-        ),
+    training, options = recipe.training, {}
+    kind = {
+        "hard-label": language_models.LanguageModel,
+        "ban": language_models.BornAgainLanguageModel,
+        "ban+l": language_models.BornAgainWithLabelsLanguageModel,
     }[training.loss]
+    if training.loss == "ban+l":
+        names = ("label_weight", "teacher_weight")
+        options = {name: getattr(training, name) for name in names}
     return kind(
-        student,
+        _untrained(recipe, data=data),
         streams=training.batch_size,
         clip_norm=training.clip_norm,
-        teachers=list(teachers),
+        teachers=teachers,
         **options,
     )
 
 
-def _planned(
-    name: str,
-    make: Callable[[], language_models.LanguageModel],
-    recipe: base.LanguageModelRecipe,
-    *,
-    data: TextData,
-    stream: EpochStream,
-    run: RunDirectory | None,
-) -> plans.Step:
-    window = recipe.training.window
-    validation = for_scoring(data.validation, data, window)
-    return language_costs.plan(
-        name,
-        make,
-        recipe,
-        stream=stream,
-        validation=validation,
-        num_scored=len(validation) + len(data.test) // window,
-        run=run,
+def _untrained(recipe: base.LanguageModelRecipe, *, data: TextData) -> keras.Model:
+    return language.build(
+        recipe.architecture,
+        words=data.words,
+        seed=recipe.training.seed,
+        precision=recipe.training.precision,
     )
 
 
 def _fit(shell, recipe, *, stream, data: TextData, run: RunDirectory) -> FitResult:
-    scorer = Scorer([shell.student])
+    student = shell.student
+    weights = f"{student.count_params():,} weights"
+    print(f"{run.path}: {student.name}, {weights}", file=sys.stderr)
+    scorer = Scorer([student])
     validation = for_scoring(data.validation, data, recipe.training.window)
     return fit_text(
         shell,
@@ -221,34 +190,25 @@ def _publish(
     scorer, window = Scorer([student]), recipe.training.window
     val_nats, _ = scorer.nats(for_scoring(data.validation, data, window))
     test_nats, test_tokens = scorer.nats(for_scoring(data.test, data, window))
-    path = cards.save_language_model(
-        student,
-        run.path,
-        words=data.words,
-        dataset=data.identity(),
-        recipe=base.to_json(recipe),
-        val_perplexity=perplexity(val_nats),
-    )
-    card = cards.read_card(path)
+    score = perplexity(val_nats)
+    saved = _saved(student, recipe, run.path, data=data, val_perplexity=score)
     parity = language_export.export_language_model(
         student,
         run.path / "saved_model",
         words=data.words,
         end=data.end,
         unknown=data.words.index(text.UNKNOWN),
-        card=card,
+        card=cards.read_card(saved["model"]),
         sample=data.validation[:_SAMPLE],
     )
     return {
         "kind": KIND,
-        "model": str(path),
+        **saved,
         "saved_model": str(run.path / "saved_model"),
         "parity": parity,
-        "num_params": card["num_params"],
-        "weights_digest": card["weights_digest"],
         "recipe": base.to_json(recipe),
         "dataset": data.identity(),
-        "val_perplexity": perplexity(val_nats),
+        "val_perplexity": score,
         "test_perplexity": perplexity(test_nats),
         "test_tokens": test_tokens,
         "epochs": fitted.epochs,
@@ -257,3 +217,24 @@ def _publish(
         "words_per_second": fitted.images_per_second,
         "results": str(run.path / "results.json"),
     }
+
+
+def _saved(
+    model: keras.Model,
+    recipe: base.LanguageModelRecipe,
+    folder: Path,
+    *,
+    data: TextData,
+    **facts: Any,
+) -> dict[str, Any]:
+    """Writes the model and its card; what results say of it."""
+    path = cards.save_language_model(
+        model,
+        folder,
+        words=data.words,
+        dataset=data.identity(),
+        recipe=base.to_json(recipe),
+        **facts,
+    )
+    card, facts = cards.read_card(path), ("num_params", "weights_digest")
+    return {"model": str(path), **{name: card[name] for name in facts}}

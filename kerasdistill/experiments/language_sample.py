@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasdistill.experiments.language_teachers import known
+from kerasdistill.experiments import language_teachers
 from kerasdistill.models import language
 from kerasdistill.seeds import derive_seed
 from kerasdistill.training import engines
@@ -20,8 +20,8 @@ def go_on(path: str | Path, beginning: str, *, words: int, seed: int) -> str:
         words: how many are drawn.
         seed: chooses them.
     """
-    found = known(path)
-    model, vocabulary = found.model, found.words
+    model, card = language_teachers.load(path)
+    vocabulary = tuple(card["words"])
     generator = np.random.Generator(np.random.Philox(derive_seed(seed, "sample")))
     end = vocabulary.index(text.END)
     ids = np.concatenate([[end], text.encode(beginning, vocabulary)]).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Language models read back from their files, with what their cards say."""
+"""Language models read back from their files, with their cards."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,46 +9,46 @@ import keras
 from kerasdistill import cards
 from kerasdistill.errors import UserError
 from kerasdistill.models import loading
-from kerasdistill.recipes import base
+from kerasdistill.running.steps import Results
 from pipelines import text
 
 
-@dataclass(frozen=True, eq=False)
-class Known:
-    """A language model's file, and what it is."""
+@dataclass(frozen=True)
+class Models:
+    """Teachers, or members of an ensemble.
 
-    path: str
-    model: keras.Model
-    recipe: base.LanguageModelRecipe
-    words: tuple[str, ...]
-    card: dict[str, Any]
+    given: facts on files, `model` (its path) and `weights_digest`; trained: names of
+    the steps whose results have the same of further ones.
+    """
 
-    @property
-    def digest(self) -> str:
-        """Of the weights."""
-        return self.card["weights_digest"]
+    given: tuple[dict[str, Any], ...] = ()
+    trained: tuple[str, ...] = ()
+
+    def of(self, before: Results, *, fact: str) -> list[Any]:
+        """One fact of each."""
+        trained = (before[name] for name in self.trained)
+        return [each[fact] for each in (*self.given, *trained)]
+
+    def load(self, before: Results, *, data: text.TextData) -> list[keras.Model]:
+        """The models; UserError as from `load`."""
+        return [load(path, data=data)[0] for path in self.of(before, fact="model")]
 
 
-def is_one(path: str | Path) -> bool:
-    """Whether the card beside a model, or in a SavedModel, is a language model's."""
-    card = cards.read_card(path)
-    return card is not None and card.get("kind") == cards.LANGUAGE_MODEL
-
-
-def known(path: str | Path, *, data: text.TextData | None = None) -> Known:
-    """The language model at `path`, of the text's vocabulary if one is given.
+def load(
+    path: str | Path, *, data: text.TextData | None = None
+) -> tuple[keras.Model, dict[str, Any]]:
+    """The language model at `path` and its card, of the text's vocabulary if given.
 
     Raises:
         UserError: no such model, no card, or another vocabulary.
     """
     model = loading.load(path)
     card = cards.own_card(path, model)
-    if not is_one(path):
+    if card is None or card.get("kind") != cards.LANGUAGE_MODEL:
         raise UserError(
             f"{path} is not a language model with its card.json beside it; pass one "
             "that language-model wrote"
         )
-    words = tuple(card["words"])
     if data is not None:
-        text.require_same_words(data.words, words, path=path)
-    return Known(str(path), model, base.from_json(card["recipe"]), words, card)
+        text.require_same_words(data.words, tuple(card["words"]), path=path)
+    return model, card

@@ -1,5 +1,6 @@
 """Opening a distillation set, on disk or in a bucket, with a bar for its checks."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ from kerasdistill.experiments.bars import bar
 from kerasdistill.files import digest_of
 from pipelines import distillation_set, integrity
 from pipelines.datasets import ImageData
+from pipelines.layout import AVERAGING
 from pipelines.manifest import Manifest
 
 
@@ -27,6 +29,24 @@ def manifest_of(path: str | Path) -> Manifest:
     from pipelines.beam import fetch  # Apache Beam takes seconds to import
 
     return fetch.manifest_at(str(path))[0]
+
+
+def described(
+    path: str | Path,
+    *,
+    data: ImageData,
+    members: Sequence[int] | None = None,
+    averaging: str = AVERAGING,
+    expect: Mapping[str, Any] | None = None,
+) -> distillation_set.DistillationSet:
+    """A finished set by its manifest alone, which is checked; shards are not.
+
+    Arguments and errors as for `distillation_set.open`.
+    """
+    manifest, path = manifest_of(path), Path(path)
+    chosen = integrity.chosen_members(path, manifest, members, averaging)
+    integrity.require(path, manifest, {**(expect or {}), **integrity.data_fields(data)})
+    return distillation_set.DistillationSet(path, manifest, data, chosen, averaging)
 
 
 def opened(

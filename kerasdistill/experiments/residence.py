@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from kerasdistill import machine
 from kerasdistill.errors import UserError
 from kerasdistill.experiments import costs
-from kerasdistill.experiments.plans import size
+from kerasdistill.running.steps import size
 from pipelines import resident
 from pipelines.distillation_set import DistillationSet
 

@@ -4,19 +4,23 @@ Trials are ranked by validation accuracy. Test data are scored once, at the very
 by the best trial's model, which is published as any other run's; nothing is retrained.
 """
 
+import contextlib
 import dataclasses
-import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kerasdistill.experiments import asking, costs, crew, outcome, plans, trials
+from kerasdistill.experiments import asking, costs, crew, outcome, trials
 from kerasdistill.experiments.asking import TEACHER, Search
+from kerasdistill.experiments.chain import in_short
 from kerasdistill.experiments.trials import Trainer
 from kerasdistill.experiments.watch import Watch
 from kerasdistill.recipes import base
+from kerasdistill.running import steps
+from kerasdistill.running.steps import Cost, Results, Step
 from kerasdistill.runs import RunDirectory
 from kerasdistill.training.epochs import EpochStream
 from pipelines.datasets import ImageData
@@ -24,76 +28,134 @@ from tuners import record
 from tuners.search import Tuner
 
 
-def run(
+@dataclass(frozen=True)
+class Material:
+    """What a search's trials train on.
+
+    `stream` gives a recipe's training data; `teacher_logits` are the teacher's on the
+    validation images, [N, classes]; `facts` are further fields of the results;
+    `reading` is entered while trials run.
+    """
+
+    stream: Callable[[Any], EpochStream]
+    teacher_logits: np.ndarray | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    reading: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext
+
+
+def step(
     search: Search,
     *,
     data: ImageData,
-    stream: Callable[[Any], EpochStream],
-    retrain: Callable[[Any], dict[str, Any]],
     workdir: str | Path,
-    request: Mapping[str, Any] | None = None,
-    teacher_logits: np.ndarray | None = None,
-    facts: Mapping[str, Any] | None = None,
-    timed: EpochStream | None = None,
-) -> dict[str, Any]:
-    """Runs the trials that are missing, then publishes the best one.
+    material: Callable[[Results], Material],
+    like: Callable[[Any], EpochStream],
+    identity: Callable[[Results], Mapping[str, Any]] = lambda before: {},
+    needs: tuple[str, ...] = (),
+) -> Step:
+    """The step that runs the trials that are missing, then publishes the best one.
 
     Args:
         search: what is asked.
         data: its validation split ranks the trials.
-        stream: a recipe's training data.
-        retrain: trains a recipe as without a search, and gives its results.
         workdir: where the search's folder goes, unless it has a place of its own.
-        request: what else is part of the search's identity.
-        teacher_logits: the teacher's on the validation images, [N, classes].
-        facts: further fields of the results.
-        timed: the training data to plan by, where they can't be a trial's.
+        material: opens what trials train on.
+        like: batches of a recipe that cost what those do.
+        identity: what else is part of the search's request.
+        needs: steps whose results these look at.
+    """
+    asking.objective(search, data, None)  # refuses what can't be
+
+    def place(before: Results) -> RunDirectory:
+        request = asking.identity(search, data, identity(before))
+        if search.folder is not None:
+            return RunDirectory(Path(search.folder), request)
+        return RunDirectory.open(workdir, f"{search.kind}-search", request)
+
+    def finished(run: RunDirectory) -> dict[str, Any] | None:
+        found = run.results()
+        return found if found and found["max_trials"] >= search.max_trials else None
+
+    def cost(run: RunDirectory | None, before: Results) -> Cost:
+        return _cost(search, run, data=data, like=like)
+
+    def work(run: RunDirectory, before: Results) -> dict[str, Any]:
+        found = material(before)
+        with found.reading():
+            run_trials(search, _trainer(search, found, data), run)
+        logits = found.teacher_logits
+        results = outcome.published(search, run, data=data, logits=logits)
+        return {**results, **found.facts}
+
+    name = f"search for a {search.kind}"
+    return Step(name, place, work, cost, needs=needs, finished=finished)
+
+
+@dataclass(frozen=True)
+class Story:
+    """A search and what leads to it.
+
+    `steps` end with the search's; `material` opens what its trials train on;
+    `retrain` trains a recipe as without a search, given the steps' results.
+    """
+
+    search: Search
+    data: ImageData
+    workdir: str | Path
+    steps: tuple[Step, ...]
+    material: Callable[[Results], Material]
+    retrain: Callable[[Any, Results], dict[str, Any]]
+
+
+def run(story: Story, *, only_plan: bool = False) -> dict[str, Any]:
+    """Searches, or works for a search that is led elsewhere.
 
     Returns:
         The content of `results.json`: what a run of this kind has, and the search's
-        `trials`, `best`, `fifth_best`, `mean_of_five_best` and `best_recipe`. A
-        worker's: `search`, `worker` and how many `trials` it ended.
+        `trials`, `best`, `fifth_best`, `mean_of_five_best` and `best_recipe`; under
+        "chain" the steps before, if there are any. A worker's: `search`, `worker` and
+        how many `trials` it ended.
     """
-    seen, logits = asking.objective(search, data, teacher_logits)
-    trainer = Trainer(
+    search, last = story.search, story.steps[-1]
+    if search.worker is not None:
+        found = story.material({})
+        with found.reading():
+            return _work(search, _trainer(search, found, story.data), last.place({}))
+    how = {"workdir": story.workdir, "only_plan": only_plan}
+    done = steps.run(story.steps, **how).results
+    folder, results = last.place(done), done[last.name]
+    if search.seeds:
+        best = base.from_json(results["recipe"])
+        again = outcome.again(search, best, lambda recipe: story.retrain(recipe, done))
+        with folder:
+            results = folder.finish({**results, "seeds": again})
+    led_here = {"chain": in_short(done)} if story.steps[1:] else {}
+    return {**results, "search": str(folder.path), **led_here}
+
+
+def _trainer(search: Search, material: Material, data: ImageData) -> Trainer:
+    seen, logits = asking.objective(search, data, material.teacher_logits)
+    return Trainer(
         kind=search.kind,
         space=search.space,
         finish=search.finish,
-        stream=stream,
+        stream=material.stream,
         data=seen,
         teacher_logits=logits,
         prune=search.prune,
     )
-    identity = asking.identity(search, data, request or {})
-    if search.folder is None:
-        folder = RunDirectory.open(workdir, f"{search.kind}-search", identity)
-    else:
-        folder = RunDirectory(Path(search.folder), identity)
-    if search.worker is not None:
-        return crew.work(
-            asking.oracle(search),
-            folder,
-            address=search.chief,
-            worker=search.worker,
-            train=lambda point, place, check: trials.run(
-                dataclasses.replace(trainer, check=check), point, place
-            ),
-        )
-    with folder:
-        found = folder.results()
-        if found is None or found["max_trials"] < search.max_trials:
-            step = _announced(search, trainer, folder, timed)
-            began = time.monotonic()
-            run_trials(search, trainer, folder)
-            found = outcome.published(search, folder, data=data, logits=teacher_logits)
-            told = plans.tell(step, since=began)
-            found = folder.finish({**found, **told, **(facts or {})})
-        if search.seeds:
-            best = base.from_json(found["recipe"])
-            found = folder.finish(
-                {**found, "seeds": outcome.again(search, best, retrain)}
-            )
-        return {**found, "search": str(folder.path)}
+
+
+def _work(search: Search, trainer: Trainer, folder: RunDirectory) -> dict[str, Any]:
+    return crew.work(
+        asking.oracle(search),
+        folder,
+        address=search.chief,
+        worker=search.worker,
+        train=lambda point, place, check: trials.run(
+            dataclasses.replace(trainer, check=check), point, place
+        ),
+    )
 
 
 def run_trials(search: Search, trainer: Trainer, folder: RunDirectory) -> None:
@@ -130,23 +192,30 @@ def run_trials(search: Search, trainer: Trainer, folder: RunDirectory) -> None:
     watch.search_ended(oracle)
 
 
-def _announced(
-    search: Search, trainer: Trainer, folder: RunDirectory, timed: EpochStream | None
-) -> plans.Step:
-    left = search.max_trials - len(record.trials(folder.path))
-    name = f"{left} of {search.max_trials} trials"
+def _cost(
+    search: Search,
+    run: RunDirectory | None,
+    *,
+    data: ImageData,
+    like: Callable[[Any], EpochStream],
+) -> Cost:
+    ended = len(record.trials(run.path)) if run else 0
+    left = search.max_trials - ended
+    told = f"{left} of {search.max_trials} trials"
     if left <= 0 or search.chief is not None:  # workers' speed is not known here
-        return plans.Step(name, None)
-    recipe, data = search.middle, trainer.data
+        return Cost(None, how=told)
+    recipe = search.middle
+    seen, _ = asking.objective(search, data, None)
     if search.objective_views is not None:
         # Only how many there are is looked at.
-        few = data.train.take(np.arange(search.objective_views))
-        data = dataclasses.replace(data, train=few)
-    stream = timed or trainer.stream(recipe)
-    one = costs.plan_training(name, recipe, stream=stream, data=data, run=None)
+        few = seen.train.take(np.arange(search.objective_views))
+        seen = dataclasses.replace(seen, train=few)
+    speed = costs.measure(recipe, stream=like(recipe), data=seen)
+    one = costs.training_cost(recipe, speed=speed, data=seen, run=None)
     # A model is a seventh of a training's files; the rest goes when it has ended.
     kept = left if search.kind == TEACHER else 2
-    num_bytes = one.num_bytes + kept * one.num_bytes // 7
-    step = dataclasses.replace(one, seconds=left * one.seconds, num_bytes=num_bytes)
-    plans.announce(plans.Plan((step,)), workdir=folder.path)
-    return step
+    return Cost(
+        seconds=left * one.seconds,
+        num_bytes=one.num_bytes + kept * one.num_bytes // 7,
+        how=f"{told}, {one.how}",
+    )

@@ -10,7 +10,8 @@ from kerasdistill.errors import UserError
 from kerasdistill.experiments import (
     baseline,
     costs,
-    plans,
+    opening,
+    precompute,
     residence,
     search,
     student,
@@ -19,10 +20,12 @@ from kerasdistill.experiments import (
     trials,
 )
 from kerasdistill.experiments.asking import TEACHER, Search
-from kerasdistill.experiments.opening import opened
+from kerasdistill.experiments.search import Material, Story
 from kerasdistill.recipes import base
+from kerasdistill.running.steps import Results, Step
 from kerasdistill.runs import read_json
 from kerasdistill.training.epochs import EpochStream
+from pipelines import augment
 from pipelines.datasets import ImageData
 from pipelines.distillation_set import DistillationSet
 from pipelines.layout import AVERAGING
@@ -34,64 +37,77 @@ def on_set(
     *,
     data: ImageData,
     workdir: str | Path,
-    distillation_set_path: str | Path,
+    before: Sequence[Step] = (),
+    given: str | None = None,
+    store: str | None = None,
     passes: int | None = None,
     members: Sequence[int] | None = None,
     averaging: str = AVERAGING,
     resident: str = "auto",
-    steps_before: Sequence[dict[str, Any]] = (),
-) -> dict[str, Any]:
-    """Searches among students of one family and budget on a distillation set.
+) -> Story:
+    """A search among students of one family and budget on a distillation set.
 
     The set is opened and checked once; every trial sees the same views in the same
-    order. Arguments as for `student.run`, results as `search.run` says.
+    order.
+
+    Args:
+        asked: the search.
+        data: as for `student.step`, like workdir and what follows store.
+        before: the steps that make the set, the last of them `precompute.STEP`; or
+        given: a finished set.
+        store: how the set that is made keeps views.
     """
     signal = {"members": members, "averaging": averaging}
-    stored = opened(
-        distillation_set_path,
-        data=data,
-        workdir=workdir,
-        expect={"augmentation": base.fields(asked.middle.augmentation)},
-        **signal,
-    )
-    passes = stored.manifest.passes if passes is None else passes
-    of_set = student.passes_asked(stored, passes)
-    origin = student.origin_of(
-        stored, distillation_set_path, members=members, asked=of_set
-    )
-    stream = _stored_stream(asked, stored, passes=passes, resident=resident)
-    retrain = partial(
-        student.run,
-        data=data,
-        workdir=workdir,
-        distillation_set_path=distillation_set_path,
-        passes=passes,
-        resident=resident,
-        **signal,
-    )
-    with stored.reading():
-        results = search.run(
-            asked,
-            data=data,
+    expect = {"augmentation": augment.to_json(asked.middle.augmentation)}
+
+    def set_path(done: Results) -> str:
+        return given or done[precompute.STEP]["distillation_set"]
+
+    def described(done: Results) -> DistillationSet:
+        how = {"data": data, "expect": expect}
+        return opening.described(set_path(done), **how, **signal)
+
+    def identity(done: Results) -> dict[str, Any]:
+        stored = described(done)
+        of_set = student.passes_asked(stored, passes or stored.manifest.passes)
+        return {"distillation_set": of_set}
+
+    def material(done: Results) -> Material:
+        how = {"data": data, "workdir": workdir, "expect": expect}
+        stored = opening.opened(set_path(done), **how, **signal)
+        wanted = passes or stored.manifest.passes
+        stream = _stored_stream(asked, stored, passes=wanted, resident=resident)
+        of_set = student.passes_asked(stored, wanted)
+        origin = student.origin_of(
+            stored, set_path(done), members=members, asked=of_set
+        )
+        return Material(
             stream=lambda recipe: stream,
-            retrain=retrain,
-            workdir=workdir,
-            request={"distillation_set": of_set},
             teacher_logits=stored.validation_logits(),
             facts={"distillation_set": origin},
-            # One that is held in memory can't be timed apart from its training.
-            timed=student.stored_stream(
-                stored, batch_size=asked.middle.training.batch_size, passes=passes
-            ),
+            reading=stored.reading,
         )
-    if asked.worker is not None:
-        return results
-    steps = [*steps_before, plans.kept(f"search for a {student.KIND}", results)]
-    return {**results, "plan": steps}
+
+    def retrain(recipe: base.Recipe, done: Results) -> dict[str, Any]:
+        how = {"passes": passes, "resident": resident, **signal}
+        how |= {"data": data, "workdir": workdir}
+        return student.run(recipe, distillation_set_path=set_path(done), **how)
+
+    kept = store or described({}).manifest.store
+    last = search.step(
+        asked,
+        data=data,
+        workdir=workdir,
+        material=material,
+        like=partial(student.like_stored, data=data, store=kept),
+        identity=identity,
+        needs=(precompute.STEP,) if before else (),
+    )
+    return Story(asked, data, workdir, (*before, last), material, retrain)
 
 
-def on_labels(asked: Search, *, data: ImageData, workdir: str | Path) -> dict[str, Any]:
-    """Searches among baselines or teachers, on views made on the fly."""
+def on_labels(asked: Search, *, data: ImageData, workdir: str | Path) -> Story:
+    """A search among baselines or teachers, on views made on the fly."""
     trainings: dict[str, Callable] = {"baseline": baseline.run, TEACHER: teacher.run}
     train = trainings[asked.kind]
 
@@ -99,13 +115,15 @@ def on_labels(asked: Search, *, data: ImageData, workdir: str | Path) -> dict[st
         made = training.labelled_stream(recipe, kind=asked.kind, data=data)
         return _cut(made, asked)
 
-    return search.run(
-        asked,
-        data=data,
-        stream=stream,
-        retrain=lambda recipe: train(recipe, data=data, workdir=workdir),
-        workdir=workdir,
-    )
+    def material(done: Results) -> Material:
+        return Material(stream)
+
+    def retrain(recipe: base.Recipe, done: Results) -> dict[str, Any]:
+        return train(recipe, data=data, workdir=workdir)
+
+    how = {"data": data, "workdir": workdir, "material": material}
+    last = search.step(asked, like=stream, **how)
+    return Story(asked, data, workdir, (last,), material, retrain)
 
 
 def teachers_found(path: str | Path) -> list[str]:

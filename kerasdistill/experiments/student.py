@@ -1,24 +1,99 @@
 """A student on a distillation set (fact sheet A5)."""
 
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
+
 from kerasdistill import devices
-from kerasdistill.experiments import costs, plans, residence, training
-from kerasdistill.experiments.opening import opened
+from kerasdistill.experiments import costs, opening, residence, training
 from kerasdistill.recipes import base
+from kerasdistill.running import steps
+from kerasdistill.running.steps import Cost, Results, Step
 from kerasdistill.runs import RunDirectory
 from kerasdistill.training.epochs import EpochStream
-from pipelines import augment, distillation_set
+from pipelines import augment, live_views
 from pipelines import resident as resident_passes
 from pipelines.datasets import ImageData
+from pipelines.distillation_set import DistillationSet
 from pipelines.layout import AVERAGING
 
 KIND = "student"  # of the run, and the step's name in a plan
+
+
+def step(
+    recipe: base.StudentRecipe,
+    *,
+    data: ImageData,
+    workdir: str | Path,
+    given: str | Path | None = None,
+    made: str | None = None,
+    store: str | None = None,
+    passes: int | None = None,
+    members: Sequence[int] | None = None,
+    averaging: str = AVERAGING,
+    resident: str = "auto",
+) -> Step:
+    """The step that trains a student.
+
+    Args:
+        recipe: architecture and training.
+        data: as for `run`, like the options after `store`.
+        workdir: where the run folder goes.
+        given: a finished set, a directory or a URL; or
+        made: the name of the step that makes it, and
+        store: how that keeps views.
+    """
+    signal = {"members": members, "averaging": averaging}
+    expect = {"augmentation": augment.to_json(recipe.augmentation)}
+
+    def set_path(before: Results) -> str:
+        return before[made]["distillation_set"] if made else str(given)
+
+    def described(before: Results) -> DistillationSet:
+        return opening.described(set_path(before), data=data, expect=expect, **signal)
+
+    def place(before: Results) -> RunDirectory:
+        stored = described(before)
+        identity = passes_asked(stored, passes or stored.manifest.passes)
+        return run_directory(recipe, data=data, workdir=workdir, asked=identity)
+
+    def cost(run: RunDirectory | None, before: Results) -> Cost:
+        kept = store or described(before).manifest.store
+        stream = like_stored(recipe, data, store=kept)
+        speed = costs.measure(recipe, stream=stream, data=data)
+        return costs.training_cost(recipe, speed=speed, data=data, run=run)
+
+    def work(run: RunDirectory, before: Results) -> dict[str, Any]:
+        path = set_path(before)
+        how = {"data": data, "workdir": workdir}
+        stored = opening.opened(path, expect=expect, **how, **signal)
+        wanted = passes or stored.manifest.passes
+        held = residence.choose(
+            stored, asked=resident, passes=wanted, epochs=recipe.training.epochs
+        )
+        print(f"{run.path}: {held.because}", file=sys.stderr)
+        stream = stored_stream(
+            stored,
+            batch_size=recipe.training.batch_size,
+            passes=wanted,
+            in_memory=held.in_memory,
+            keep=held.keep,
+        )
+        shared = {"data": data, "run": run}
+        shared["teacher_logits"] = stored.validation_logits()
+        with stored.reading():
+            model, fitted = training.train(recipe, stream=stream, **shared)
+        identity = passes_asked(stored, wanted)
+        origin = origin_of(stored, path, members=members, asked=identity)
+        return training.publish(
+            model, fitted, recipe, kind=KIND, distillation_set=origin, **shared
+        )
+
+    return Step(KIND, place, work, cost, needs=(made,) if made else ())
 
 
 def run(
@@ -27,12 +102,8 @@ def run(
     data: ImageData,
     workdir: str | Path,
     distillation_set_path: str | Path,
-    passes: int | None = None,
-    members: Sequence[int] | None = None,
-    averaging: str = AVERAGING,
-    resident: str = "auto",
-    planned: plans.Step | None = None,
-    steps_before: Sequence[dict[str, Any]] = (),
+    only_plan: bool = False,
+    **options: Any,
 ) -> dict[str, Any]:
     """Trains the student, or finishes or finds the run that did.
 
@@ -44,82 +115,22 @@ def run(
         data: must be what the set was made from; also gives validation and test.
         workdir: where the run folder goes.
         distillation_set_path: a finished set, a directory or a URL.
-        passes: how many of its passes to use, from the first (None: all).
-        members: whose logits to learn, numbered from 1 (None: all); choosing needs a
-            set that keeps members, and so does another averaging.
-        averaging: how their logits become one: `pipelines.averaging`.
-        resident: whether a replay set's views are held in memory ("always", "never",
-            or "auto": where that is faster). The results are the same, so it is no
-            part of the request.
-        planned: what somebody has announced already (None: it is done here).
-        steps_before: planned and real seconds of what led here (`plans.kept`).
+        only_plan: say what is left and stop.
+        options: of `step`: passes (how many of its passes to use, from the first;
+            None: all), members (whose logits to learn, numbered from 1; None: all;
+            choosing needs a set that keeps members, and so does another averaging),
+            averaging (how their logits become one: `pipelines.averaging`) and
+            resident (whether a replay set's views are held in memory: "always",
+            "never", or "auto": where that is faster; no part of the request, as the
+            results are the same).
 
     Returns:
         The content of `results.json`; `planned_seconds` and `process_seconds` are of
         the process that finished the run, "plan" is the list of its steps.
     """
-    stored = opened(
-        distillation_set_path,
-        data=data,
-        workdir=workdir,
-        expect={"augmentation": augment.to_json(recipe.augmentation)},
-        members=members,
-        averaging=averaging,
-    )
-    passes = stored.manifest.passes if passes is None else passes
-    held = residence.choose(
-        stored, asked=resident, passes=passes, epochs=recipe.training.epochs
-    )
-    asked = passes_asked(stored, passes)
-    folder = run_directory(recipe, data=data, workdir=workdir, asked=asked)
-    with folder:
-        if (found := folder.results()) is not None:
-            return found
-        print(f"{folder.path}: {held.because}", file=sys.stderr)
-        piped = stored_stream(
-            stored, batch_size=recipe.training.batch_size, passes=passes
-        )
-        # Where passes are held in memory this is a little too much: they are made once.
-        about = {"stream": piped, "data": data, "run": folder}
-        with stored.reading():
-            step = costs.announced(planned, KIND, recipe, **about)
-        stream = stored_stream(
-            stored,
-            batch_size=recipe.training.batch_size,
-            passes=passes,
-            in_memory=held.in_memory,
-            keep=held.keep,
-        )
-        origin = origin_of(stored, distillation_set_path, members=members, asked=asked)
-        results = _trained(
-            recipe, stored, stream, data=data, folder=folder, origin=origin, step=step
-        )
-        steps = [*steps_before, plans.kept(KIND, results)]
-        return folder.finish({**results, "plan": steps})
-
-
-def _trained(
-    recipe: base.StudentRecipe,
-    stored: distillation_set.DistillationSet,
-    stream: EpochStream,
-    *,
-    data: ImageData,
-    folder: RunDirectory,
-    origin: dict[str, Any],
-    step: plans.Step,
-) -> dict[str, Any]:
-    began = time.monotonic()
-    shared = {
-        "data": data,
-        "run": folder,
-        "teacher_logits": stored.validation_logits(),
-    }
-    with stored.reading():
-        model, fitted = training.train(recipe, stream=stream, **shared)
-    results = training.publish(
-        model, fitted, recipe, kind=KIND, distillation_set=origin, **shared
-    )
-    return {**results, **plans.tell(step, since=began)}
+    how = {"data": data, "workdir": workdir, "given": distillation_set_path}
+    story = [step(recipe, **how, **options)]
+    return steps.run(story, workdir=workdir, only_plan=only_plan).results[KIND]
 
 
 def run_directory(
@@ -139,7 +150,7 @@ def run_directory(
 
 
 def origin_of(
-    stored: distillation_set.DistillationSet,
+    stored: DistillationSet,
     path: str | Path,
     *,
     members: Sequence[int] | None,
@@ -159,15 +170,13 @@ def origin_of(
     }
 
 
-def passes_asked(
-    stored: distillation_set.DistillationSet, passes: int
-) -> dict[str, Any]:
+def passes_asked(stored: DistillationSet, passes: int) -> dict[str, Any]:
     """What of the set is part of a student's identity."""
     return {"passes": passes, "shards_digest": stored.shards_digest(passes)}
 
 
 def stored_stream(
-    stored: distillation_set.DistillationSet,
+    stored: DistillationSet,
     *,
     batch_size: int,
     passes: int,
@@ -201,6 +210,35 @@ def stored_stream(
         examples_per_epoch=stored.manifest.layout.num_samples,
         batches=batches,
     )
+
+
+def like_stored(
+    recipe: base.StudentRecipe, data: ImageData, *, store: str
+) -> EpochStream:
+    """Batches that cost what stored ones do; the logits are made up.
+
+    The reader of images takes next to nothing beside a training, and a replay makes
+    its views again.
+    """
+    live = live_views.stream(
+        data.train,
+        augmentation=recipe.augmentation,
+        seed=0,
+        batch_size=recipe.training.batch_size,
+    )
+
+    def with_logits(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        shape = [tf.shape(batch["image"])[0], data.num_classes]
+        shown = batch if data.labelled else without_label(batch)
+        return {**shown, "teacher_logits": tf.zeros(shape)}
+
+    def batches(first_epoch: int) -> tf.data.Dataset:
+        made = live.batches(first_epoch)
+        if store == "images":
+            made = made.take(4).cache().repeat()
+        return made.map(with_logits)
+
+    return replace(live, batches=batches)
 
 
 def without_label(batch):

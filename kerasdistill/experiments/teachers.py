@@ -23,6 +23,7 @@ def adapted(
     workdir: str | Path,
     output: str = "logits",
     weights: Sequence[str] = (),
+    scratch: str | Path | None = None,
 ) -> list[str]:
     """Paths of `.keras` files that take the data's images and give logits.
 
@@ -39,6 +40,7 @@ def adapted(
         output: what files and SavedModels give, "logits" or "probabilities" (see
             `wrapping.FLOOR`).
         weights: a file for each keras:NAME, in order.
+        scratch: where those go that are not in the workdir yet (None: there).
 
     Raises:
         UserError: a teacher cannot be loaded, or cannot take images.
@@ -58,6 +60,7 @@ def adapted(
     if len(files) != len(named):
         raise UserError("a keras:NAME is given twice; save one of them as .keras")
     options = {"data": data, "workdir": workdir, "output": output}
+    options["scratch"] = scratch
     return [_adapted(each, files.get(each), **options) for each in sources]
 
 
@@ -68,6 +71,7 @@ def _adapted(
     data: ImageData,
     workdir: str | Path,
     output: str,
+    scratch: str | Path | None,
 ) -> str:
     if weights is not None:
         output = "logits"  # they are built without their softmax
@@ -78,7 +82,10 @@ def _adapted(
             return source
     shape = {"image_shape": list(data.image_shape), "num_classes": data.num_classes}
     request = {"teacher": _identity(source, weights), "output": output, **shape}
-    with RunDirectory.open(workdir, "adapted-teacher", request) as folder:
+    run = RunDirectory.open(workdir, "adapted-teacher", request)
+    if scratch is not None and run.results() is None:
+        run = RunDirectory.open(scratch, "adapted-teacher", request)
+    with run as folder:
         if (found := folder.results()) is not None:
             return found["model"]
         model, told = _loaded(source, weights, data=data)

@@ -11,13 +11,14 @@ import numpy as np
 
 from kerasdistill import devices, evaluation
 from kerasdistill.errors import StaleArtifactError, UserError
-from kerasdistill.experiments import plans, precompute, residence, training
+from kerasdistill.experiments import precompute, residence, training
 from kerasdistill.experiments.opening import opened
 from kerasdistill.experiments.student import stored_stream, without_label
 from kerasdistill.models import loading
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.models.fast_layers import hasten
 from kerasdistill.recipes import base
+from kerasdistill.running.steps import kept
 from kerasdistill.seeds import derive_seed
 from kerasdistill.training.epochs import EpochStream
 from pipelines import augment, scoring
@@ -78,8 +79,8 @@ class Signal:
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What the steps get: batches, and from a live teacher its answers.
+class Teaching:
+    """What a generation's steps get: batches, and from a live teacher its answers.
 
     `ask` is None where batches bring them; `validation_logits` are the teacher's;
     `reading` is entered while batches are read.
@@ -126,7 +127,29 @@ def teacher_of(results: dict[str, Any], *, name: str, data: ImageData) -> Teache
     return teacher
 
 
-def live_stream(recipe: base.BornAgainRecipe, data: ImageData) -> EpochStream:
+class Teachers:
+    """Finished generations as teachers, checked when loaded; the last is kept."""
+
+    def __init__(self, data: ImageData):
+        self._data = data
+        self._last: Teacher | None = None
+
+    def of(self, name: str, results: dict[str, Any]) -> Teacher:
+        """See `teacher_of`."""
+        if self._last is None or self._last.path != results["model"]:
+            self._last = teacher_of(results, name=name, data=self._data)
+        return self._last
+
+    def like(self, name: str, results: dict[str, Any]) -> Teacher:
+        """One that only time is measured with: an untrained one may stand in."""
+        if "weights_digest" in results:
+            return self.of(name, results)
+        with devices.strategy().scope():
+            model = hasten(loading.load(results["model"]))
+        return Teacher(results["model"], model, digest="")
+
+
+def live_stream(recipe: base.BornAgainRecipe, *, data: ImageData) -> EpochStream:
     """Views made on the fly, with labels where there are any."""
     stream = training.labelled_stream(recipe, kind=KIND, data=data)
     if data.labelled:
@@ -136,49 +159,36 @@ def live_stream(recipe: base.BornAgainRecipe, data: ImageData) -> EpochStream:
     )
 
 
-def live(recipe: base.BornAgainRecipe, teacher: Teacher, data: ImageData) -> Lesson:
+def live(recipe: base.BornAgainRecipe, teacher: Teacher, data: ImageData) -> Teaching:
     """The teacher is asked in every step, unless the loss is of labels alone."""
-    asked = recipe.training.loss != "hard-label"
-    return Lesson(
-        stream=live_stream(recipe, data),
+    taught = recipe.training.loss != "hard-label"
+    return Teaching(
+        stream=live_stream(recipe, data=data),
         ask=teacher.ask,
         validation_logits=evaluation.predict(teacher.model, data.validation.images),
-        facts={"teacher_signal": "live" if asked else None},
+        facts={"teacher_signal": "live" if taught else None},
         reading=contextlib.nullcontext,
     )
 
 
 def stored(
     recipe: base.BornAgainRecipe,
-    teacher: Teacher,
     signal: Signal,
+    made: dict[str, Any],
     *,
     name: str,
     data: ImageData,
     workdir: str | Path,
-    planned: plans.Step | None,
-    command: str | None,
-) -> Lesson:
-    """Makes the distillation set, or finishes or finds it, and opens it."""
-    passes = signal.passes_of(recipe)
-    made = precompute.run(
-        [teacher.path],
-        data=data,
-        workdir=workdir,
-        passes=passes,
-        signal=signal.of_set(recipe),
-        force=teacher.forced,
-        command=command,
-        planned=planned,
-    )
-    path = made["distillation_set"]
+) -> Teaching:
+    """Opens the distillation set that the step `name`, with results `made`, made."""
+    passes, path = signal.passes_of(recipe), made["distillation_set"]
     expect = {"augmentation": augment.to_json(recipe.augmentation)}
     opened_set = opened(path, data=data, workdir=workdir, expect=expect)
     held = residence.choose(
         opened_set, asked=signal.resident, passes=passes, epochs=recipe.training.epochs
     )
     origin = {"path": path, "content_digest": opened_set.manifest.content_digest}
-    return Lesson(
+    return Teaching(
         stream=stored_stream(
             opened_set,
             batch_size=recipe.training.batch_size,
@@ -191,7 +201,7 @@ def stored(
         facts={
             "teacher_signal": "stored",
             "distillation_set": {**origin, "passes": passes},
-            "precompute": plans.kept(name, made),
+            "precompute": kept(name, made),
         },
         reading=opened_set.reading,
     )

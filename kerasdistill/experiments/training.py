@@ -1,7 +1,7 @@
 """What every training of an image model has in common: fit, score, save."""
 
+import functools
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,13 @@ import keras
 import numpy as np
 
 from kerasdistill import cards, evaluation, export
-from kerasdistill.experiments import costs, plans
+from kerasdistill.experiments import costs
 from kerasdistill.experiments.shells import built
+from kerasdistill.models import fast_layers
 from kerasdistill.models.build import published
 from kerasdistill.recipes import base
+from kerasdistill.running import steps
+from kerasdistill.running.steps import Step
 from kerasdistill.runs import RunDirectory
 from kerasdistill.seeds import derive_seed
 from kerasdistill.training.epochs import EpochStream, FitResult
@@ -30,43 +33,64 @@ def run_directory(
     return RunDirectory.open(workdir, kind, request)
 
 
-def on_hard_labels(
+def on_labels(
     recipe: base.Recipe,
     *,
     kind: str,
     data: ImageData,
     workdir: str | Path,
-    planned: plans.Step | None = None,
+    name: str | None = None,
     mirrored: bool = False,
-) -> dict[str, Any]:
-    """Trains a model on labels and views made on the fly, or finds the run that did.
+    meter: costs.Meter | None = None,
+) -> Step:
+    """The step that trains a model on labels and views made on the fly.
 
-    `mirrored` scores it on images with their mirror images too.
-
-    Returns:
-        The content of `results.json`. Its `planned_seconds` and `process_seconds`
-        are of the process that finished the run: what it planned (here, or by
-        `planned`) for what was left, and what it took.
+    Args:
+        recipe: what to train.
+        kind: of the run.
+        data: its splits.
+        workdir: where the run folder goes.
+        name: of the step (None: the kind).
+        mirrored: score it on images with their mirror images too.
+        meter: of a story that measures many.
     """
-    with run_directory(recipe, kind=kind, data=data, workdir=workdir) as folder:
-        if (found := folder.results()) is not None:
-            return found
-        stream = labelled_stream(recipe, kind=kind, data=data)
-        made_of = {"stream": stream, "data": data, "run": folder}
-        step = costs.announced(planned, kind, recipe, **made_of)
-        began = time.monotonic()
-        model, fitted = train(recipe, **made_of)
+    meter = meter or costs.Meter()
+    stream = functools.partial(labelled_stream, kind=kind, data=data)
+
+    def cost(run: RunDirectory | None, before: steps.Results) -> steps.Cost:
+        speed = meter.speed(recipe, data=data, stream=stream)
+        return costs.training_cost(recipe, speed=speed, data=data, run=run)
+
+    def work(run: RunDirectory, before: steps.Results) -> dict[str, Any]:
+        model, fitted = train(recipe, stream=stream(recipe), data=data, run=run)
         model = published(recipe.architecture, model)
-        results = publish(
-            model,
-            fitted,
-            recipe,
-            kind=kind,
-            data=data,
-            run=folder,
-            mirrored=mirrored,
+        return publish(
+            model, fitted, recipe, kind=kind, data=data, run=run, mirrored=mirrored
         )
-        return folder.finish({**results, **plans.tell(step, since=began)})
+
+    def stand_in(scratch: Path) -> dict[str, Any]:
+        return {"model": save_untrained(recipe, scratch / f"{step.name}.keras", data)}
+
+    step = Step(
+        name=name or kind,
+        place=lambda before: run_directory(
+            recipe, kind=kind, data=data, workdir=workdir
+        ),
+        cost=cost,
+        work=work,
+        stand_in=None if meter.small else stand_in,
+    )
+    return step
+
+
+def save_untrained(recipe: base.Recipe, path: Path, data: ImageData, **how: Any) -> str:
+    """A network as fast as the trained one, for what is measured before there is any.
+
+    `how` is that of `shells.built`.
+    """
+    untrained = built(recipe, data, **how).student
+    fast_layers.stock(published(recipe.architecture, untrained)).save(path)
+    return str(path)
 
 
 def labelled_stream(recipe: base.Recipe, *, kind: str, data: ImageData) -> EpochStream:

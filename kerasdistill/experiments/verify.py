@@ -8,10 +8,11 @@ import keras
 
 from kerasdistill.errors import UserError
 from kerasdistill.experiments.bars import bar
-from kerasdistill.experiments.opening import opened
+from kerasdistill.experiments.opening import manifest_of, opened
 from kerasdistill.models import loading
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.recipes import base
+from kerasdistill.running.steps import Cost, OnlyPlanned, Plan, size
 from kerasdistill.runs import read_json
 from pipelines import scoring, verification
 from pipelines.datasets import ImageData
@@ -25,6 +26,7 @@ def run(
     workdir: str | Path,
     sample: int,
     seed: int,
+    only_plan: bool = False,
 ) -> dict[str, Any]:
     """Checks every checksum and the content, then scores a sample of views again.
 
@@ -36,6 +38,7 @@ def run(
         workdir: where a copy of a set in a bucket goes.
         sample: how many views to score, at least.
         seed: chooses them.
+        only_plan: say what will be done and stop.
 
     Returns:
         checksums_ok, largest_logit_difference, tolerance and views.
@@ -44,6 +47,11 @@ def run(
         UserError: a teacher is not found, or logits differ beyond the tolerance.
         StaleArtifactError: a shard or the manifest is damaged, or was rewritten.
     """
+    if only_plan:
+        made = manifest_of(path)
+        count = sum(shard.bytes for shard in made.shards)
+        how = f"{size(count)} hashed, {made.views:,} views read, {sample} scored"
+        raise OnlyPlanned(Plan({f"verify {path}": Cost(None, how=how)}))
     # As the workers did: the order of sums depends on the number of threads.
     scoring.pin_to_one_thread()
     stored = opened(path, data=data, workdir=workdir)

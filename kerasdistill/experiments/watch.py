@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kerasdistill.experiments import plans
+from kerasdistill.running.steps import duration
 from tuners import record
 from tuners.durable import Durable
 from tuners.oracles import OBJECTIVE
@@ -83,7 +83,7 @@ class Watch:
         each = took / max(1, len(found) - self._before)
         print(
             f"trial {latest['number']} of {self._max_trials}: {outcome}; about "
-            f"{plans.duration(each * left)} left",
+            f"{duration(each * left)} left",
             file=sys.stderr,
             flush=True,
         )

@@ -18,10 +18,12 @@ from kerasdistill.experiments import (
     generations,
     language_costs,
     language_model,
-    plans,
 )
+from kerasdistill.experiments.language_teachers import Models
 from kerasdistill.recipes import base, urban2017_presets
 from kerasdistill.reports import paper
+from kerasdistill.running import steps
+from kerasdistill.running.steps import Cost, Plan
 from pipelines import datasets
 
 
@@ -37,7 +39,7 @@ def test_a_student_gets_the_model_of_an_earlier_command(tmp_path, capsys, monkey
 
     taught = []
     monkeypatch.setitem(commands.COMMANDS, "born-again", run)
-    monkeypatch.setattr(reproduced_costs, "steps", lambda lines, asked: [])
+    monkeypatch.setattr(reproduced_costs, "plan", lambda lines, asked: Plan({}))
     line = ["reproduce", "ban-table-3", "--workdir", str(tmp_path), "--scale", "0.1"]
     assert main([*line, "--json"]) == 1
     wide = [f"wide-resnet-28-{k}" for k in (1, 5, 10)]
@@ -99,7 +101,7 @@ def measured(monkeypatch):
     """Every network takes 0.1 s an image, and 0.05 s to be asked; which were asked."""
     networks = []
 
-    def measure(build, recipe, *, scored, **_):
+    def measure(recipe, *, scored, **_):
         assert recipe.training.batch_size == 16 and recipe.training.epochs == 2
         networks.append(recipe.architecture)
         return costs.Speed(
@@ -143,18 +145,20 @@ def test_what_language_models_cost(tmp_path, capsys, monkeypatch):
     """Networks of the paper's size take a minute to build, so none is."""
     recipes = []
 
-    def plan(name, make, recipe, **how):
+    def training_cost(recipe, **how):
         recipes.append(recipe)
-        return plans.Step(name, 2.0)
+        return Cost(2.0)
 
-    monkeypatch.setattr(language_costs, "plan", plan)
-    monkeypatch.setattr(language_model, "untrained", lambda *_, **__: None)
+    monkeypatch.setattr(language_costs, "training_cost", training_cost)
+    for name in ("_shell", "_untrained", "_saved"):
+        monkeypatch.setattr(language_model, name, lambda *_, **__: {})
+    monkeypatch.setattr(Models, "load", lambda *_, **__: [])
     for name in ("train", "valid", "test"):
         (tmp_path / f"ptb.{name}.txt").write_text(" the end of it \n" * 400)
     words = ["--data-dir", str(tmp_path), "--workdir", str(tmp_path / "runs")]
     words += ["--quick", "--precision", "float32"]
-    steps = planned(capsys, "ban-table-6", *words)
-    assert [step["name"] for step in steps] == [
+    left = planned(capsys, "ban-table-6", *words)
+    assert [step["name"] for step in left] == [
         f"language-model --arch {arch}, generation {number}"
         for arch in ("cnn-lstm", "lstm")
         for number in (0, 1)
@@ -185,7 +189,7 @@ def test_one_that_diverges_does_not_stop_the_others(
 
     monkeypatch.setitem(commands.COMMANDS, "baseline", run)
     line = ["reproduce", "urban-table-1", "--workdir", str(tmp_path), "--scale", "0.1"]
-    monkeypatch.setattr(reproduced_costs, "steps", lambda lines, asked: [])
+    monkeypatch.setattr(reproduced_costs, "plan", lambda lines, asked: Plan({}))
     assert main([*line, "--dataset", "digits", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert [each["accuracy"] for each in found["done"]] == [0.5]
@@ -193,28 +197,18 @@ def test_one_that_diverges_does_not_stop_the_others(
 
 
 def test_students_of_a_table_share_one_chain(monkeypatch, tmp_path):
-    from kerasdistill.experiments import chain
-
-    asked = []
-
-    def plan(wanted, *, data, workdir):
-        asked.append(wanted)
-        return plans.Plan((plans.Step("set", 5.0), plans.Step("student", 1.0)))
-
-    def student_plan(wanted, *, data, workdir):
-        return [plans.Step("student", 2.0)]
-
-    monkeypatch.setattr(chain, "plan", plan)
-    monkeypatch.setattr(chain, "student_plan", student_plan)
+    stories = []
+    monkeypatch.setattr(steps, "left", lambda story, workdir: stories.extend(story))
     words = f"reproduce urban-table-2 --scale 0.01 --max-budget 1M --workdir {tmp_path}"
     table = arguments.parse([*words.split(), "--dataset", "digits", "--quick"])
     made = reproduced_tables.TABLES[table.table](table)
-    steps = reproduced_costs.steps(made, table)
-    names = [step.name for step in steps]
-    assert names[:2] == ["set", "student --budget 1M --hidden 1"]
-    assert [step.seconds for step in steps] == [5.0] + [2.0] * len(made)
-    (only,) = asked
-    assert len(only.teachers) == 3 and only.passes == 2
+    reproduced_costs.plan(made, table)
+    names = [step.name for step in stories]
+    assert names[:5] == [
+        *("teacher 1", "teacher 2", "teacher 3", "super teacher", "distillation set"),
+    ]
+    assert names[5] == "student --budget 1M --hidden 1"
+    assert len(names) == len(set(names)) == 5 + len(made)
 
 
 @pytest.mark.slow
@@ -234,11 +228,11 @@ def test_the_plan_of_students_counts_teachers_and_set_once(
     monkeypatch.setitem(reproduced_tables.TABLES, "urban-table-2", made)
     line = ["reproduce", "urban-table-2", "--plan", "--dataset", "digits", "--quick"]
     assert main([*line, "--workdir", str(tmp_path), "--json"]) == 0
-    steps = json.loads(capsys.readouterr().out)["steps"]
-    names = [step["name"] for step in steps]
+    left = json.loads(capsys.readouterr().out)["steps"]
+    names = [step["name"] for step in left]
     assert names[0] == "teacher 1" and len(names) == 5
     assert names[-1].endswith("5 trials") and names[-2].startswith("student --budget")
-    assert steps[-1]["seconds"] > steps[-2]["seconds"]
+    assert left[-1]["seconds"] > left[-2]["seconds"]
 
 
 def test_preset(capsys):

@@ -7,7 +7,7 @@ import dataclasses
 import sys
 
 from kerasdistill.budget import Budget
-from kerasdistill.experiments import searches
+from kerasdistill.experiments import search, searches
 from kerasdistill.experiments.asking import Search
 from kerasdistill.recipes.base import Augmentation
 from pipelines import datasets
@@ -46,7 +46,7 @@ def asked(kind="baseline", **changes) -> Search:
 
 
 def run(data, workdir, **changes):
-    return searches.on_labels(asked(**changes), data=data, workdir=workdir)
+    return search.run(searches.on_labels(asked(**changes), data=data, workdir=workdir))
 
 
 def outcomes(folder):
@@ -61,11 +61,8 @@ def main(workdir: str) -> None:
     data = datasets.load("digits", quick=True)
     space = spaces.baseline(budget=Budget(20_000), **SHAPE, num_classes=10)
     shared = {"family": {}, "max_trials": 5, "oracle": "gp"}
-    searches.on_labels(
-        Search(kind="baseline", space=space, finish=finish, **shared),
-        data=data,
-        workdir=workdir,
-    )
+    wanted = Search(kind="baseline", space=space, finish=finish, **shared)
+    search.run(searches.on_labels(wanted, data=data, workdir=workdir))
 
 
 if __name__ == "__main__":

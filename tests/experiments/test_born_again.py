@@ -20,10 +20,9 @@ from kerasdistill.errors import StaleArtifactError, UserError
 from kerasdistill.experiments import (
     born_again,
     costs,
-    generation_costs,
     generations,
+    labelling,
     lineage,
-    precompute,
     teaching,
 )
 from kerasdistill.experiments.born_again import BornAgain
@@ -33,6 +32,7 @@ from kerasdistill.models.build import build
 from kerasdistill.recipes import base
 from kerasdistill.recipes import born_again as recipes
 from kerasdistill.recipes.architectures import BanResNet, DenseNet
+from kerasdistill.running.steps import OnlyPlanned
 from kerasdistill.training.loop import Epochs
 from tests.conftest import shapes
 
@@ -70,12 +70,12 @@ def asked(loss="ban", *, generations=2, teacher=None, signal=None, **changes):
 def quickly(monkeypatch):
     """Measuring builds networks that it then throws away; Beam would start workers."""
     monkeypatch.setattr(costs, "measure", lambda *_, **__: SPEED)
-    speed = precompute.probe.WorkerSpeed(views_per_second=100.0, startup_seconds=3.0)
-    monkeypatch.setattr(precompute.probe, "measure", lambda *_, **__: speed)
-    run = precompute.precompute.run
+    speed = labelling.probe.WorkerSpeed(views_per_second=100.0, startup_seconds=3.0)
+    monkeypatch.setattr(labelling.probe, "measure", lambda *_, **__: speed)
+    run = labelling.precompute.run
     in_memory = ["--direct_running_mode=in_memory"]
     monkeypatch.setattr(
-        precompute.precompute,
+        labelling.precompute,
         "run",
         lambda **given: run(**{**given, "beam_options": in_memory}),
     )
@@ -160,9 +160,8 @@ def test_the_same_request_is_found_where_the_workdir_is_now(chain, monkeypatch):
 
 def test_another_loss_begins_with_the_same_generation_0(chain, quickly, monkeypatch):
     data, workdir, results = chain
-    monkeypatch.setattr(
-        generations.training, "on_hard_labels", _only_found(monkeypatch)
-    )
+    train = generations.training.train
+    monkeypatch.setattr(generations.training, "train", only_a_student(train))
     made = born_again.run(
         asked("cwtm", generations=1, epochs=2), data=data, workdir=workdir
     )
@@ -175,17 +174,12 @@ def test_another_loss_begins_with_the_same_generation_0(chain, quickly, monkeypa
     assert made["ensembles"] == []
 
 
-def _only_found(monkeypatch):
-    real = generations.training.on_hard_labels
+def only_a_student(train):
+    def watched(recipe, **how):
+        assert recipe.training.loss != "hard-label"
+        return train(recipe, **how)
 
-    def found(*arguments, **options):
-        with monkeypatch.context() as patch:
-            patch.setattr(
-                generations.training, "train", lambda *_, **__: pytest.fail("trained")
-            )
-            return real(*arguments, **options)
-
-    return found
+    return watched
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
@@ -347,9 +341,11 @@ def _copy(workdir):
 
 
 def test_the_plan_names_what_is_left(image_data, tmp_path, quickly, capsys):
-    chain = generation_costs.Chain(recipe(), 3, Signal(), None)
-    plan = generation_costs.announced(chain, data=image_data, workdir=tmp_path)
-    assert [step.name for step in plan.steps] == [f"generation {n}" for n in range(4)]
+    with pytest.raises(OnlyPlanned) as stopped:
+        request = asked(generations=3)
+        born_again.run(request, data=image_data, workdir=tmp_path, only_plan=True)
+    names = [f"generation {number}" for number in range(4)]
+    assert [*stopped.value.plan.costs] == names
     told = capsys.readouterr().err
     assert "generation 3 (DenseNet, 1,000 weights, 2 epochs" in told
     assert not any(tmp_path.iterdir())

@@ -8,8 +8,9 @@ import pytest
 
 from kerasdistill import export, runs
 from kerasdistill.budget import Budget
-from kerasdistill.experiments import baseline, chain, costs, precompute
+from kerasdistill.experiments import baseline, chain, costs, labelling
 from kerasdistill.recipes import urban2017
+from kerasdistill.running.steps import OnlyPlanned
 from kerasdistill.training.loop import Epochs
 from pipelines import distillation_set
 
@@ -47,12 +48,12 @@ def in_this_process(monkeypatch):
 
     So do those that measure a worker: they are said to score 100 views a second.
     """
-    speed = precompute.probe.WorkerSpeed(views_per_second=100.0, startup_seconds=3.0)
-    monkeypatch.setattr(precompute.probe, "measure", lambda *_, **__: speed)
-    monkeypatch.setattr(precompute.probe, "count_workers", lambda *_: 2)
-    run = precompute.precompute.run
+    speed = labelling.probe.WorkerSpeed(views_per_second=100.0, startup_seconds=3.0)
+    monkeypatch.setattr(labelling.probe, "measure", lambda *_, **__: speed)
+    monkeypatch.setattr(labelling.probe, "count_workers", lambda *_: 2)
+    run = labelling.precompute.run
     monkeypatch.setattr(
-        precompute.precompute,
+        labelling.precompute,
         "run",
         lambda **asked: run(**{**asked, "beam_options": BEAM}),
     )
@@ -118,14 +119,15 @@ def test_chain(small_chain, image_data, tmp_path, in_this_process, monkeypatch, 
 def test_announcement_says_steps_and_sizes(
     small_chain, image_data, tmp_path, capsys, in_this_process
 ):
-    plan = chain.announce(small_chain, data=image_data, workdir=tmp_path)
-    told = capsys.readouterr().err
+    with pytest.raises(OnlyPlanned) as stopped:
+        chain.run(small_chain, data=image_data, workdir=tmp_path, only_plan=True)
+    plan, told = stopped.value.plan, capsys.readouterr().err
     names = ["teacher 1", "teacher 2", "distillation set", "student"]
-    assert [step.name for step in plan.steps] == names
+    assert [*plan.costs] == names
     # Two passes and the validation images: the first worker takes 41 and 15.
     assert "97 views in 3 shards, 200 views/s in 2 workers" in told
-    assert plan.steps[2].seconds == pytest.approx(3.0 + 56 / 100 + 2.0)
-    assert all(step.seconds > 0 and step.num_bytes > 0 for step in plan.steps)
+    assert plan.costs["distillation set"].seconds == pytest.approx(3.0 + 56 / 100 + 2.0)
+    assert all(cost.seconds > 0 and cost.num_bytes > 0 for cost in plan.costs.values())
     assert "step 4: student (" in told and "in all about" in told
     assert not any(tmp_path.iterdir())
 

@@ -8,7 +8,14 @@ import tensorflow as tf
 
 from kerasdistill import runs
 from kerasdistill.errors import StaleArtifactError
-from kerasdistill.experiments import baseline, costs, precompute, teacher, training
+from kerasdistill.experiments import (
+    baseline,
+    costs,
+    labelling,
+    precompute,
+    teacher,
+    training,
+)
 from kerasdistill.experiments.costs import Speed, Stopwatch
 from kerasdistill.models import cnn_teacher
 from kerasdistill.recipes import base, urban2017
@@ -73,18 +80,21 @@ def test_slow_steps_are_few(monkeypatch):
     assert watch.seconds_per_step == 3.0
 
 
-def test_a_training_costs_epochs_validation_and_what_is_done_once(recipe, image_data):
-    step = costs.training_step(
-        "teacher", recipe, speed=SPEED, data=image_data, epochs=2, stored_bytes=5_000
-    )
+def test_a_training_costs_epochs_validation_and_what_is_done_once(
+    recipe, image_data, tmp_path
+):
+    how = {"speed": SPEED, "data": image_data}
+    run = interrupted(tmp_path, recipe, image_data, epochs=1)
+    stored = costs.stored_bytes(run)
+    cost = costs.training_cost(recipe, run=run, **how)
     # 41 images are three steps; 15 and 12 are scored 10 a second.
     an_epoch = 3 * 0.5 + 1.5
-    assert step.seconds == pytest.approx(2 * an_epoch + 2.7 + costs._ONCE * 4.0)
-    assert step.num_bytes == 28 * 1000 - 5_000
-    assert "3-4-5, 2 epochs, 27 images/s, float32" in step.how
-    one = costs.training_step(
-        "teacher", recipe, speed=SPEED, data=image_data, epochs=1, stored_bytes=10**9
-    )
+    assert cost.seconds == pytest.approx(2 * an_epoch + 2.7 + costs._ONCE * 4.0)
+    assert cost.num_bytes == 28 * 1000 - stored
+    assert "3-4-5, 2 epochs, 27 images/s, float32" in cost.how
+    run = interrupted(tmp_path, recipe, image_data, epochs=2)
+    few = replace(SPEED, num_params=1)
+    one = costs.training_cost(recipe, run=run, speed=few, data=image_data)
     assert one.num_bytes == 0 and "1 epoch," in one.how
 
 
@@ -185,7 +195,7 @@ def label(image_data, tmp_path, monkeypatch, recipe):
         asked.append(known)
         return WorkerSpeed(views_per_second=100.0, startup_seconds=3.0)
 
-    monkeypatch.setattr(precompute.probe, "measure", measured)
+    monkeypatch.setattr(labelling.probe, "measure", measured)
     path = tmp_path / "teacher.keras"
     model = cnn_teacher.build(
         recipe.architecture, image_shape=(8, 8, 3), num_classes=3, seed=0
@@ -232,7 +242,7 @@ def test_only_missing_shards_are_planned(label, tmp_path, capsys):
 
 
 def test_a_failed_probe_stops_nothing(label, monkeypatch, capsys):
-    monkeypatch.setattr(precompute.probe, "measure", lambda *_, **__: None)
+    monkeypatch.setattr(labelling.probe, "measure", lambda *_, **__: None)
     made, _ = label(1)
     assert made["planned_seconds"] is None and made["process_seconds"] > 0
     assert "time not known" in capsys.readouterr().err

@@ -44,11 +44,11 @@ def small_network():
         }.items():
             made = replace(ptb.ARCHITECTURES[name], **network)
             patched.setitem(ptb.ARCHITECTURES, name, made)
-        prepare = language_signal.prepare
+        step = language_signal.step
         patched.setattr(
             language_signal,
-            "prepare",
-            lambda *a, **k: prepare(
+            "step",
+            lambda *a, **k: step(
                 *a, **k, beam_options=("--direct_running_mode=in_memory",)
             ),
         )
@@ -110,13 +110,39 @@ def test_stored_signal_of_all_words_is_the_live_one(folder, workdir, capsys):
     live, _ = ask(capsys, line, folder, workdir)
     every = "--teacher-signal stored --store-top-k"
     stored, told = ask(capsys, f"{line} {every} 7", folder, workdir)
-    assert "stored signal (7 of 7 words" in told and "hold 100.0%" in told
+    assert "stored signal 1 (7 of 7 words" in told and "hold 100.0%" in told
     few, _ = ask(capsys, f"{line} {every} 2", folder, workdir)
     assert stored["test_perplexity"] == pytest.approx(live["test_perplexity"], rel=0.01)
     assert few["model"] != stored["model"] != live["model"]
     assert live["generations"][0]["model"] == plain["model"]
     expected = plain["test_perplexity"]
     assert live["generations"][0]["test_perplexity"] == pytest.approx(expected)
+
+
+def test_a_plan_tells_all_generations_and_writes_nothing(folder, tmp_path, capfd):
+    from kerasdistill.cli import arguments, language
+    from kerasdistill.experiments import language_generations, language_model
+    from kerasdistill.running import steps
+    from pipelines import text
+
+    words = f"language-model {SMALL} --born-again --generations 2 --workdir runs"
+    words += f" --teacher-signal stored --store-top-k 3 --plan --data-dir {folder}"
+    lineage = language.lineage(arguments.parse(words.split()))
+    how = {"data": text.load(folder), "workdir": tmp_path}
+    with pytest.raises(steps.OnlyPlanned) as planned:
+        language_generations.run(lineage, **how, only_plan=True)
+    names = ["teacher", "stored signal 1", "generation 1"]
+    names += ["stored signal 2", "generation 2"]
+    assert list(planned.value.plan.costs) == names
+    assert not [*tmp_path.iterdir()]
+    told = capfd.readouterr().err
+    assert "step 4: stored signal 2 (3 of 7 words" in told and "epoch 1/" not in told
+    # What is finished is not in the plan; names may have a prefix.
+    teacher = language_model.run(lineage.recipe, **how)
+    story = language_generations.story(lineage, **how, prefix="small, ")
+    plan = steps.left(story, workdir=tmp_path)
+    assert list(plan.costs) == [f"small, {name}" for name in names[1:]]
+    assert teacher["planned_seconds"] > 0 and teacher["process_seconds"] > 0
 
 
 def test_one_teacher_or_several(folder, workdir, capsys):

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from kerasdistill import cards, devices, evaluation, runs
 from kerasdistill.errors import StaleArtifactError
-from kerasdistill.experiments import ensemble, searches, training, trials
+from kerasdistill.experiments import ensemble, search, searches, training, trials
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.recipes import base
 from kerasdistill.training.loop import Epochs
@@ -146,13 +146,14 @@ def stored(two_passes, tmp_path):
 @pytest.mark.slow
 def test_students_on_a_set(image_data, stored, tmp_path):
     def ask(folder, **how):
-        return searches.on_set(
+        story = searches.on_set(
             asked("student", max_trials=2, folder=str(folder)),
             data=image_data,
             workdir=tmp_path,
-            distillation_set_path=stored,
+            given=str(stored),
             **how,
         )
+        return search.run(story)
 
     found = ask(tmp_path / "a", resident="always")
     assert 0 <= found["teacher_agreement"] <= 1
