@@ -19,6 +19,7 @@ from kerasdistill.experiments.student import stored_stream
 from kerasdistill.experiments.teaching import Signal, Teacher
 from kerasdistill.models import fast_layers, loading
 from kerasdistill.models.build import build
+from kerasdistill.objectives import Ban
 from kerasdistill.recipes import born_again as recipes
 from kerasdistill.training.epochs import EpochStream
 from pipelines import distillation_set, live_views, precompute
@@ -56,7 +57,7 @@ def main() -> None:
     """Measures and prints."""
     asked = timing.arguments(__doc__.splitlines()[0], views=5_120)
     recipe, data = recipes.recipe(ARCH), noise(asked.views)
-    ban = dataclasses.replace(recipe.training, loss="ban")
+    ban = dataclasses.replace(recipe.training, objective=Ban())
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "teacher.keras")
         fast_layers.stock(network(0)).save(path)

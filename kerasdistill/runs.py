@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
 
+from kerasdistill import requests
 from kerasdistill.errors import BusyError, StaleArtifactError, UserError
 from kerasdistill.files import (
     digest_of,
@@ -31,20 +32,31 @@ class RunDirectory:
     """One execution of one request, held by one process at a time.
 
     Use as a context manager. The folder's name is the verb and the digest of the
-    request, so repeating a command continues it; `results.json` is written last and
-    makes the run finished.
+    request's canonical JSON (`requests.canonical`), so repeating a command continues
+    it; `results.json` is written last and makes the run finished. `request` is the
+    request in full, as `recipe.json` keeps it.
     """
 
-    def __init__(self, path: Path, request: dict[str, Any]):
+    def __init__(self, path: Path, request: Any, *, named: bool = False):
         self.path = path
-        self.request = request
+        self.request = requests.plain(request)
+        self._asked = request
+        self._named = named  # the folder's name is the canonical digest
         self._lock = None
 
     @classmethod
-    def open(cls, workdir: str | Path, verb: str, request: dict[str, Any]) -> Self:
-        """The run of `request` under `workdir`, created on first use."""
-        digest = digest_of({"verb": verb, **request})
-        return cls(Path(workdir) / f"{verb}-{digest[:12]}", request)
+    def open(cls, workdir: str | Path, verb: str, request: Any) -> Self:
+        """The run of `request` under `workdir`, created on first use.
+
+        One that an older version began, under the digest of the whole JSON, goes on
+        in its folder.
+        """
+        path = Path(workdir) / _name(verb, requests.canonical(request))
+        if not path.exists():
+            before = Path(workdir) / _name(verb, requests.older(request))
+            if before.exists():
+                return cls(before, request)
+        return cls(path, request, named=True)
 
     def __enter__(self) -> Self:
         if "://" in str(self.path) or ":/" in str(self.path):
@@ -85,9 +97,14 @@ class RunDirectory:
         recipe = self.path / "recipe.json"
         if not recipe.exists():
             write_sealed_json(recipe, self.request)
-        elif (before := read_json(recipe)) != json.loads(json.dumps(self.request)):
+        before = read_json(recipe)
+        if not requests.same(before, self._asked, newer=self._named):
+            differ = requests.differences(before, self._asked)
+            told = [f"{n} is {was!r}, not {now!r}" for n, was, now in differ]
+            if more := told[_DIFFERENCES:]:
+                told[_DIFFERENCES:] = [f"and {len(more)} more"]
             raise StaleArtifactError(
-                f"{recipe} describes another request ({_difference(before, self)}); "
+                f"{recipe} describes another request ({'; '.join(told)}); "
                 f"remove {self.path} or choose another folder"
             )
         write_json_atomic(self.path / "environment.json", environment())
@@ -124,25 +141,8 @@ class RunDirectory:
         return self.results()
 
 
-def _difference(before: Any, run: RunDirectory) -> str:
-    """The first fields that differ, such as "dataset.name is 'digits', not 'x'"."""
-    was, now = leaves(before), leaves(json.loads(json.dumps(run.request)))
-    told = []
-    for name in dict.fromkeys([*now, *was]):
-        if was.get(name) != now.get(name):
-            told.append(f"{name} is {was.get(name)!r}, not {now.get(name)!r}")
-    more = f" and {len(told) - _DIFFERENCES} more" if told[_DIFFERENCES:] else ""
-    return "; ".join(told[:_DIFFERENCES]) + more
-
-
-def leaves(value: Any, name: str = "") -> dict[str, Any]:
-    """Nested JSON values as one dictionary: {"dataset.name": "cifar10", ...}."""
-    if isinstance(value, list):
-        value = dict(enumerate(value))
-    if not isinstance(value, dict):
-        return {name: value}
-    parts = [leaves(item, f"{name}.{key}".strip(".")) for key, item in value.items()]
-    return {key: leaf for part in parts for key, leaf in part.items()}
+def _name(verb: str, request: dict[str, Any]) -> str:
+    return f"{verb}-{digest_of({'verb': verb, **request})[:12]}"
 
 
 def read_json(path: str | Path) -> Any:

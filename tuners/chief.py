@@ -17,7 +17,7 @@ from keras_tuner.src.engine import oracle as locks
 from keras_tuner.src.engine import trial as trials
 from keras_tuner.src.engine.metrics_tracking import MetricsTracker
 
-from kerasdistill.runs import leaves
+from kerasdistill.requests import leaves
 from tuners.leases import LeaseLostError, Leases, TakenError
 
 # KerasTuner's messages name a worker once at most: who asks stands in the metadata.

@@ -13,8 +13,9 @@ from typing import Any
 import keras
 
 from kerasdistill import devices
-from kerasdistill.cli import interpret
+from kerasdistill.cli import interpret, objective_options, requested
 from kerasdistill.errors import UserError
+from kerasdistill.objectives import HardLabel
 from kerasdistill.recipes import base, born_again
 from kerasdistill.recipes.architectures import WideResNet
 
@@ -71,14 +72,10 @@ def recipe(asked: argparse.Namespace) -> base.BornAgainRecipe:
         "schedule": asked.schedule,
         "learning_rate": asked.learning_rate,
         "batch_size": asked.batch_size or (32 if asked.quick else None),
-        "temperature": asked.temperature,
-        "label_weight": asked.label_weight,
-        "teacher_weight": asked.teacher_weight,
-        "permutation": asked.permutation,
     }
     training = replace(
         made.training,
-        loss=asked.loss,
+        objective=objective_options.chosen(asked, made.training.objective),
         seed=asked.seed,
         precision=devices.resolve_precision(asked.precision),
         **{name: value for name, value in given.items() if value is not None},
@@ -96,14 +93,13 @@ def _check(asked: argparse.Namespace) -> None:
         )
     if asked.dropout == 1:
         raise UserError("--dropout 1 leaves nothing; give a rate below 1")
-    if asked.loss == "hard-label" and asked.teacher_signal == "stored":
+    objective = objective_options.chosen(asked, HardLabel())
+    requested.check_labels(asked, objective)
+    if asked.teacher_signal == "stored" and not objective.learns_from_teacher:
         raise UserError(
-            "--loss hard-label asks no teacher; leave out --teacher-signal stored"
+            f"--loss {asked.loss} asks no teacher; leave out --teacher-signal stored"
         )
     for options, belongs, where in (
-        (("temperature",), asked.loss != "hard-label", "losses that ask a teacher"),
-        (("label_weight", "teacher_weight"), asked.loss == "ban+l", "--loss ban+l"),
-        (("permutation",), asked.loss == "dkpp", "--loss dkpp"),
         (
             ("passes", "store", "resident"),
             asked.teacher_signal == "stored",

@@ -2,14 +2,14 @@
 
 import argparse
 
-from kerasdistill.cli import search_options
+from kerasdistill.cli import objective_options, search_options
 from kerasdistill.cli.values import below_1, positive, positive_real
+from kerasdistill.objectives import on_stored_logits
 
-LOSSES = ("ban", "ban+l", "cwtm", "dkpp", "hard-label")
+LOSS = "ban"
 SIGNALS = ("live", "stored")
 STYLES = ("wide-resnet", "densenet")
 SCHEDULES = ("steps", "cosine")
-PERMUTATIONS = ("fresh", "fixed")
 
 
 def architecture(verb: argparse.ArgumentParser) -> None:
@@ -31,21 +31,9 @@ def describe(verb: argparse.ArgumentParser) -> None:
         metavar="N",
         help="born-again students, after generation 0 (default: 1)",
     )
-    add(
-        "--loss",
-        choices=LOSSES,
-        default="ban",
-        help="of the students; hard-label asks no teacher (default: ban)",
-    )
-    add("--temperature", type=positive_real, metavar="T", help="softmax's (paper: 1)")
-    add("--label-weight", type=positive_real, metavar="W", help="in ban+l (1)")
-    add(
-        "--teacher-weight",
-        type=positive_real,
-        metavar="W",
-        help="in ban+l (1)",
-    )
-    add("--permutation", choices=PERMUTATIONS, help="in dkpp (default: fresh)")
+    losses = [*on_stored_logits(), "hard-label"]
+    objective_options.describe(verb, losses, default=LOSS)
+    verb.set_defaults(loss=LOSS)
     _teacher(verb)
     _recipe(verb)
     verb.epilog = (

@@ -22,7 +22,6 @@ from kerasdistill.cli import (
     requested,
     searching,
 )
-from kerasdistill.cli.distilling_options import SOFT_LOSSES
 from kerasdistill.cli.looking_options import EXPORT_FORMATS
 from kerasdistill.errors import UserError
 from kerasdistill.models import loading, summary
@@ -137,10 +136,9 @@ def run_student(asked: argparse.Namespace) -> dict[str, Any]:
     if searching.asked_for(asked):
         return searching.run_student(asked)
     interpret.check_signal(asked)
-    make = requested.student_maker(asked, urban2017.student, losses=SOFT_LOSSES)
+    make = requested.student_maker(asked, urban2017.student)
     data = interpret.data(asked, set_path=asked.distillation_set)
     recipe = requested.trained_as_asked(make(data), asked)
-    interpret.check_labels(recipe, data)
     how = {"data": data, "workdir": asked.workdir, "only_plan": asked.plan}
     if asked.distillation_set:
         return student.run(recipe, **how, **interpret.set_options(asked))

@@ -2,12 +2,17 @@
 
 import argparse
 
-from kerasdistill.cli import born_again_options, language_options, search_options
+from kerasdistill.cli import (
+    born_again_options,
+    language_options,
+    objective_options,
+    search_options,
+)
 from kerasdistill.cli.looking_options import trust
 from kerasdistill.cli.values import fraction, positive, positive_real, share, widths
+from kerasdistill.objectives import on_stored_logits
 
 SCHEDULES = ("paper", "cosine", "linear")
-SOFT_LOSSES = ("logit-regression", "kd")
 STORES = ("images", "replay")
 LOGITS_DTYPES = ("float32", "float16")
 AVERAGINGS = ("mean-logits", "mean-probabilities")
@@ -162,9 +167,7 @@ def student(verb: argparse.ArgumentParser) -> None:
     _others(verb)
     _force(verb)
     add("--resident", choices=RESIDENT, default="auto", help="hold passes in memory")
-    add("--loss", choices=SOFT_LOSSES, help="default: logit-regression")
-    add("--temperature", type=positive_real, help="of kd (default: 1)")
-    add("--alpha", type=fraction, help="weight of kd's soft term (default: 1)")
+    objective_options.describe(verb, on_stored_logits(), default="logit-regression")
     search_options.describe(verb)
 
 

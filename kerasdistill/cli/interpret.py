@@ -175,14 +175,6 @@ def check_signal(asked: argparse.Namespace) -> None:
         )
 
 
-def check_labels(recipe: base.StudentRecipe, data: datasets.ImageData) -> None:
-    if not data.labelled and recipe.training.alpha < 1:
-        raise UserError(
-            f"--alpha {recipe.training.alpha} weighs labels, which {data.name} has "
-            "not; leave it out"
-        )
-
-
 def set_options(asked: argparse.Namespace) -> dict[str, Any]:
     """How a student uses the finished set that was given."""
     return {

@@ -5,8 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from kerasdistill import devices
+from kerasdistill.cli import objective_options
 from kerasdistill.errors import UserError
 from kerasdistill.models import language, summary
+from kerasdistill.objectives import BanWithLabels
 from kerasdistill.recipes import base, ptb
 from pipelines import text
 
@@ -74,8 +76,7 @@ def _check(asked: argparse.Namespace) -> None:
         if getattr(asked, name) is not None and not students:
             option = name.replace("_", "-")
             raise UserError(f"--{option} is of students; add --born-again")
-    if asked.loss == "ban" and (asked.label_weight or asked.teacher_weight):
-        raise UserError("--label-weight and --teacher-weight are of ban+l; leave out")
+    objective_options.chosen(asked, BanWithLabels())
     if asked.store_top_k is not None and asked.teacher_signal != "stored":
         raise UserError(
             "--store-top-k is of a stored signal; add --teacher-signal stored"
@@ -102,8 +103,7 @@ def lineage(asked: argparse.Namespace) -> Any:
     return language_generations.Lineage(
         recipe=recipe,
         generations=asked.generations or 1,
-        loss=asked.loss or "ban+l",
-        weights=(asked.label_weight or 1.0, asked.teacher_weight or 1.0),
+        objective=objective_options.chosen(asked, BanWithLabels()),
         teachers=tuple(asked.teacher or ()),
         stored=asked.teacher_signal == "stored",
         top_k=asked.store_top_k or language_signal.TOP_K,

@@ -2,7 +2,9 @@
 
 import argparse
 
+from kerasdistill.cli import objective_options
 from kerasdistill.cli.values import below_1, positive, positive_real
+from kerasdistill.objectives import TEXTS
 
 ARCHITECTURES = ("lstm", "cnn-lstm")
 
@@ -34,14 +36,9 @@ def describe(verb: argparse.ArgumentParser) -> None:
     add("--born-again", action="store_true", help="students of a teacher, in turn")
     add("--generations", type=positive, metavar="N", help="students (default: 1)")
     add("--teacher", nargs="+", metavar="PATH", help="instead of training one")
-    add("--loss", choices=("ban", "ban+l"), help="of students (default: ban+l)")
-    add("--label-weight", type=positive_real, metavar="W", help="in ban+l (default: 1)")
-    add(
-        "--teacher-weight",
-        type=positive_real,
-        metavar="W",
-        help="in ban+l (default: 1)",
-    )
+    losses = [name for name in TEXTS if name != "hard-label"]
+    without = ("temperature",)
+    objective_options.describe(verb, losses, default="ban+l", without=without)
     add("--teacher-signal", choices=("live", "stored"), help="default: live")
     add("--store-top-k", type=positive, metavar="K", help="words kept a step (64)")
     add("--distillation-set", metavar="PATH", help="a finished stored signal")

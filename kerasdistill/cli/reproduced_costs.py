@@ -53,7 +53,6 @@ def _of_students(lines: Sequence[Sequence[str]], table: argparse.Namespace) -> P
 
 def _story(asked: argparse.Namespace, data: ImageData) -> Sequence[Step]:
     """The steps of a line's verb: teacher, student or baseline."""
-    from kerasdistill.cli.distilling_options import SOFT_LOSSES
     from kerasdistill.experiments import chain, training
 
     if asked.trials is not None:
@@ -65,7 +64,7 @@ def _story(asked: argparse.Namespace, data: ImageData) -> Sequence[Step]:
         return searching.labelled_story(asked, space, data).steps
     where = {"data": data, "workdir": asked.workdir}
     if asked.verb == "student":
-        make = requested.student_maker(asked, urban2017.student, losses=SOFT_LOSSES)
+        make = requested.student_maker(asked, urban2017.student)
         recipe = requested.trained_as_asked(make(data), asked)
         wanted = interpret.chain_of(asked, recipe, data)
         return [*chain.before(wanted, **where), chain.student_step(wanted, **where)]

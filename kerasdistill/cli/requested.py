@@ -1,14 +1,16 @@
 """From parsed arguments to recipes; widths are checked before any data is read."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from kerasdistill import devices
 from kerasdistill.budget import Budget
+from kerasdistill.cli import objective_options
 from kerasdistill.errors import UserError
 from kerasdistill.models import given
+from kerasdistill.objectives import LogitRegression, Objective, on_stored_logits
 from kerasdistill.recipes import (
     base,
     born_again,
@@ -19,11 +21,8 @@ from kerasdistill.recipes import (
 from kerasdistill.runs import read_json
 from pipelines import datasets
 
-_SOFT_LOSS_OPTIONS = ("loss", "temperature", "alpha")
 # In a chain these options are the student's.
-_NOT_FOR_TEACHERS = dict.fromkeys(
-    ("learning_rate", "momentum", "batch_size", *_SOFT_LOSS_OPTIONS)
-)
+_NOT_FOR_TEACHERS = ("learning_rate", "momentum", "batch_size")
 
 
 def budget_of(asked: argparse.Namespace) -> Budget:
@@ -68,7 +67,8 @@ def chain_teachers(
     else:
         published = range(1, (asked.teachers or 3) + 1)
         recipes = [urban2017.teacher(number) for number in published]
-    shared = argparse.Namespace(**{**vars(asked), **_NOT_FOR_TEACHERS})
+    others = dict.fromkeys([*_NOT_FOR_TEACHERS, *objective_options.names()])
+    shared = argparse.Namespace(**{**vars(asked), **others})
     return tuple(
         trained_as_asked(
             base.for_images(recipe, image_data.image_shape),
@@ -82,8 +82,6 @@ def chain_teachers(
 def student_maker(
     asked: argparse.Namespace,
     family: Callable[..., base.StudentRecipe],
-    *,
-    losses: Sequence[str] = ("hard-label",),
 ) -> Callable[[datasets.ImageData], base.StudentRecipe]:
     """Checks the request before any data is read; the data then fix the shapes."""
     shape = (asked.budget, asked.convs, asked.hidden)
@@ -95,6 +93,8 @@ def student_maker(
         raise UserError(
             f"--{chosen[0]} and --{chosen[1]} are two students; leave one out"
         )
+    if asked.recipe is None:
+        _check_objective(asked, LogitRegression())
     if chosen == ["preset"]:
         recipe = urban2017_presets.PRESETS[asked.preset]()
         return lambda data: recipe
@@ -103,9 +103,10 @@ def student_maker(
         network = given.network(asked.student)
         return lambda data: urban2017.given(network, image_shape=data.image_shape)
     if asked.recipe is not None:
-        recipe = _read_recipe(asked.recipe, losses)
+        recipe = _read_recipe(asked)
         if isinstance(recipe, base.GivenStudentRecipe):
             _check_precision(asked)
+        _check_objective(asked, recipe.training.objective)
         return lambda data: recipe
     widths = {"convs": asked.convs, "hidden": asked.hidden, "kernel": asked.kernel}
     budget = budget_of(asked)
@@ -126,8 +127,23 @@ def _check_precision(asked: argparse.Namespace) -> None:
         )
 
 
-def _read_recipe(path: str, losses: Sequence[str]) -> base.StudentRecipe:
-    value = read_json(path)
+def check_labels(asked: argparse.Namespace, objective: Objective) -> None:
+    """Refuses, before anything is read, labels that the data have not."""
+    if asked.dataset.startswith(datasets.UNLABELLED) and "label" in objective.needs:
+        raise UserError(
+            f"--loss {objective.name} weighs labels, which {asked.dataset} has not; "
+            "use one that learns from the teacher alone, such as ban"
+        )
+
+
+def _check_objective(asked: argparse.Namespace, before: Objective) -> None:
+    if asked.verb == "student":
+        objective = objective_options.chosen(asked, before)
+        check_labels(asked, objective)
+
+
+def _read_recipe(asked: argparse.Namespace) -> base.StudentRecipe:
+    path, value = asked.recipe, read_json(asked.recipe)
     # A run's recipe.json holds the whole request.
     if isinstance(value, dict) and "kind" not in value and "recipe" in value:
         value = value["recipe"]
@@ -136,6 +152,7 @@ def _read_recipe(path: str, losses: Sequence[str]) -> base.StudentRecipe:
         raise UserError(
             f"{path} is no student's recipe; pass a student's or baseline's"
         )
+    losses = on_stored_logits() if asked.verb == "student" else ["hard-label"]
     if recipe.training.loss not in losses:
         raise UserError(
             f"{path} is a recipe with loss {recipe.training.loss!r}, expected "
@@ -157,7 +174,6 @@ def trained_as_asked(
         "learning_rate": asked.learning_rate,
         "momentum": asked.momentum,
         "batch_size": asked.batch_size,
-        **{name: getattr(asked, name, None) for name in _SOFT_LOSS_OPTIONS},
     }
     changes = {name: value for name, value in given.items() if value is not None}
     training = replace(
@@ -168,6 +184,7 @@ def trained_as_asked(
             else devices.resolve_precision(asked.precision)
         ),
         seed=asked.seed if seed is None else seed,
+        objective=objective_options.chosen(asked, recipe.training.objective),
         **changes,
     )
     if training.schedule != "paper" and training.epochs is None:

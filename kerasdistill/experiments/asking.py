@@ -100,7 +100,7 @@ def identity(
         "dataset": data.identity(),
         **request,
         "space": search.space.to_json(),
-        "recipe": base.to_json(search.middle),
+        "recipe": search.middle,
         "oracle": search.oracle,
         "seed": search.seed,
         "prune": search.prune,

@@ -22,7 +22,6 @@ from kerasdistill.runs import RunDirectory
 from pipelines.datasets import ImageData
 
 AVERAGING = "mean-probabilities"  # fact sheet B2
-_NEEDS_LABELS = ("ban+l", "cwtm", "hard-label")
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def _identity(
         "arch": asked.arch,
         "depth_factor": asked.depth_factor,
         "compression_factor": asked.compression_factor,
-        "recipe": base.to_json(asked.recipe),
+        "recipe": asked.recipe,
         "generations": asked.generations,
         "teacher": given and given.digest,
         "dataset": data.identity(),
@@ -139,7 +138,7 @@ def _check(asked: BornAgain, data: ImageData) -> None:
             f"generation 0 learns labels, which {data.name} has not; give a trained "
             "one with --teacher PATH"
         )
-    if asked.recipe.training.loss in _NEEDS_LABELS:
+    if "label" in asked.recipe.training.objective.needs:
         raise UserError(
             f"--loss {asked.recipe.training.loss} needs labels, which {data.name} and "
             "a distillation set made from it have not; use --loss ban or dkpp"

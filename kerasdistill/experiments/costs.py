@@ -13,6 +13,7 @@ import numpy as np
 
 from kerasdistill import devices
 from kerasdistill.experiments.shells import built
+from kerasdistill.objectives import HardLabel
 from kerasdistill.recipes import base
 from kerasdistill.recipes.describing import describe
 from kerasdistill.running.steps import Cost
@@ -78,7 +79,7 @@ def measure(
     train, score = Stopwatch(_TRAINED_SECONDS), Stopwatch(_SCORED_SECONDS)
     train.time(wrapped.fit, stream.batches(0), steps_per_epoch=_ENDLESS)
     logits = None
-    if recipe.training.loss != "hard-label":
+    if recipe.training.objective.learns_from_teacher:
         logits = np.zeros((len(data.validation), data.num_classes), np.float32)
     held_out = live_views.for_scoring(
         data.validation, teacher_logits=logits, batch_size=scored
@@ -147,7 +148,7 @@ class Meter:
         return replace(speed, step_seconds=seconds)
 
     def _alone(self, recipe, data, stream) -> Speed:
-        settings = {"loss": "hard-label", "batch_size": _FEW}
+        settings = {"objective": HardLabel(), "batch_size": _FEW}
         small = replace(recipe, training=replace(recipe.training, **settings))
         key = (json.dumps(base.to_json(small)["architecture"]), "")
         if key not in self._speeds:

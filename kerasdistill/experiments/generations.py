@@ -15,6 +15,7 @@ from kerasdistill.experiments.teaching import (
     Teachers,
     live_stream,
 )
+from kerasdistill.objectives import HardLabel
 from kerasdistill.recipes import base
 from kerasdistill.running.steps import Cost, Results, Step
 from kerasdistill.runs import RunDirectory
@@ -31,9 +32,7 @@ def recipe_of(recipe: base.BornAgainRecipe, number: int) -> base.BornAgainRecipe
     if number:
         seed = derive_seed(recipe.training.seed, KIND, number)
         return replace(recipe, training=replace(recipe.training, seed=seed))
-    of_students = "loss temperature label_weight teacher_weight permutation".split()
-    plain = {name: getattr(base.BornAgainTraining, name) for name in of_students}
-    return replace(recipe, training=replace(recipe.training, **plain))
+    return replace(recipe, training=replace(recipe.training, objective=HardLabel()))
 
 
 def run_directory(
@@ -49,7 +48,7 @@ def run_directory(
     if taught_by is None:
         return training.run_directory(recipe, kind=KIND, data=data, workdir=workdir)
     request = {
-        "recipe": base.to_json(recipe),
+        "recipe": recipe,
         "dataset": data.identity(),
         "teacher": taught_by,
         **signal.request(recipe),
@@ -167,7 +166,8 @@ def _learning(
             teacher = given or teachers.like(before, results[before])
             return {"teacher": teacher.model, "ask": teacher.ask if live else None}
 
-        live = signal.kind == "live" and recipe.training.loss != "hard-label"
+        taught_here = recipe.training.objective.learns_from_teacher
+        live = signal.kind == "live" and taught_here
         key = given.path if given else "another" if taught_by else "own"
         stream = functools.partial(live_stream, data=data)
         if signal.kind == "stored":

@@ -8,6 +8,7 @@ from kerasdistill import cards
 from kerasdistill.errors import UserError
 from kerasdistill.experiments import language_model, language_signal, language_teachers
 from kerasdistill.experiments.language_teachers import Models
+from kerasdistill.objectives import BanWithLabels, Objective
 from kerasdistill.recipes import base, ptb
 from kerasdistill.running import steps
 from kerasdistill.running.steps import Results, Step
@@ -25,9 +26,8 @@ class Lineage:
     Attributes:
         recipe: generation 0's, or with `teachers` its architecture and schedule.
         generations: students, one after the other.
-        loss: of students, "ban+l" or "ban".
-        weights: of labels and of the teacher in "ban+l". With 1 and 1, gradients are
-            of twice the size that a rate was chosen for.
+        objective: of students. With weights 1 and 1, gradients are of twice the size
+            that a rate was chosen for.
         teachers: paths, instead of training generation 0; several are averaged.
         stored: whether students read a stored signal instead of asking live.
         top_k: words kept a step of it.
@@ -36,8 +36,7 @@ class Lineage:
 
     recipe: base.LanguageModelRecipe
     generations: int = 1
-    loss: str = "ban+l"
-    weights: tuple[float, float] = (1.0, 1.0)
+    objective: Objective = BanWithLabels()
     teachers: tuple[str, ...] = ()
     stored: bool = False
     top_k: int = language_signal.TOP_K
@@ -56,7 +55,7 @@ def run(
         BAN-k for every k from 2, and all generations with the teacher.
     """
     whole = story(lineage, data=data, workdir=workdir)
-    results = steps.run(whole, workdir=workdir, only_plan=only_plan)
+    results = steps.run(whole, workdir=workdir, only_plan=only_plan).results
     numbers = range(lineage.generations + 1)
     listed = [_entry(results[_name(number)], generation=number) for number in numbers]
     if paths := list(lineage.teachers):
@@ -120,10 +119,7 @@ def _recipe(number: int, lineage: Lineage) -> base.LanguageModelRecipe:
     if number == 0:
         return lineage.recipe
     seed = derive_seed(lineage.recipe.training.seed, "generation", number)
-    recipe = ptb.student_of(lineage.recipe, loss=lineage.loss, seed=seed)
-    names = ("label_weight", "teacher_weight")
-    weights = dict(zip(names, lineage.weights, strict=True))
-    return replace(recipe, training=replace(recipe.training, **weights))
+    return ptb.student_of(lineage.recipe, objective=lineage.objective, seed=seed)
 
 
 def scoring(

@@ -76,7 +76,7 @@ def step(
         return language_signal.read(results["distillation_set"], recipe, data=data)
 
     def place(before: Results) -> RunDirectory:
-        request = {"recipe": base.to_json(recipe), "dataset": data.identity()}
+        request: dict[str, Any] = {"recipe": recipe, "dataset": data.identity()}
         if digests := teachers.of(before, fact="weights_digest"):
             kept = stored(before)
             request["teachers"] = digests
@@ -136,21 +136,13 @@ def _shell(
     data: TextData,
     teachers: Sequence[keras.Model],
 ) -> language_models.LanguageModel:
-    training, options = recipe.training, {}
-    kind = {
-        "hard-label": language_models.LanguageModel,
-        "ban": language_models.BornAgainLanguageModel,
-        "ban+l": language_models.BornAgainWithLabelsLanguageModel,
-    }[training.loss]
-    if training.loss == "ban+l":
-        names = ("label_weight", "teacher_weight")
-        options = {name: getattr(training, name) for name in names}
-    return kind(
+    training = recipe.training
+    return language_models.LanguageModel(
         _untrained(recipe, data=data),
+        training.objective,
         streams=training.batch_size,
         clip_norm=training.clip_norm,
         teachers=teachers,
-        **options,
     )
 
 

@@ -79,7 +79,7 @@ def step(
         )
 
     def place(before: Results) -> RunDirectory:
-        return RunDirectory.open(workdir, "text-signal", base.fields(request(before)))
+        return RunDirectory.open(workdir, "text-signal", request(before))
 
     def finished(run: RunDirectory) -> dict[str, Any] | None:
         results = run.results()  # the workdir may have moved since

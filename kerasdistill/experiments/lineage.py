@@ -8,7 +8,7 @@ from kerasdistill.errors import StaleArtifactError
 from kerasdistill.experiments.teaching import Teacher
 from kerasdistill.files import sha256_file, write_json_atomic
 from kerasdistill.models.summary import num_trainable
-from kerasdistill.recipes import base, born_again
+from kerasdistill.recipes import base, born_again, older
 from kerasdistill.runs import RunDirectory, read_json
 from pipelines.datasets import ImageData
 
@@ -32,7 +32,7 @@ _TOLD = (
 
 def row(number: int, found: dict[str, Any]) -> dict[str, Any]:
     """What a run tells of a generation that it trained."""
-    training = found["recipe"]["training"]
+    training = older.training_of(found["recipe"])
     return {
         "generation": number,
         "loss": training["loss"],

@@ -9,7 +9,6 @@ from kerasdistill.errors import UserError
 from kerasdistill.experiments import labelling, opening
 from kerasdistill.experiments.labelling import FOLDER, STEP, Signal
 from kerasdistill.files import sha256_file
-from kerasdistill.recipes import base
 from kerasdistill.running import steps
 from kerasdistill.running.steps import Results, Step
 from kerasdistill.runs import RunDirectory, read_json
@@ -21,6 +20,14 @@ _ELSEWHERE = (
     "{0} is not inside the run folder that made it; to extend a set that was written "
     "elsewhere repeat its precompute command, --output {0} included, with more --passes"
 )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Request(Signal):
+    """A signal of these teachers (digests of their files) on this data set."""
+
+    teachers: tuple[str, ...]
+    dataset: dict[str, Any]
 
 
 def run_directory(
@@ -36,11 +43,11 @@ def run_directory(
     them extends the same set.
     """
     check_files(teacher_paths)
-    request = {
-        "teachers": [sha256_file(path) for path in teacher_paths],
-        "dataset": data.identity(),
-        **base.fields(signal),
-    }
+    request = Request(
+        **vars(signal),
+        teachers=tuple(sha256_file(path) for path in teacher_paths),
+        dataset=data.identity(),
+    )
     return RunDirectory.open(workdir, "precompute", request)
 
 

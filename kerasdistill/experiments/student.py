@@ -142,7 +142,7 @@ def run_directory(
 ) -> RunDirectory:
     """Where the student of these passes (see `passes_asked`) goes, or went."""
     request = {
-        "recipe": base.to_json(recipe),
+        "recipe": recipe,
         "dataset": data.identity(),
         "distillation_set": asked,
     }

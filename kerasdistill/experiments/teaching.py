@@ -161,7 +161,7 @@ def live_stream(recipe: base.BornAgainRecipe, *, data: ImageData) -> EpochStream
 
 def live(recipe: base.BornAgainRecipe, teacher: Teacher, data: ImageData) -> Teaching:
     """The teacher is asked in every step, unless the loss is of labels alone."""
-    taught = recipe.training.loss != "hard-label"
+    taught = recipe.training.objective.learns_from_teacher
     return Teaching(
         stream=live_stream(recipe, data=data),
         ask=teacher.ask,

@@ -29,7 +29,7 @@ def run_directory(
     recipe: base.Recipe, *, kind: str, data: ImageData, workdir: str | Path
 ) -> RunDirectory:
     """Where a training on hard labels goes, or went."""
-    request = {"recipe": base.to_json(recipe), "dataset": data.identity()}
+    request = {"recipe": recipe, "dataset": data.identity()}
     return RunDirectory.open(workdir, kind, request)
 
 

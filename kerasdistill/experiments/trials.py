@@ -64,7 +64,7 @@ def run(trainer: Trainer, point: Values, folder: Path) -> float:
     # What Keras keeps of its models would add up over a hundred trials.
     keras.utils.clear_session()
     recipe = trainer.recipe(point)
-    with RunDirectory(folder, {"recipe": base.to_json(recipe)}) as place:
+    with RunDirectory(folder, {"recipe": recipe}) as place:
         results = place.results() or place.finish(
             {"values": trainer.space.values(point)} | _outcome(trainer, recipe, place)
         )

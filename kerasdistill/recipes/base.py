@@ -2,18 +2,17 @@
 
 import dataclasses
 import typing
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
 
 from kerasdistill.errors import UserError
-from kerasdistill.recipes import checking, reading
+from kerasdistill.objectives import HardLabel, Objective
+from kerasdistill.recipes import checking, older, reading
 from kerasdistill.recipes.architectures import Architecture, LanguageNetwork
+from kerasdistill.requests import LATER
 
 ScheduleName = Literal["paper", "cosine", "linear"]
 OptimizerName = Literal["sgd", "muon"]
-LossName = Literal["hard-label", "logit-regression", "kd"]
-BornAgainLossName = Literal["hard-label", "ban", "ban+l", "cwtm", "dkpp"]
-TextLossName = Literal["hard-label", "ban", "ban+l"]
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ class Student:
     init_scale: float = 1.0
     dropout_rates: tuple[float, ...] = ()
     weight_decay: float = 0.0
-    pool_stride: int | None = None  # None: poolings do not overlap
+    pool_stride: int | None = field(default=None, metadata=LATER)  # None: no overlap
 
 
 @dataclass(frozen=True)
@@ -118,9 +117,8 @@ class Training:
     """How the weights are found: Nesterov SGD, or Muon, under a schedule.
 
     `epochs` is None when the paper's own stopping rule (A6) ends the training.
-    `label_smoothing` is spread evenly over all classes of a hard label.
-    `alpha` weighs the soft-target term of the kd loss. Gradients whose norm over all
-    weights exceeds `clip_norm` are shortened to it (None: never).
+    Gradients whose norm over all weights exceeds `clip_norm` are shortened to it
+    (None: never).
     """
 
     learning_rate: float
@@ -128,14 +126,23 @@ class Training:
     batch_size: int = 128
     schedule: ScheduleName = "paper"
     epochs: int | None = None
-    loss: LossName = "hard-label"
-    temperature: float = 1.0
-    alpha: float = 1.0
+    objective: Objective = HardLabel()
     precision: str = "float32"
     seed: int = 0
     clip_norm: float | None = None
     optimizer: OptimizerName = "sgd"
-    label_smoothing: float = 0.0
+
+    @property
+    def loss(self) -> str:
+        """The objective's name."""
+        return self.objective.name
+
+    #: Settings that older versions had here for every loss, and their defaults.
+    older_settings: ClassVar[dict[str, Any]] = older.EVERY
+
+    def older_fields(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """See `requests.older`."""
+        return older.flat(fields, self.older_settings)
 
 
 @dataclass(frozen=True)
@@ -143,17 +150,13 @@ class BornAgainTraining(Training):
     """What the second paper's trainings have beside.
 
     Schedule "steps" multiplies the rate by `decay` after each of `milestones`,
-    fractions of `epochs`. `label_weight` and `teacher_weight` weigh the terms of
-    BAN+L; `permutation` says whether DKPP shuffles anew in every step.
+    fractions of `epochs`.
     """
 
     schedule: Literal["steps", "cosine"] = "steps"
-    loss: BornAgainLossName = "hard-label"
     milestones: tuple[float, ...] = ()
     decay: float = 1.0
-    label_weight: float = 1.0
-    teacher_weight: float = 1.0
-    permutation: Literal["fresh", "fixed"] = "fresh"
+    older_settings = {**older.EVERY, **older.WEIGHTS, **older.PERMUTATION}
 
 
 @dataclass(frozen=True)
@@ -169,12 +172,10 @@ class TextTraining(Training):
     batch_size: int = 32
     schedule: Literal["paper"] = "paper"
     epochs: int = 40
-    loss: TextLossName = "hard-label"
     window: int = 35
     decay: float = 0.25
     least_gain: float = 0.0
-    label_weight: float = 1.0
-    teacher_weight: float = 1.0
+    older_settings = {**older.EVERY, **older.WEIGHTS}
 
 
 @dataclass(frozen=True)
@@ -259,11 +260,7 @@ def fields(value: Any) -> dict[str, Any]:
 
 def to_json(recipe: Recipe) -> dict[str, Any]:
     """A dictionary of plain values that `from_json` turns back into the recipe."""
-    value = {"kind": type(recipe).__name__, **fields(recipe)}
-    # What runs were named by before there was this field still names them.
-    if value["architecture"].get("pool_stride", 0) is None:
-        del value["architecture"]["pool_stride"]
-    return value
+    return {"kind": type(recipe).__name__, **fields(recipe)}
 
 
 def from_json(value: dict[str, Any]) -> Recipe:
@@ -271,7 +268,8 @@ def from_json(value: dict[str, Any]) -> Recipe:
     if not isinstance(value, dict) or value.get("kind") not in [*_KINDS]:
         kinds = ", ".join(_KINDS)
         raise UserError(f"a recipe needs a 'kind' among {kinds}; rewrite the file")
-    fields = {name: field for name, field in value.items() if name != "kind"}
-    recipe = reading.read(_KINDS[value["kind"]], fields, where=value["kind"])
+    value = older.patched(value)
+    rest = {name: item for name, item in value.items() if name != "kind"}
+    recipe = reading.read(_KINDS[value["kind"]], rest, where=value["kind"])
     checking.check(recipe)
     return recipe

@@ -7,6 +7,7 @@ preprocessing and split: 40,000 images to learn from instead of 50,000.
 
 from dataclasses import replace
 
+from kerasdistill.objectives import HardLabel
 from kerasdistill.recipes.base import FastTeacher, FastTeacherRecipe, Shifts, Training
 
 
@@ -21,7 +22,7 @@ def teacher(*, epochs: int = 16) -> FastTeacherRecipe:
             schedule="linear",
             epochs=epochs,
             optimizer="muon",
-            label_smoothing=0.2,
+            objective=HardLabel(label_smoothing=0.2),
         ),
         augmentation=Shifts(),
     )

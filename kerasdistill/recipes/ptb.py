@@ -14,6 +14,7 @@ batch, which is what learning rates of 1 and 2 go with (Kim et al.'s code).
 from dataclasses import replace
 
 from kerasdistill.errors import UserError
+from kerasdistill.objectives import Objective
 from kerasdistill.recipes.architectures import CharCnnLstm, LanguageNetwork, Lstm
 from kerasdistill.recipes.base import LanguageModelRecipe, TextTraining
 
@@ -110,7 +111,8 @@ def quick(recipe: LanguageModelRecipe) -> LanguageModelRecipe:
 
 
 def student_of(
-    teacher: LanguageModelRecipe, *, loss: str = "ban+l", seed: int
+    teacher: LanguageModelRecipe, *, objective: Objective, seed: int
 ) -> LanguageModelRecipe:
     """The next generation: the same network and schedule, a new seed."""
-    return replace(teacher, training=replace(teacher.training, loss=loss, seed=seed))
+    training = replace(teacher.training, objective=objective, seed=seed)
+    return replace(teacher, training=training)

@@ -7,10 +7,13 @@ import typing
 from typing import Any, Literal
 
 from kerasdistill.errors import UserError
+from kerasdistill.objectives import OBJECTIVES, Objective
 
 
 def read(kind: Any, value: Any, *, where: str) -> Any:
     """`value` as a `kind`; UserError names the field (`where`) that is off."""
+    if kind is Objective:
+        return _read_objective(value, where=where)
     if dataclasses.is_dataclass(kind):
         return _read_fields(kind, value, where=where)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
@@ -41,7 +44,8 @@ def _read_fields(kind: Any, value: Any, *, where: str) -> Any:
     if not isinstance(value, dict):
         raise UserError(f"recipe field {where} is {value!r}, expected an object")
     hints = typing.get_type_hints(kind)
-    unknown = sorted(set(value) - set(hints))
+    own = {field.name for field in dataclasses.fields(kind) if field.init}
+    unknown = sorted(set(value) - own)
     if unknown:
         raise UserError(f"recipe field {where}.{unknown[0]} is not known; remove it")
     values = {
@@ -54,9 +58,22 @@ def _read_fields(kind: Any, value: Any, *, where: str) -> Any:
         raise UserError(f"recipe {where} lacks a field: {error}") from error
 
 
+def _read_objective(value: Any, *, where: str) -> Objective:
+    name = value.get("name") if isinstance(value, dict) else value
+    if not (isinstance(value, dict) and isinstance(name, str) and name in OBJECTIVES):
+        known = ", ".join(map(repr, OBJECTIVES))
+        raise UserError(f"recipe field {where} is {name!r}, expected one of {known}")
+    rest = {key: item for key, item in value.items() if key != "name"}
+    return _read_fields(OBJECTIVES[name], rest, where=where)
+
+
 def _of_fields(kinds: list[type], value: Any, where: str) -> type:
     for kind in kinds:
-        if isinstance(value, dict) and set(value) == set(typing.get_type_hints(kind)):
+        fields = dataclasses.fields(kind)
+        lacking = {each.name for each in fields if each.default is dataclasses.MISSING}
+        if isinstance(value, dict) and lacking <= set(value) <= {
+            each.name for each in fields
+        }:
             return kind
     names = ", ".join(kind.__name__ for kind in kinds)
     raise UserError(f"recipe field {where} is none of {names}; give all its fields")

@@ -24,6 +24,7 @@ from dataclasses import replace
 
 from kerasdistill.budget import POOLED_AFTER, Budget, ImageShape
 from kerasdistill.errors import UserError
+from kerasdistill.objectives import LogitRegression
 from kerasdistill.recipes import urban2017_bounds, urban2017_widths
 from kerasdistill.recipes.base import (
     Augmentation,
@@ -38,7 +39,7 @@ from kerasdistill.recipes.base import (
 
 CIFAR_SHAPE = (32, 32, 3)
 _STUDENT_TRAINING = Training(
-    learning_rate=0.003, momentum=0.9, loss="logit-regression", clip_norm=30.0
+    learning_rate=0.003, momentum=0.9, objective=LogitRegression(), clip_norm=30.0
 )
 QUICK_EPOCHS = 24
 
@@ -87,7 +88,7 @@ def teacher_of(*, filters: Sequence[int], dense: int) -> TeacherRecipe:
             weight_decay=1e-4,
             init_scale=1.25,
         ),
-        training=Training(learning_rate=0.03, momentum=0.9, loss="hard-label"),
+        training=Training(learning_rate=0.03, momentum=0.9),
         augmentation=Augmentation(),
     )
 
@@ -219,7 +220,7 @@ def baseline(
             dropout_rates=tuple(round((r.low + r.high) / 2, 6) for r in ranges),
             weight_decay=urban2017_bounds.BASELINE_WEIGHT_DECAY,
         ),
-        training=Training(learning_rate=0.01, momentum=0.9, loss="hard-label"),
+        training=Training(learning_rate=0.01, momentum=0.9),
         augmentation=_augmentation(image_shape),
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kerasdistill.errors import UserError
+from kerasdistill.recipes import older
 from kerasdistill.reports import paper_born_again as paper
 from kerasdistill.reports import tables
 from kerasdistill.runs import read_json
@@ -114,7 +115,9 @@ def _settings_apart(
 def _settings(run: Mapping[str, Any]) -> dict[str, Any]:
     """All that was set but what may differ inside a table."""
     recipe = run["recipe"]
-    everything = {**run["dataset"], **recipe["architecture"], **recipe["training"]}
+    parts = run["dataset"], recipe["architecture"], older.EVERY
+    everything = {key: value for part in parts for key, value in part.items()}
+    everything |= older.training_of(recipe)
     return {key: everything[key] for key in everything if key not in _OF_A_COLUMN}
 
 
@@ -125,7 +128,8 @@ def _signal(run: Mapping[str, Any]) -> str:
 
 def _column(run: Mapping[str, Any]) -> str:
     """Of its first student: the loss, with what of it is not the paper's."""
-    name, training = paper.STUDENTS[run["loss"]], run["recipe"]["training"]
+    name = paper.STUDENTS.get(run["loss"], run["loss"])
+    training = older.training_of(run["recipe"])
     weights = [training.get(f"{who}_weight", 1) for who in ("label", "teacher")]
     if run["loss"] == "ban+l" and weights != [1, 1]:
         return f"{name} {weights[0]:g}:{weights[1]:g}"

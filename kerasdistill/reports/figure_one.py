@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from kerasdistill.recipes.older import training_of
 from kerasdistill.reports import paper, plots
 from kerasdistill.reports.collect import Found
 from kerasdistill.reports.measured import told
@@ -29,7 +30,7 @@ def points(runs: Iterable[Found]) -> list[dict[str, Any]]:
         try:
             if results["kind"] not in ("student", "baseline"):
                 continue
-            loss = results["recipe"]["training"]["loss"]
+            loss = training_of(results["recipe"])["loss"]
             if loss not in ("logit-regression", "hard-label"):
                 continue
             data = results["dataset"]

@@ -5,11 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from kerasdistill.recipes.older import training_of
 from kerasdistill.reports.collect import Found
 
 IMAGES, TEXT = "born-again", "language-model"
-# Of generation 0, which serves all losses: what of the recipe is the students' alone.
-_STUDENTS = ("label_weight", "teacher_weight", "permutation", "temperature")
 
 
 def models(runs: Iterable[Found]) -> dict[str, dict[str, Any]]:
@@ -50,12 +49,11 @@ def _of_images(run: Found) -> Iterator[Found]:
         if row["loss"] is None:  # a teacher that was given: not a generation's
             continue
         recipe = rest["recipe"]
-        training = {**recipe["training"], "loss": row["loss"], "seed": rest["seed"]}
-        made = {**rest, **row}
+        training = training_of(recipe, loss=row["loss"]) | {"seed": rest["seed"]}
+        made = {**rest, **row, "recipe": {**recipe, "training": training}}
         if row["loss"] == "hard-label":
-            training = {k: v for k, v in training.items() if k not in _STUDENTS}
             made["teacher_signal"] = None
-        yield Found(run.path, {**made, "recipe": {**recipe, "training": training}})
+        yield Found(run.path, made)
     for row in results["ensembles"]:
         yield Found(run.path, {**rest, **row, "ensemble": row["name"]})
 
@@ -72,4 +70,4 @@ def _of_text(run: Found, models: Mapping[str, dict[str, Any]]) -> int | None:
 
 
 def _loss(results: dict[str, Any]) -> str | None:
-    return (results.get("recipe") or {}).get("training", {}).get("loss")
+    return training_of(results.get("recipe") or {}).get("loss")

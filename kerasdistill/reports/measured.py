@@ -11,11 +11,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kerasdistill.errors import UserError
 from kerasdistill.files import digest_of
+from kerasdistill.recipes import base
+from kerasdistill.recipes.older import training_of
 from kerasdistill.reports import paper
 from kerasdistill.reports.collect import Found
 from kerasdistill.reports.generations import models, parts
 from kerasdistill.reports.places import NoPlace, Place, places
+from kerasdistill.requests import canonical
 
 _SCORES = ("test_accuracy", "test_perplexity")
 
@@ -105,9 +109,11 @@ def _group(results: dict[str, Any]) -> str:
     """Equal for runs that differ in the seed alone."""
     recipe = dict(results.get("recipe") or {})
     if "training" in recipe:
-        recipe["training"] = {
-            name: value for name, value in recipe["training"].items() if name != "seed"
-        }
+        recipe["training"] = {**recipe["training"], "seed": 0}
+        try:  # fields that are younger than the results had their defaults
+            recipe = canonical({"": base.from_json(recipe)})
+        except UserError:
+            recipe["training"] = {**training_of(recipe), "seed": 0}
     told = results.get("distillation_set") or {}
     return digest_of(
         {
@@ -162,7 +168,7 @@ def told(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     first = runs[0]
     members = [each or {} for each in first.get("member_recipes", ())]
     recipe = first.get("recipe") or (members[0] if members else {})
-    training = recipe.get("training", {})
+    training = training_of(recipe)
     # Of an ensemble's members it is known how long they were to train at most.
     asked = [each.get("training", {}).get("epochs") for each in members]
     stored = first.get("distillation_set") or {}

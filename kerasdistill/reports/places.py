@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kerasdistill.recipes.describing import describe_json
+from kerasdistill.recipes.older import training_of
 from kerasdistill.reports import paper
 from kerasdistill.reports.paper_born_again import LOSSES
 
@@ -100,7 +101,7 @@ def _budget(results: dict[str, Any]) -> str:
 
 
 def _student(results: dict[str, Any]) -> Place:
-    loss = results["recipe"]["training"]["loss"]
+    loss = training_of(results["recipe"])["loss"]
     if loss != "logit-regression":
         raise NoPlace(f"its loss is {loss}, the paper's students have logit-regression")
     if (key := family(results)) == paper.SNN:
@@ -210,7 +211,7 @@ def _language_model(results: dict[str, Any]) -> list[Place]:
     generation = results["generation"]
     if generation not in (0, 1):
         raise NoPlace("Table 6 has a teacher and its first student; this is no such")
-    if generation == 1 and (loss := results["recipe"]["training"]["loss"]) != "ban+l":
+    if generation == 1 and (loss := training_of(results["recipe"])["loss"]) != "ban+l":
         raise NoPlace(f"its loss is {loss}, Table 6's students have ban+l")
     who, name = ("Teacher", "BAN")[generation], paper.BAN_6.name
     return [

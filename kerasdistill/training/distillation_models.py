@@ -1,4 +1,5 @@
-"""Keras models that train a student: shells around the pure losses.
+"""Keras models that train a student: a shell around an objective, and a door to it for
+each of Urban's.
 
 Each wraps any Keras model from images to logits and is fitted on batches of
 {"image", "label", "teacher_logits"[, "sample_id"][, "weight"]}. The loss of a step is
@@ -6,57 +7,92 @@ the weighted sum over the examples of all replicas divided by their total weight
 so that the number of replicas and a short last batch change nothing.
 """
 
+import functools
 from collections.abc import Callable
 
 import keras
 from keras import ops
 
+from kerasdistill import objectives
 from kerasdistill.errors import UserError
 from kerasdistill.models.summary import leaf_layers
+from kerasdistill.objectives import Objective
 from kerasdistill.training import losses
 
 _ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 
 
 class StudentModel(keras.Model):
-    """What the shells share; subclasses say what an example costs.
+    """Trains a network by an objective.
 
     Args:
         student: Keras model from images to logits [batch, classes]. It is trained
             in place and is all that needs to be kept afterwards.
+        objective: what an example costs.
+        teacher: images to logits, called in inference mode in every step and never
+            changed. None: batches bring "teacher_logits", or the objective needs none.
+        seed: of what the objective draws.
         clip_norm: longest gradient, over all weights and replicas (None: any). An
             optimizer's own global_clipnorm clips each replica's share instead.
     """
 
-    #: Keys a training batch must have.
-    needs: tuple[str, ...] = ("image", "label")
     #: Turns what training is given into a batch, in its step (None: it is one).
     complete: Callable[[dict], dict] | None = None
 
     def __init__(
-        self, student: keras.Model, *, clip_norm: float | None = None, **kwargs
+        self,
+        student: keras.Model,
+        objective: Objective,
+        *,
+        teacher: Callable | None = None,
+        seed: int = 0,
+        clip_norm: float | None = None,
+        **kwargs,
     ):
         if _has_float16(student):
             # By the shell's own policy Keras decides whether to scale the loss.
             kwargs.setdefault("dtype", "mixed_float16")
         super().__init__(autocast=False, **kwargs)
+        if objective.needs_step and not _ON_TENSORFLOW:
+            # Elsewhere the step is not known where the loss is computed.
+            raise UserError(
+                f"{objective} needs KERAS_BACKEND=tensorflow, because it depends on "
+                "the step; set it, or use another setting, such as a fixed permutation"
+            )
         self.student = student
+        self.objective = objective
+        self.seed = seed
         self.clip_norm = clip_norm
+        # In a partial, Keras does not take the teacher's weights for the shell's.
+        self._ask = teacher and functools.partial(teacher, training=False)
         self.loss_metric = keras.metrics.Mean(name="loss")
         self.accuracy_metric = keras.metrics.Mean(name="accuracy")
         self.agreement_metric = keras.metrics.Mean(name="teacher_agreement")
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Keys a training batch must have."""
+        return ("image", *self.objective.needs)
+
     def per_example_loss(self, batch: dict, logits):
-        """The loss of each example, float32 [batch]."""
-        raise NotImplementedError  # each objective has its own
+        """See `Objective.per_example`."""
+        step = self.optimizer.iterations if self.objective.needs_step else 0
+        return self.objective.per_example(batch, logits, seed=self.seed, step=step)
 
     def weighted_losses(self, batch: dict, logits):
         """The loss of each example and its weight, float32 [batch] each."""
-        return self.per_example_loss(batch, logits), _weights(batch)
+        values = self.per_example_loss(batch, logits)
+        if not self.objective.weighted:
+            return values, _weights(batch)
+        values, weights = values
+        return values, weights * ops.cast(batch.get("weight", 1.0), "float32")
 
     def completed(self, batch: dict) -> dict:
-        """The batch with all that `complete` adds."""
-        return batch if self.complete is None else self.complete(batch)
+        """The batch with all that `complete` adds, and a live teacher's logits."""
+        batch = batch if self.complete is None else self.complete(batch)
+        if self._ask is None:
+            return batch
+        return {**batch, "teacher_logits": ops.stop_gradient(self._ask(batch["image"]))}
 
     def call(self, inputs, training=None):
         """Logits of a batch (a dict with "image") or of images alone."""
@@ -166,61 +202,25 @@ class StudentModel(keras.Model):
 
 
 class HardLabelModel(StudentModel):
-    """Softmax cross-entropy with class ids: teachers and baselines."""
+    """See `objectives.HardLabel`."""
 
     def __init__(self, student, *, label_smoothing=0.0, **kwargs):
-        super().__init__(student, **kwargs)
-        self.label_smoothing = label_smoothing
-
-    def per_example_loss(self, batch, logits):
-        """See `losses.hard_label`."""
-        return losses.hard_label(batch["label"], logits, smoothing=self.label_smoothing)
+        super().__init__(student, objectives.HardLabel(label_smoothing), **kwargs)
 
 
 class LogitRegressionModel(StudentModel):
-    """L2 regression on the teacher's logits (Urban, eq. 1)."""
+    """See `objectives.LogitRegression`."""
 
-    needs = ("image", "teacher_logits")
-
-    def per_example_loss(self, batch, logits):
-        """See `losses.logit_regression`."""
-        return losses.logit_regression(batch["teacher_logits"], logits)
+    def __init__(self, student, **kwargs):
+        super().__init__(student, objectives.LogitRegression(), **kwargs)
 
 
 class KnowledgeDistillationModel(StudentModel):
-    """Cross-entropy with the teacher's soft targets, and with labels if alpha < 1.
-
-    Args:
-        student: Keras model from images to logits.
-        temperature: softens both sides, > 0.
-        alpha: weight of the soft term, in [0, 1].
-    """
+    """See `objectives.KnowledgeDistillation`."""
 
     def __init__(self, student, *, temperature=1.0, alpha=1.0, **kwargs):
-        super().__init__(student, **kwargs)
-        if not temperature > 0 or not 0 <= alpha <= 1:
-            raise UserError(
-                f"temperature {temperature} and alpha {alpha} were given; expected "
-                "temperature > 0 and alpha between 0 and 1"
-            )
-        self.temperature = temperature
-        self.alpha = alpha
-
-    @property
-    def needs(self):
-        """Labels are needed only where they weigh something."""
-        labels = () if self.alpha == 1.0 else ("label",)
-        return ("image", *labels, "teacher_logits")
-
-    def per_example_loss(self, batch, logits):
-        """See `losses.knowledge_distillation`."""
-        return losses.knowledge_distillation(
-            batch.get("label"),
-            batch["teacher_logits"],
-            logits,
-            temperature=self.temperature,
-            alpha=self.alpha,
-        )
+        objective = objectives.KnowledgeDistillation(temperature, alpha)
+        super().__init__(student, objective, **kwargs)
 
 
 def _weights(batch):

@@ -15,14 +15,16 @@ import tensorflow as tf
 from keras import ops
 
 from kerasdistill.models import language
+from kerasdistill.objectives import HardLabel, Objective
 from kerasdistill.training import losses
 
 
 class LanguageModel(keras.Model):
-    """Learns the next word from labels; subclasses learn from a teacher as well.
+    """Learns the next word by an objective, from labels, teachers or both.
 
     Args:
         student: see `models.lstm`.
+        objective: one of `objectives.TEXTS`, at temperature 1 (None: of labels).
         streams: B.
         clip_norm: longest gradient over all weights (None: any).
         teachers: language models of the same vocabulary, asked in every step; their
@@ -32,6 +34,7 @@ class LanguageModel(keras.Model):
     def __init__(
         self,
         student: keras.Model,
+        objective: Objective | None = None,
         *,
         streams: int,
         clip_norm: float | None = None,
@@ -40,6 +43,7 @@ class LanguageModel(keras.Model):
     ):
         super().__init__(autocast=False, **options)
         self.student = student
+        self.objective = objective or HardLabel()
         self.clip_norm = clip_norm
         # In partials, Keras does not take the teachers' weights for the shell's.
         self._ask = [functools.partial(each, training=False) for each in teachers]
@@ -56,17 +60,22 @@ class LanguageModel(keras.Model):
             shape=value.shape, initializer="zeros", trainable=False, name="state"
         )
 
-    def per_word_loss(self, batch, logits, label_losses, log_teacher):
+    def per_word_loss(self, batch, logits, log_teacher):
         """float32 [B * T] from logits [B * T, V].
 
         Args:
             batch: its arrays still are [B, T, ...].
             logits: the student's.
-            label_losses: cross-entropy with the targets, [B * T].
             log_teacher: the teachers' log-probabilities [B * T, V], up to a constant
                 for each word; None without.
         """
-        return label_losses
+        words = {"label": ops.reshape(batch["targets"], (-1,))}
+        if log_teacher is not None:
+            words["teacher_logits"] = log_teacher
+        elif self.objective.learns_from_teacher:
+            for name in ("teacher_ids", "teacher_log_probabilities"):
+                words[name] = _flat(batch[name])
+        return self.objective.per_example(words, logits)
 
     @property
     def metrics(self):
@@ -84,11 +93,10 @@ class LanguageModel(keras.Model):
         streams = ops.cast(ops.shape(batch["ids"])[0], "float32")
         with tf.GradientTape() as tape:
             logits = _flat(self(batch, training=True))
-            targets = ops.reshape(batch["targets"], (-1,))
-            labels = losses.hard_label(targets, logits)
-            each = self.per_word_loss(batch, logits, labels, log_teacher)
+            each = self.per_word_loss(batch, logits, log_teacher)
             loss = ops.sum(each * weights) / streams
         gradients = tape.gradient(loss, self.student.trainable_variables)
+        labels = losses.hard_label(ops.reshape(batch["targets"], (-1,)), logits)
         if self.clip_norm is not None:
             gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm)
         self.optimizer.apply(gradients, self.student.trainable_variables)
@@ -114,40 +122,6 @@ class LanguageModel(keras.Model):
         for state, value in zip(carried, after, strict=True):
             state.assign(value)
         return logits
-
-
-class BornAgainLanguageModel(LanguageModel):
-    """BAN between the softmax outputs of every time step; labels are not learned."""
-
-    label_weight, teacher_weight = 0.0, 1.0
-
-    def per_word_loss(self, batch, logits, label_losses, log_teacher):
-        """See `losses.ban` and `losses.ban_of_largest`."""
-        if log_teacher is not None:
-            soft = losses.ban(log_teacher, logits)
-        else:
-            count = batch["teacher_ids"].shape[-1]
-            soft = losses.ban_of_largest(
-                ops.reshape(batch["teacher_ids"], (-1, count)),
-                ops.reshape(batch["teacher_log_probabilities"], (-1, count)),
-                logits,
-            )
-        return self.label_weight * label_losses + self.teacher_weight * soft
-
-
-class BornAgainWithLabelsLanguageModel(BornAgainLanguageModel):
-    """BAN+L for every time step.
-
-    Args:
-        student: as of `LanguageModel`, like the further options.
-        label_weight: of the cross-entropy with the word that came.
-        teacher_weight: of the cross-entropy with the teacher.
-    """
-
-    def __init__(self, student, *, label_weight=1.0, teacher_weight=1.0, **options):
-        super().__init__(student, **options)
-        self.label_weight = label_weight
-        self.teacher_weight = teacher_weight
 
 
 def answers(models: Sequence, ids, states: Sequence):

@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import io
-import json
 import os
 import sys
 import time
@@ -15,6 +14,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from kerasdistill import requests
 from kerasdistill.errors import DivergedError, StaleArtifactError
 from kerasdistill.files import write_atomic
 from kerasdistill.recipes.base import Training
@@ -218,7 +218,7 @@ class Epochs:
         state = {
             "history": self._history,
             "schedule": dataclasses.asdict(self._schedule),
-            "training": dataclasses.asdict(self._training),
+            "training": requests.plain(self._training),
             "threads": self._threads(),
             **more,
         }
@@ -238,13 +238,13 @@ class Epochs:
         if not path.exists():
             return None
         state = checkpoint.load(path, self._variables())
-        now = json.loads(json.dumps(dataclasses.asdict(self._training)))
-        for field, before in state["training"].items():
-            if now.get(field) != before:
-                raise StaleArtifactError(
-                    f"checkpoint {path} was trained with {field} {before}, not "
-                    f"{now.get(field)}; remove its folder and run again"
-                )
+        if not requests.same(state["training"], self._training):
+            differing = requests.differences(state["training"], self._training)
+            field, before, now = differing[0]
+            raise StaleArtifactError(
+                f"checkpoint {path} was trained with {field} {before}, not {now}; "
+                "remove its folder and run again"
+            )
         self._history = state["history"]
         self._schedule = type(self._schedule)(**state["schedule"])
         self._write_table()  # a kill may have come between checkpoint and table

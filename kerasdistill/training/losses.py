@@ -161,9 +161,14 @@ def cwtm(labels, teacher_logits, student_logits, *, temperature=1.0):
     Returns:
         (CE(y, q), w), both float32 [batch].
     """
-    logits = ops.cast(teacher_logits, "float32") / temperature
-    confidences = ops.max(ops.softmax(logits, axis=-1), axis=-1)
+    confidences = confidence(teacher_logits, temperature=temperature)
     return hard_label(labels, student_logits), confidences
+
+
+def confidence(teacher_logits, *, temperature=1.0):
+    """max_c softmax(t/T)_c: float32 [batch] from [batch, classes], T > 0."""
+    logits = ops.cast(teacher_logits, "float32") / temperature
+    return ops.max(ops.softmax(logits, axis=-1), axis=-1)
 
 
 def dkpp(teacher_logits, student_logits, *, keys, temperature=1.0):
@@ -218,6 +223,11 @@ def shuffle_keys(sample_ids, *, classes, seed, step):
     each = _GOLDEN * ops.cast(ops.arange(1, classes + 1), "uint32")
     bits = _mixed(bits[:, None] + each[None, :])
     return ops.cast(_shifted(bits, 1), "int32")
+
+
+def no_ids(logits):
+    """int32 zeros [batch], for `shuffle_keys` that are the same for all examples."""
+    return ops.zeros_like(logits[:, 0], dtype="int32")
 
 
 _GOLDEN = np.uint32(0x9E3779B9)

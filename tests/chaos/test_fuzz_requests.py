@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kerasdistill import objectives
 from kerasdistill.budget import Budget
 from kerasdistill.cli import arguments
 from kerasdistill.errors import UserError
@@ -73,14 +74,13 @@ TRAININGS = st.builds(
     batch_size=st.integers(1, 10**6),
     epochs=st.none() | st.integers(1, 10**6),
     schedule=st.sampled_from(["paper", "cosine", "linear"]),
-    loss=st.sampled_from(["hard-label", "logit-regression", "kd"]),
-    temperature=FLOATS,
-    alpha=st.floats(0, 1),
+    objective=st.just(objectives.LogitRegression())
+    | st.builds(objectives.HardLabel, st.floats(0, 0.9))
+    | st.builds(objectives.KnowledgeDistillation, FLOATS, st.floats(0, 1)),
     precision=st.sampled_from(checking.PRECISIONS),
     seed=st.integers(0, 2**31 - 1),
     clip_norm=st.none() | FLOATS,
     optimizer=st.sampled_from(["sgd", "muon"]),
-    label_smoothing=st.floats(0, 0.9),
 )
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),

@@ -10,6 +10,7 @@ from kerasdistill.cli import born_again as verb
 from kerasdistill.cli.__main__ import main
 from kerasdistill.errors import UserError
 from kerasdistill.models import loading
+from kerasdistill.objectives import BanWithLabels
 
 from .test_bad_requests import refused, save_model, write_card
 
@@ -31,7 +32,8 @@ def test_crops_scale_with_the_images():
         ("born-again --arch densenet-91-60", ["densenet-90-60", "densenet-bc-88-60"]),
         (f"{SMALL} --generations 0", ["--generations is 0"]),
         (f"{SMALL} --generations -3", ["--generations is -3"]),
-        (f"{SMALL} --loss kd", ["'kd'", "cwtm"]),
+        (f"{SMALL} --loss mse", ["'mse'", "cwtm"]),
+        (f"{SMALL} --alpha 0.5", ["--alpha", "--loss kd"]),
         (f"{SMALL} --label-weight 2", ["--label-weight", "--loss ban+l"]),
         (f"{SMALL} --loss hard-label --temperature 2", ["--temperature", "a teacher"]),
         (f"{SMALL} --loss hard-label --teacher-signal stored", ["asks no teacher"]),
@@ -144,11 +146,7 @@ def test_the_command_line_becomes_a_recipe():
     assert (made.architecture.units, made.architecture.width) == (2, 2)
     assert made.architecture.dropout_rate == 0
     training = made.training
-    assert (training.loss, training.label_weight, training.temperature) == (
-        "ban+l",
-        0.5,
-        2.0,
-    )
+    assert training.objective == BanWithLabels(2.0, label_weight=0.5)
     assert (training.epochs, training.batch_size, training.seed) == (20, 64, 3)
     assert training.milestones == (0.3, 0.6, 0.8) and training.schedule == "steps"
     dense = arguments.parse(

@@ -29,6 +29,7 @@ from kerasdistill.experiments.born_again import BornAgain
 from kerasdistill.experiments.teaching import Signal
 from kerasdistill.models import fast_layers
 from kerasdistill.models.build import build
+from kerasdistill.objectives import OBJECTIVES, BanWithLabels
 from kerasdistill.recipes import base
 from kerasdistill.recipes import born_again as recipes
 from kerasdistill.recipes.architectures import BanResNet, DenseNet
@@ -46,7 +47,8 @@ TINY = DenseNet(stem=2, growths=((1,), (1,), (1,)), transitions=(2, 2))
 
 def recipe(loss="ban", **changes) -> base.BornAgainRecipe:
     made = recipes.recipe("densenet-bc-10-1")
-    settings = {"epochs": 2, "batch_size": 21, "loss": loss, **changes}
+    settings = {"objective": OBJECTIVES[loss](), "epochs": 2, "batch_size": 21}
+    settings |= changes
     return dataclasses.replace(
         made,
         architecture=TINY,
@@ -352,11 +354,11 @@ def test_the_plan_names_what_is_left(image_data, tmp_path, quickly, capsys):
 
 
 def test_recipes_of_generations():
-    made = recipe("ban+l", label_weight=0.5, temperature=2.0)
+    made = recipe(objective=BanWithLabels(2.0, label_weight=0.5))
     zero = generations.recipe_of(made, 0)
     assert zero == recipe("hard-label")
     first, second = (generations.recipe_of(made, number) for number in (1, 2))
-    assert first.training.loss == "ban+l" and first.training.label_weight == 0.5
+    assert first.training.objective == made.training.objective
     seeds = {each.training.seed for each in (zero, first, second)}
     assert len(seeds) == 3
     other = generations.recipe_of(recipe("ban+l", seed=1), 1).training.seed

@@ -10,19 +10,14 @@ import tensorflow as tf
 from kerasdistill.experiments.shells import shell
 from kerasdistill.models import fast_layers
 from kerasdistill.models.build import build
+from kerasdistill.objectives import OBJECTIVES, PermutedPredictions
 from kerasdistill.recipes import born_again as recipes
 from kerasdistill.seeds import derive_seed
-from kerasdistill.training.born_again_models import (
-    BornAgainModel,
-    BornAgainWithLabelsModel,
-    ConfidenceWeightedModel,
-    PermutedPredictionsModel,
-)
-from kerasdistill.training.distillation_models import HardLabelModel
 from kerasdistill.training.fit import fit
 from pipelines import live_views
 
 SMALL = recipes.recipe("wide-resnet-10-1")
+DKPP = PermutedPredictions()
 
 
 def generation(data, *, seed, architecture=SMALL.architecture):
@@ -36,7 +31,7 @@ def generation(data, *, seed, architecture=SMALL.architecture):
 
 def test_two_steps_with_a_live_teacher(image_data, tmp_path):
     teacher = fast_layers.stock(generation(image_data, seed=0))
-    training = replace(SMALL.training, loss="dkpp", epochs=1, batch_size=21)
+    training = replace(SMALL.training, objective=DKPP, epochs=1, batch_size=21)
     model = generation(image_data, seed=1)
     before = model.get_weights()
     result = fit(
@@ -75,24 +70,13 @@ def test_a_wide_resnet_learns_the_same_on_two_replicas(image_data, two_replicas)
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("loss", "kind"),
-    [
-        ("hard-label", HardLabelModel),
-        ("ban", BornAgainModel),
-        ("ban+l", BornAgainWithLabelsModel),
-        ("cwtm", ConfidenceWeightedModel),
-        ("dkpp", PermutedPredictionsModel),
-    ],
-)
-def test_the_recipe_chooses_the_shell(loss, kind):
-    changes = {"temperature": 2.0, "clip_norm": 3.0, "label_weight": 0.25, "seed": 7}
-    training = replace(SMALL.training, loss=loss, permutation="fixed", **changes)
-    made = shell(keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)]), training)
-    assert type(made) is kind and made.clip_norm == 3.0
-    assert getattr(made, "temperature", 2.0) == 2.0
-    if loss == "ban+l":
-        assert (made.label_weight, made.teacher_weight) == (0.25, 1.0)
-    if loss == "dkpp":
-        assert made.permutation == "fixed"
-        assert made.seed == derive_seed(7, "permutations")
+@pytest.mark.parametrize("loss", OBJECTIVES)
+def test_the_recipe_chooses_the_objective(loss):
+    objective = OBJECTIVES[loss]()
+    training = replace(SMALL.training, objective=objective, clip_norm=3.0, seed=7)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    made = shell(model, training, ask=model)
+    assert (made.objective, made.clip_norm) == (objective, 3.0)
+    assert made.seed == derive_seed(7, "permutations")
+    asked = "teacher_logits" in made.completed({"image": np.zeros((1, 2))})
+    assert asked == ("teacher_logits" in made.needs)

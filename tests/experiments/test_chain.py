@@ -144,4 +144,4 @@ def test_baseline_has_no_teacher(image_data, tmp_path):
     recipe = short(replace(recipe, augmentation=augmentation))
     results = baseline.run(recipe, data=image_data, workdir=tmp_path)
     assert results["teacher_agreement"] is None
-    assert results["recipe"]["training"]["loss"] == "hard-label"
+    assert results["recipe"]["training"]["objective"]["name"] == "hard-label"

@@ -153,7 +153,7 @@ def test_one_teacher_or_several(folder, workdir, capsys):
     line = f"language-model {SMALL} --loss ban --teacher {' '.join(models)}"
     found, _ = ask(capsys, line, folder, workdir)
     assert found["teachers"] == models and found["ensembles"] == []
-    assert found["recipe"]["training"]["loss"] == "ban"
+    assert found["recipe"]["training"]["objective"]["name"] == "ban"
 
 
 def test_sample_is_fixed_by_the_seed(folder, workdir, capsys):

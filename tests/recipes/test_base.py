@@ -5,8 +5,10 @@ import pytest
 
 from kerasdistill.budget import Budget
 from kerasdistill.errors import UserError
+from kerasdistill.objectives import KnowledgeDistillation
 from kerasdistill.recipes import base, urban2017
 
+KD = KnowledgeDistillation(3.0, 0.25)
 TEACHER = urban2017.teacher(1)
 STUDENT = urban2017.student(budget=Budget(250_000), convs=1)
 RECIPES = {
@@ -21,7 +23,7 @@ RECIPES = {
     },
     "every field changed": base.StudentRecipe(
         base.Student((5,), (7,), None, 3, 3, 0.5, 2.0, (0.1, 0.2), 1e-4, 2),
-        base.Training(0.1, 0.5, 32, "cosine", 7, "kd", 3.0, 0.25, "mixed_bfloat16", 11),
+        base.Training(0.1, 0.5, 32, "cosine", 7, KD, "mixed_bfloat16", 11),
         base.Augmentation(0.0, 0.1, 0.2, 0.3, 0.4, 28, False, False),
     ),
 }
@@ -69,6 +71,8 @@ def changed(recipe, path, value):
         ("training.schedule", "steps", "'steps', expected .*'paper', 'cosine'"),
         ("training.loss", "mse", "'mse', expected .*'logit-regression'"),
         ("training.loss", ["kd"], r"\['kd'\], expected .*'logit-regression'"),
+        ("training.objective", "kd", "'kd', expected .*'logit-regression'"),
+        ("training.objective", {"name": "mse"}, "'mse', expected .*'logit-regr"),
         ("training", 3, "3, expected an object"),
         ("architecture.filters", [1, 2], r"\[1, 2\], expected tuple"),
         ("architecture.filters", "abc", "'abc', expected tuple"),

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from kerasdistill.errors import UserError
+from kerasdistill.objectives import BanWithLabels
 from kerasdistill.recipes import base, born_again
 from kerasdistill.recipes.architectures import BanResNet, DenseNet, WideResNet
 
@@ -121,7 +122,8 @@ def test_the_two_styles_of_training():
 )
 def test_round_trip_through_json(name):
     recipe = born_again.recipe(name)
-    training = replace(recipe.training, loss="ban+l", label_weight=0.5, seed=3)
+    objective = BanWithLabels(label_weight=0.5)
+    training = replace(recipe.training, objective=objective, seed=3)
     recipe = replace(recipe, training=training)
     read = base.from_json(json.loads(json.dumps(base.to_json(recipe))))
     assert read == recipe and hash(read) == hash(recipe)
@@ -133,7 +135,9 @@ def test_round_trip_through_json(name):
         ("architecture", "units", 0, "below 1"),
         ("architecture", "dropout_rate", 1.0, "dropout rate"),
         ("architecture", "depth", 28, "none of WideResNet, DenseNet, BanResNet"),
-        ("training", "loss", "kd", "training.loss"),
+        ("training", "loss", "mse", "training.loss"),
+        ("training", "objective", "ban", "training.objective is 'ban'"),
+        ("training", "objective", {"name": "ban", "alpha": 1.0}, "objective.alpha"),
         ("training", "schedule", "paper", "training.schedule"),
         ("training", "decay", "x", "training.decay"),
     ],

@@ -6,13 +6,10 @@ import pytest
 import tensorflow as tf
 
 from kerasdistill.models import language
+from kerasdistill.objectives import Ban, BanWithLabels, HardLabel
 from kerasdistill.recipes.architectures import Lstm
 from kerasdistill.training import losses
-from kerasdistill.training.language_models import (
-    BornAgainLanguageModel,
-    BornAgainWithLabelsLanguageModel,
-    LanguageModel,
-)
+from kerasdistill.training.language_models import LanguageModel
 from pipelines import text
 
 WORDS = tuple("abcdefg")
@@ -32,9 +29,9 @@ def made(seed=0):
     return model
 
 
-def trained(kind, *, epochs=2, rate=0.1, student=None, **options):
+def trained(objective, *, epochs=2, rate=0.1, student=None, **options):
     student = student or made()
-    shell = kind(student, streams=3, **options)
+    shell = LanguageModel(student, objective, streams=3, **options)
     shell.compile(optimizer=keras.optimizers.SGD(rate))
     stream = text.stream(CUT)
     history = shell.fit(
@@ -80,7 +77,7 @@ def assert_same(one, other):
 
 @pytest.mark.parametrize("clip", [None, 0.5])
 def test_labels_as_by_hand(clip):
-    student, history = trained(LanguageModel, clip_norm=clip)
+    student, history = trained(HardLabel(), clip_norm=clip)
     assert_same(student, by_hand(label_loss, clip=clip))
     assert history["loss"] == history["label_loss"]
     assert history["loss"][1] < history["loss"][0]
@@ -99,18 +96,18 @@ def test_live_teacher_as_by_hand(labels):
         soft = tf.nn.softmax_cross_entropy_with_logits(answers[ids.tobytes()], logits)
         return labels * label_loss(logits, ids, targets) + soft
 
-    kind = BornAgainWithLabelsLanguageModel if labels else BornAgainLanguageModel
+    objective = BanWithLabels() if labels else Ban()
     before = teacher.get_weights()
-    student, _ = trained(kind, teachers=[teacher])
+    student, _ = trained(objective, teachers=[teacher])
     assert_same(student, by_hand(loss_of))
     assert all(map(np.array_equal, before, teacher.get_weights()))
 
 
 def test_two_teachers_are_averaged():
     first, second = made(seed=1), made(seed=2)
-    one, _ = trained(BornAgainLanguageModel, teachers=[first, first])
-    alone, _ = trained(BornAgainLanguageModel, teachers=[first])
-    both, _ = trained(BornAgainLanguageModel, teachers=[first, second])
+    one, _ = trained(Ban(), teachers=[first, first])
+    alone, _ = trained(Ban(), teachers=[first])
+    both, _ = trained(Ban(), teachers=[first, second])
     assert_same(one, alone)
     assert not np.allclose(both.get_weights()[0], alone.get_weights()[0], atol=1e-4)
 
