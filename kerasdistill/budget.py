@@ -76,10 +76,20 @@ PUBLISHED = (
 )
 
 
+def conv_params(channels: int, filters: int, *, kernel: int, bias: bool = True) -> int:
+    """kernel^2 * channels * filters, and a bias for each filter."""
+    return (kernel * kernel * channels + bias) * filters
+
+
+def dense_params(inputs: int, units: int) -> int:
+    """(inputs + 1) * units."""
+    return (inputs + 1) * units
+
+
 def convolution_params(filters: Sequence[int], *, kernel: int, channels: int) -> int:
     """sum_i (kernel^2 * f_{i-1} * f_i + f_i) with f_0 = channels."""
     return sum(
-        kernel * kernel * before * after + after
+        conv_params(before, after, kernel=kernel)
         for before, after in zip((channels, *filters), filters, strict=False)
     )
 
@@ -125,7 +135,7 @@ def student_params(
     inputs = pixels * (filters[-1] if filters else image_shape[2])
     linear = () if bottleneck is None else (bottleneck,)
     for units in (*linear, *hidden, num_classes):
-        count = count + (inputs + 1) * units
+        count = count + dense_params(inputs, units)
         inputs = units
     return count
 

@@ -113,9 +113,12 @@ def require_space(folder: str | Path, needed: float) -> None:
 
 
 def write_atomic(path: str | Path, data: bytes | str) -> None:
-    """Writes the whole content or leaves what was there."""
+    """Writes the whole content or leaves what was there, also where that is equal."""
+    data, path = data.encode() if isinstance(data, str) else data, Path(path)
+    if path.is_file() and path.read_bytes() == data:
+        return
     with replacing(path) as beside:
-        beside.write_bytes(data.encode() if isinstance(data, str) else data)
+        beside.write_bytes(data)
 
 
 def write_json_atomic(path: str | Path, value: Any) -> None:

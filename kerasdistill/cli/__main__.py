@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kerasdistill import own_packages
-from kerasdistill.cli import answers, arguments, light
+from kerasdistill.cli import answers, arguments, finished, light
 from kerasdistill.errors import (
     DivergedError,
     UserError,
@@ -72,6 +72,9 @@ def _answer(asked: argparse.Namespace) -> dict[str, Any]:
     if asked.verb in light.COMMANDS:
         return light.COMMANDS[asked.verb](asked)
     _check_backend()
+    kept = finished.of(asked)
+    if kept is not None and (answer := kept.answer()) is not None:
+        return answer
     _start(deterministic=asked.deterministic)
     from kerasdistill import devices
     from kerasdistill.cli import commands
@@ -81,7 +84,10 @@ def _answer(asked: argparse.Namespace) -> dict[str, Any]:
         devices.using(getattr(asked, "devices", "all")),
         loading.trusting(getattr(asked, "trust_saved_model", False)),
     ):
-        return commands.COMMANDS[asked.verb](asked)
+        answer = commands.COMMANDS[asked.verb](asked)
+    if kept is not None and finished.of(asked) == kept:
+        kept.keep(answer)
+    return answer
 
 
 def _check_backend() -> None:

@@ -68,6 +68,11 @@ def data_options(asked: argparse.Namespace) -> list[str]:
     return options + ["--quick"] * asked.quick
 
 
+def image_shape(asked: argparse.Namespace) -> tuple[int, int, int]:
+    """Height, width and channels that images are brought to."""
+    return (asked.image_size, asked.image_size, 1 if asked.grey else 3)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The whole grammar."""
     parser = _Parser(

@@ -9,23 +9,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from kerasdistill import cards, evaluation
 from kerasdistill.cli import born_again as born_again_verb
 from kerasdistill.cli import (
     inspecting,
     interpret,
     language,
-    language_options,
     reproducing,
     requested,
     searching,
 )
 from kerasdistill.cli.looking_options import EXPORT_FORMATS
 from kerasdistill.errors import UserError
-from kerasdistill.models import loading, summary
-from kerasdistill.models.build import build
+from kerasdistill.models import loading
 from kerasdistill.recipes import base, urban2017
 
 
@@ -211,40 +207,6 @@ def run_export(asked: argparse.Namespace) -> dict[str, Any]:
     )
 
 
-def run_summary(asked: argparse.Namespace) -> dict[str, Any]:
-    """summary: layers and trainable parameters."""
-    shape = interpret.image_shape(asked)
-    interpret.check_summary(asked)
-    if asked.arch in language_options.ARCHITECTURES:
-        return language.summarise(asked)
-    notes = []
-    if asked.arch is not None:
-        recipe, notes = requested.born_again_recipe(asked)
-    elif asked.what == "teacher":
-        recipe = requested.teacher_recipe(asked)
-    else:
-        recipe = urban2017.student(
-            budget=requested.budget_of(asked),
-            convs=asked.convs,
-            hidden=asked.hidden,
-            kernel=asked.kernel,
-            image_shape=shape,
-            num_classes=asked.classes,
-        )
-    model = build(
-        recipe.architecture,
-        image_shape=shape,
-        num_classes=asked.classes,
-        images=np.zeros((1, *shape), np.uint8),
-    )
-    return {
-        "num_params": summary.num_trainable(model),
-        "layers": summary.layer_table(model),
-        "recipe": base.to_json(recipe),
-        "notes": notes,
-    }
-
-
 def run_reproduce(asked: argparse.Namespace) -> dict[str, Any]:
     """reproduce: the command lines that a table needs, one by one."""
     return reproducing.run_reproduce(asked, commands=COMMANDS)
@@ -263,5 +225,4 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "export": run_export,
     "inspect": inspecting.run_inspect,
     "reproduce": run_reproduce,
-    "summary": run_summary,
 }

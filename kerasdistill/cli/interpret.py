@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from kerasdistill import cards
-from kerasdistill.cli import distilling_options, language_options, requested
+from kerasdistill.cli import distilling_options, requested
+from kerasdistill.cli.arguments import image_shape
 from kerasdistill.errors import UserError
 from kerasdistill.recipes import base, urban2017
 from pipelines import datasets
@@ -39,10 +40,6 @@ def data(
         class_names=class_names,
         image_shape=image_shape(asked),
     )
-
-
-def image_shape(asked: argparse.Namespace) -> tuple[int, int, int]:
-    return (asked.image_size, asked.image_size, 1 if asked.grey else 3)
 
 
 def adapted_teachers(
@@ -184,17 +181,6 @@ def set_options(asked: argparse.Namespace) -> dict[str, Any]:
         "averaging": asked.averaging or "mean-logits",
         "resident": asked.resident,
     }
-
-
-def check_summary(asked: argparse.Namespace) -> None:
-    if (asked.what is None) == (asked.arch is None):
-        raise UserError("summary needs one of teacher, student and --arch NAME")
-    if asked.fast and asked.what != "teacher":
-        raise UserError("--fast is a teacher's; write summary teacher --fast")
-    if asked.arch is None and (asked.depth_factor or asked.compression_factor):
-        raise UserError("--depth-factor and --compression-factor need --arch NAME")
-    if (asked.arch in language_options.ARCHITECTURES) != (asked.vocabulary is not None):
-        raise UserError("--vocabulary V belongs to --arch lstm and --arch cnn-lstm")
 
 
 def chain_of(

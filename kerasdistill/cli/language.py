@@ -7,7 +7,6 @@ from typing import Any
 from kerasdistill import devices
 from kerasdistill.cli import objective_options
 from kerasdistill.errors import UserError
-from kerasdistill.models import language, summary
 from kerasdistill.objectives import BanWithLabels
 from kerasdistill.recipes import base, ptb
 from pipelines import text
@@ -45,20 +44,6 @@ def evaluate(asked: argparse.Namespace) -> dict[str, Any]:
 
     data = text.load(asked.data_dir, quick=asked.quick)
     return language_model.evaluate(asked.path, data=data, split=asked.split)
-
-
-def summarise(asked: argparse.Namespace) -> dict[str, Any]:
-    """summary --arch lstm|cnn-lstm: of a vocabulary's size alone."""
-    recipe = ptb.language_model(asked.arch, size=asked.size, layers=asked.layers)
-    model = language.build(
-        recipe.architecture, words=ptb.made_up_words(asked.vocabulary)
-    )
-    return {
-        "num_params": summary.num_trainable(model),
-        "layers": summary.layer_table(model),
-        "recipe": base.to_json(recipe),
-        "notes": ptb.notes(asked.arch, size=asked.size),
-    }
 
 
 def _check(asked: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""The verbs that look at finished work and need no TensorFlow."""
+"""The verbs that need no TensorFlow: they look at finished work, or count."""
 
 import argparse
 import shutil
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from kerasdistill.cli import summary
 from kerasdistill.errors import UserError
 from kerasdistill.files import write_atomic
 
@@ -145,4 +146,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "runs": run_runs,
     "doctor": run_doctor,
     "completion": run_completion,
+    "summary": summary.run,
 }

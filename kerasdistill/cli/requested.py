@@ -3,13 +3,11 @@
 import argparse
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kerasdistill import devices
 from kerasdistill.budget import Budget
 from kerasdistill.cli import objective_options
 from kerasdistill.errors import UserError
-from kerasdistill.models import given
 from kerasdistill.objectives import LogitRegression, Objective, on_stored_logits
 from kerasdistill.recipes import (
     base,
@@ -19,7 +17,9 @@ from kerasdistill.recipes import (
     urban2017_presets,
 )
 from kerasdistill.runs import read_json
-from pipelines import datasets
+
+if TYPE_CHECKING:  # `summary` makes recipes without what data needs
+    from pipelines import datasets
 
 # In a chain these options are the student's.
 _NOT_FOR_TEACHERS = ("learning_rate", "momentum", "batch_size")
@@ -56,7 +56,7 @@ def born_again_recipe(
 
 
 def chain_teachers(
-    asked: argparse.Namespace, image_data: datasets.ImageData
+    asked: argparse.Namespace, image_data: "datasets.ImageData"
 ) -> tuple[base.AnyTeacherRecipe, ...]:
     if asked.fast:  # the length of its training is part of its recipe
         recipes = [fast.teacher()]
@@ -82,7 +82,7 @@ def chain_teachers(
 def student_maker(
     asked: argparse.Namespace,
     family: Callable[..., base.StudentRecipe],
-) -> Callable[[datasets.ImageData], base.StudentRecipe]:
+) -> Callable[["datasets.ImageData"], base.StudentRecipe]:
     """Checks the request before any data is read; the data then fix the shapes."""
     shape = (asked.budget, asked.convs, asked.hidden)
     whole = ("recipe", "preset", "student")  # each is a student of its own
@@ -100,6 +100,8 @@ def student_maker(
         return lambda data: recipe
     if chosen == ["student"]:
         _check_precision(asked)
+        from kerasdistill.models import given
+
         network = given.network(asked.student)
         return lambda data: urban2017.given(network, image_shape=data.image_shape)
     if asked.recipe is not None:
@@ -112,7 +114,7 @@ def student_maker(
     budget = budget_of(asked)
     family(budget=budget, **widths)
 
-    def make(data: datasets.ImageData) -> base.StudentRecipe:
+    def make(data: "datasets.ImageData") -> base.StudentRecipe:
         shapes = {"image_shape": data.image_shape, "num_classes": data.num_classes}
         return family(budget=budget, **widths, **shapes)
 
@@ -165,6 +167,8 @@ def trained_as_asked(
     recipe: base.Recipe, asked: argparse.Namespace, *, seed: int | None = None
 ) -> Any:
     """The recipe with the command line's training options in it."""
+    from kerasdistill import devices
+
     if asked.quick:
         own = isinstance(recipe, base.FastTeacherRecipe)
         recipe = fast.quick(recipe) if own else urban2017.quick(recipe)

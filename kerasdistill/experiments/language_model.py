@@ -41,7 +41,7 @@ def run(
         The content of `results.json`.
     """
     story = [step(recipe, data=data, workdir=workdir)]
-    return steps.run(story, workdir=workdir, only_plan=only_plan)[KIND]
+    return steps.run(story, workdir=workdir, only_plan=only_plan).results[KIND]
 
 
 def step(

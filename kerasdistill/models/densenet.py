@@ -5,8 +5,7 @@ import keras
 from kerasdistill.models.layers import Layers
 from kerasdistill.models.preprocessing import normalized
 from kerasdistill.recipes.architectures import DenseNet
-
-BOTTLENECK = 4  # filters of a unit's 1x1 convolution, in growths
+from kerasdistill.recipes.born_again_layers import BOTTLENECK
 
 
 def build(

@@ -6,9 +6,9 @@ from keras import ops
 
 from kerasdistill.models.fast_layers import BatchNormalization
 from kerasdistill.recipes.base import FastTeacher
+from kerasdistill.recipes.urban2017_layers import PATCH
 from kerasdistill.seeds import derive_seed
 
-PATCH = 2  # side of the whitened patches
 _SAMPLE = 5000  # images at most that the whitening is computed from
 _EPSILON = 5e-4  # added to the patches' variances
 _BEND = 1.702  # x sigmoid(1.702 x) is nearly GELU, and cheaper

@@ -5,8 +5,7 @@ import keras
 from kerasdistill.models.layers import Layers
 from kerasdistill.models.preprocessing import normalized
 from kerasdistill.recipes.architectures import STAGES, WideResNet
-
-STEM = 16
+from kerasdistill.recipes.born_again_layers import STEM
 
 
 def build(

@@ -20,7 +20,6 @@ from kerasdistill.recipes.base import LanguageModelRecipe, TextTraining
 
 NAMES = ("lstm", "cnn-lstm")
 SIZES = ("paper", "small")
-PAPER_CHARACTERS = 51  # the Treebank's 48, a word's begin and end, and padding
 
 # "lstm" in the paper's size is the PyTorch example's network (one vector of biases);
 # `small` is made for two cores. cnn-lstm's are Kim et al.'s (2016) large and small.
@@ -93,12 +92,6 @@ def notes(name: str, *, size: str) -> list[str]:
         "built here, are nearest (51.02M), and the whole recipe is that of PyTorch's "
         "two-layer example"
     ]
-
-
-def made_up_words(count: int) -> tuple[str, ...]:
-    """A vocabulary of that size with as many characters as the Treebank's."""
-    letters = "".join(chr(48 + i) for i in range(PAPER_CHARACTERS - 3))
-    return (letters, *(f"{number}" for number in range(count - 1)))
 
 
 def quick(recipe: LanguageModelRecipe) -> LanguageModelRecipe:

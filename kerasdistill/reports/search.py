@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
 
 from kerasdistill.errors import UserError
 from kerasdistill.runs import read_json
@@ -182,10 +181,16 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
     """Spearman's: Pearson's of the ranks, ties sharing theirs; None for no spread."""
     if len(x) < 3:
         return None
-    ranks = np.stack([rankdata(x), rankdata(y)])
+    ranks = np.stack([_ranks(x), _ranks(y)])
     if np.ptp(ranks, axis=1).min() == 0:
         return None
     return float(np.corrcoef(ranks)[0, 1])
+
+
+def _ranks(values: Sequence[float]) -> np.ndarray:
+    """From 1; equal values share the mean of theirs."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[place]
 
 
 def _influence(search: Search, dimension: Dimension) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """Verbs that succeed, through `main`: what they print and what they leave."""
 
 import json
+import shutil
 
 import pytest
 
 from kerasdistill import formats
-from kerasdistill.cli import answers
+from kerasdistill.cli import answers, finished
 from kerasdistill.cli.__main__ import main
 
 DIGITS = ["--dataset", "digits", "--precision", "float32"]
@@ -54,8 +55,9 @@ def test_teacher_evaluate_and_export(capsys, tmp_path, monkeypatch):
     made = answer(capsys, *command)
     expected = {"model", "num_params", "val_accuracy", "test_accuracy"}
     assert expected <= set(made)
-    again = answer(capsys, *command)
-    assert again == made
+    assert answer(capsys, *command) == made  # from what was kept of it
+    shutil.rmtree(tmp_path / "runs" / finished.FOLDER)
+    assert answer(capsys, *command) == made  # from its run
 
     of_file = answer(capsys, "evaluate", made["model"], *DIGITS)
     of_saved = answer(capsys, "evaluate", made["saved_model"], *DIGITS)
@@ -184,6 +186,7 @@ def test_the_quick_student_learns_the_digits(capsys, tmp_path):
     assert abs(made["num_params"] - 1_000_000) <= 10_000
     expected = "val_accuracy teacher_agreement saved_model model results seconds"
     assert set(expected.split()) <= set(made)
+    assert answer(capsys, *line, "--workdir", tmp_path) == made
 
 
 @pytest.mark.slow
