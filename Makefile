@@ -9,6 +9,8 @@ RUN := $(VENV)/bin/python
 PACKAGING := setup.py pyproject.toml
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
+# Tests start many processes; each would compile everything again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow lint docs bench bench-oracle bench-torch clean

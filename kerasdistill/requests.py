@@ -8,7 +8,7 @@ with a default changes no name; a default itself can never change.
 
 import dataclasses
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 # Metadata of a field that older versions did not have.
@@ -16,8 +16,9 @@ LATER: dict[str, bool] = {"later": True}
 
 
 def plain(value: Any) -> Any:
-    """All fields; a dataclass inside a mapping has its `kind` beside its fields."""
-    return _in_full(value, older=False)
+    """All fields; a dataclass inside a mapping, or of a type that its place does not
+    name, has its `kind` beside its fields."""
+    return _in_full(value, but=lambda field: False)
 
 
 def older(value: Any) -> Any:
@@ -26,7 +27,7 @@ def older(value: Any) -> Any:
     Fields marked `LATER` are left out at their default. A dataclass whose fields had
     other names has a method `older_fields(fields)`, which gives those.
     """
-    return _in_full(value, older=True)
+    return _in_full(value, but=lambda field: "later" in field.metadata, older=True)
 
 
 def canonical(value: Any) -> Any:
@@ -58,7 +59,12 @@ def same(before: Any, value: Any, *, newer: bool = False) -> bool:
         value: the request.
         newer: whether fields that are not known here are at their default for sure.
     """
-    return before == older(value) or _means(before, value, newer=newer)
+    was, now = leaves(before), leaves(plain(value))
+    needed = leaves(_in_full(value, but=lambda field: True))
+    lacking, strange = now.keys() - was.keys(), was.keys() - now.keys()
+    fits = all(was[name] == now[name] for name in now.keys() & was.keys())
+    fits = fits and not (lacking & needed.keys()) and (newer or not strange)
+    return fits or before == older(value)
 
 
 def differences(before: Any, value: Any) -> list[tuple[str, Any, Any]]:
@@ -83,64 +89,56 @@ def leaves(value: Any, name: str = "") -> dict[str, Any]:
     return {key: leaf for part in parts for key, leaf in part.items()}
 
 
-def _in_full(value: Any, *, older: bool, inside: bool = False) -> Any:
+def _in_full(
+    value: Any,
+    *,
+    but: Callable[[dataclasses.Field], bool],
+    older: bool = False,
+    inside: bool = False,
+) -> Any:
+    """As `plain` but for fields at their default that `but` is true of."""
+    how = {"but": but, "older": older}
     if dataclasses.is_dataclass(value):
+        hints = typing.get_type_hints(type(value))
         parts = {
-            field.name: _in_full(item, older=older)
+            field.name: _in_full(
+                item, **how, inside=not older and _is_strange(item, hints[field.name])
+            )
             for field, item in _fields(value)
-            if not (older and field.metadata.get("later") and _at_default(field, item))
+            if not (but(field) and _at_default(field, item))
         }
         if older and hasattr(value, "older_fields"):
             parts = value.older_fields(parts)
         return {"kind": _kind(value), **parts} if inside else parts
     if isinstance(value, Mapping):
-        inner = {"older": older, "inside": True}
-        return {name: _in_full(item, **inner) for name, item in value.items()}
+        return {
+            name: _in_full(item, **how, inside=True) for name, item in value.items()
+        }
     if isinstance(value, list | tuple):
-        return [_in_full(item, older=older) for item in value]
+        return [_in_full(item, **how) for item in value]
     return value
-
-
-def _means(before: Any, value: Any, *, newer: bool, inside: bool = False) -> bool:
-    if dataclasses.is_dataclass(value):
-        if not isinstance(before, dict):
-            return False
-        before = dict(before)
-        if inside and before.pop("kind", None) != _kind(value):
-            return False
-        return all(
-            _means(before.pop(field.name), item, newer=newer)
-            if field.name in before
-            else _at_default(field, item)
-            for field, item in _fields(value)
-        ) and (newer or not before)
-    if isinstance(value, Mapping):
-        return (
-            isinstance(before, dict)
-            and before.keys() == value.keys()
-            and all(
-                _means(before[name], item, newer=newer, inside=True)
-                for name, item in value.items()
-            )
-        )
-    if isinstance(value, list | tuple):
-        return (
-            isinstance(before, list)
-            and len(before) == len(value)
-            and all(map(lambda b, v: _means(b, v, newer=newer), before, value))
-        )
-    return before == value
 
 
 def _tagged(value: Any, declared: Any = None) -> Any:
     told = canonical(value)
     if not dataclasses.is_dataclass(value):
         return told
-    options = typing.get_args(declared) or (declared,)
-    names = {each.__name__ for each in options if dataclasses.is_dataclass(each)}
-    if names == {_kind(value)}:
+    if _names(declared) == {_kind(value)}:
         return told
     return {"kind": _kind(value), "fields": told}
+
+
+def _is_strange(value: Any, declared: Any) -> bool:
+    """Whether no reader of the field could tell what the value is by its fields."""
+    if not dataclasses.is_dataclass(value) or _kind(value) != type(value).__name__:
+        return False
+    return _kind(value) not in _names(declared)
+
+
+def _names(declared: Any) -> set[str]:
+    """The dataclasses that a field may hold."""
+    options = typing.get_args(declared) or (declared,)
+    return {each.__name__ for each in options if dataclasses.is_dataclass(each)}
 
 
 def _kind(value: Any) -> str:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from kerasdistill.errors import UserError
 from kerasdistill.files import digest_of
-from pipelines import datasets, records, refusals
+from pipelines import augment, datasets, records, refusals
 from pipelines.averaging import AVERAGINGS
 from pipelines.datasets import ImageData
 from pipelines.integrity import (
@@ -23,8 +23,11 @@ from pipelines.integrity import (
 )
 from pipelines.layout import AVERAGING, VALIDATION_PASS, member_name
 from pipelines.manifest import Manifest
-from pipelines.replay import replayer
+from pipelines.replay import augmentation_of, replayer
+from pipelines.stored.stores import WITHOUT_PIXELS
+from pipelines.views.view import with_partner_labels
 
+Fields = Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]
 _READ_AHEAD_BYTES = 8 << 20
 
 
@@ -48,8 +51,8 @@ def open(  # noqa: A001 (the set is opened as distillation_set.open(path))
         expect: manifest fields that must have these values; nested fields that are
             not mentioned may be anything.
         data: the transfer set's data, which must be the one the set was made from.
-            A replay store re-makes its views from it; without it, it is loaded by
-            the name in the manifest.
+            Some stores re-make their views from it; without it, it is loaded by the
+            name in the manifest.
         progress: called with (bytes hashed, bytes in all) after each shard.
 
     Raises:
@@ -61,7 +64,7 @@ def open(  # noqa: A001 (the set is opened as distillation_set.open(path))
     manifest = read_manifest(path)
     chosen = chosen_members(path, manifest, members, averaging)
     require(path, manifest, dict(expect or {}))
-    if data is None and manifest.store == "replay":
+    if data is None and manifest.needs_data:
         data = datasets.load(
             manifest.dataset["name"],
             split_seed=manifest.dataset["split_seed"],
@@ -72,7 +75,7 @@ def open(  # noqa: A001 (the set is opened as distillation_set.open(path))
         require(path, manifest, data_fields(data))
     opened = DistillationSet(path, manifest, data, chosen, averaging)
     opened.check_shards(progress)
-    if manifest.store == "replay":
+    if manifest.needs_data:
         opened.check_replay()
     return opened
 
@@ -97,6 +100,7 @@ class DistillationSet:
         self.members = members
         self.averaging = averaging
         self._data = data
+        self._mixed = augment.mixes(augmentation_of(path, manifest))
 
     @property
     def labelled(self) -> bool:
@@ -131,7 +135,7 @@ class DistillationSet:
         """Batches in the stored order; each pass starts a new batch.
 
         So an epoch of one pass is the same whatever came before it; the last batch
-        of a pass may be short. Both stores yield the same tensors.
+        of a pass may be short. All stores yield the same tensors.
 
         Args:
             batch_size: views in a batch.
@@ -140,13 +144,15 @@ class DistillationSet:
 
         Returns:
             Batches of image uint8 [B, H, W, C], teacher_logits float32 [B, K],
-            label int64 [B] and sample_id int64 [B].
+            label int64 [B] and sample_id int64 [B]; of views that mix two images also
+            partner_label int64 [B], the other's, and share float32 [B], the weight of
+            the label; and of targets beside the logits float32 [B, ...] by their keys.
         """
         steps = self.steps_per_pass(batch_size)
         chosen = self._passes(first_pass, passes)
         layout = self.manifest.layout
         shards = [shard for index in chosen for shard in layout.shards_of(index)]
-        blocks = self._blocks(shards)
+        blocks = self._decoded(shards, self.replayer())
         full, rest = divmod(layout.num_samples, batch_size)
         sizes = [batch_size] * full + [rest] * (rest > 0)
         # Sizes are used in turn, so the short one falls on the end of every pass.
@@ -158,7 +164,7 @@ class DistillationSet:
     def pass_records(self, pass_index: int) -> tf.data.Dataset:
         """A pass's blocks as they lie on disk, in order; see `records.decode`."""
         shards = self.manifest.layout.shards_of(self._passes(pass_index, 1)[0])
-        return self._decoded(shards, self.manifest.store)
+        return self._decoded(shards)
 
     def validation_logits(self) -> np.ndarray:
         """The teacher's logits of the validation images, in the data set's order.
@@ -167,7 +173,7 @@ class DistillationSet:
             float32 [validation images, K].
         """
         shards = self.manifest.layout.shards_of(VALIDATION_PASS)
-        blocks = self._decoded(shards, "replay")
+        blocks = self._decoded(shards)
         logits = [block["teacher_logits"] for block in blocks.as_numpy_iterator()]
         return np.concatenate([np.empty((0, self.manifest.num_classes), "f4"), *logits])
 
@@ -179,14 +185,13 @@ class DistillationSet:
     def block(self, pass_index: int, block_index: int) -> dict[str, np.ndarray]:
         """One block of a pass, the fields of a batch."""
         number, place = divmod(block_index, self.manifest.layout.blocks_per_shard)
-        blocks = self._blocks([(pass_index, number)]).skip(place).take(1)
+        blocks = self._decoded([(pass_index, number)], self.replayer())
         with self.reading():
-            return next(blocks.as_numpy_iterator())
+            return next(blocks.skip(place).take(1).as_numpy_iterator())
 
     def check_replay(self) -> None:
         """Re-makes the first block; StaleArtifactError if its pixels differ."""
-        with self.reading():
-            next(iter(self._blocks(self.manifest.layout.shards_of(0)[:1])))
+        self.block(0, 0)
 
     def check_shards(self, progress: Callable[[int, int], None] | None = None) -> None:
         """StaleArtifactError if a file that is read is not the one in the manifest."""
@@ -198,11 +203,8 @@ class DistillationSet:
         the image but for the validation pass."""
         shards = self.manifest.layout.shards_of(pass_index)
         if pass_index == VALIDATION_PASS:
-            return self._decoded(shards, "replay")
-        if self.manifest.store == "images":
-            return self._decoded(shards, "images")
-        replay = replayer(self.path, self.manifest, self._data.train)
-        return self._decoded(shards, "replay", replay)
+            return self._decoded(shards)
+        return self._decoded(shards, self._with_image())
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
@@ -224,37 +226,47 @@ class DistillationSet:
             )
         return range(first, last)
 
-    def _blocks(self, shards: Sequence[tuple[int, int]]) -> tf.data.Dataset:
-        if self.manifest.store == "images":
-            return self._decoded(shards, "images", _for_students)
-        return self._decoded(shards, "replay", self.replayer())
-
-    def replayer(self) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
-        """What turns a record of a replay store into views, checked, and targets.
-
-        Runs on the CPU, whose bits the fingerprints are of; see `reading` for what it
-        raises.
+    def replayer(self) -> Fields:
+        """What turns a decoded record into a batch; views that are made again are so on
+        the CPU, whose bits the fingerprints are of. See `reading` for what it raises.
         """
-        replay = replayer(self.path, self.manifest, self._data.train)
-        return lambda fields: _for_students(replay(fields))
+        with_image = self._with_image()
+        names = ["image", "teacher_logits", "label", "sample_id"]
+        names += ["partner_label", "share"] * self._mixed
+        names += [each.target.key for each in self.manifest.stored_targets]
+
+        def for_students(fields: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            whole = with_partner_labels(with_image(fields))
+            return {name: whole[name] for name in names}
+
+        return for_students
+
+    def _with_image(self) -> Fields:
+        if not self.manifest.needs_data:
+            return dict
+        return replayer(self.path, self.manifest, self._data.train)
 
     def _decoded(
-        self,
-        shards: Sequence[tuple[int, int]],
-        store: str,
-        then: Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]] = dict,
+        self, shards: Sequence[tuple[int, int]], then: Fields = dict
     ) -> tf.data.Dataset:
         """The blocks of these shards, with the logits that were chosen."""
         manifest = self.manifest
         names = [manifest.layout.shard_name(*shard) for shard in shards]
+        views = {"store": manifest.store, "mixed": self._mixed}
+        if VALIDATION_PASS in dict(shards):
+            views = {"store": WITHOUT_PIXELS, "mixed": False}
         signal = {
             "num_classes": manifest.num_classes,
             "logits_dtype": manifest.logits_dtype,
         }
 
-        def decode(views: tf.Tensor, *members: tf.Tensor) -> dict[str, tf.Tensor]:
+        def decode(record: tf.Tensor, *members: tf.Tensor) -> dict[str, tf.Tensor]:
             fields = records.decode(
-                views, store=store, image_shape=manifest.image_shape, **signal
+                record,
+                **views,
+                **signal,
+                image_shape=manifest.image_shape,
+                targets=manifest.stored_targets,
             )
             if members:
                 kept = [records.decode_member(each, **signal) for each in members]
@@ -285,8 +297,3 @@ class DistillationSet:
             logits = [tf.identity(each["teacher_logits"]) for each in kept]
         mean = AVERAGINGS[self.averaging](logits)
         return tf.cast(tf.cast(mean, self.manifest.logits_dtype), tf.float32)
-
-
-def _for_students(fields: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    names = ("image", "teacher_logits", "label", "sample_id")
-    return {name: fields[name] for name in names}

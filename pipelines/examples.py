@@ -1,19 +1,23 @@
 """Images with labels, and a data set as three splits of them."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from kerasdistill.errors import UserError
+from pipelines.sources.source import Source
 
 
 @dataclass(frozen=True)
 class Examples:
-    """images uint8 [N, H, W, C], labels int64 [N], sample_ids int64 [N]."""
+    """A source in memory: images uint8 [N, H, W, C], labels int64 [N], sample_ids
+    int64 [N]."""
 
     images: np.ndarray
     labels: np.ndarray
     sample_ids: np.ndarray
+    in_memory: ClassVar[bool] = True
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -24,10 +28,19 @@ class Examples:
         labels = np.asarray(labels, np.int64)
         return cls(images, labels, np.arange(len(labels), dtype=np.int64))
 
-    def take(self, indices: np.ndarray) -> "Examples":
-        """The examples at `indices`, in that order, with their sample ids."""
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width, channels."""
+        return self.images.shape[1:]
+
+    def read(self, places: np.ndarray) -> np.ndarray:
+        """The images at `places`, in that order: uint8 [n, H, W, C]."""
+        return self.images[places]
+
+    def take(self, places: np.ndarray) -> "Examples":
+        """The examples at `places`, in that order, with their sample ids."""
         return Examples(
-            self.images[indices], self.labels[indices], self.sample_ids[indices]
+            self.images[places], self.labels[places], self.sample_ids[places]
         )
 
 
@@ -44,16 +57,16 @@ class ImageData:
     version: str
     class_names: tuple[str, ...]
     split_seed: int
-    train: Examples
-    validation: Examples
-    test: Examples
+    train: Source
+    validation: Source
+    test: Source
     digest: str
     notes: tuple[str, ...] = ()
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Height, width, channels."""
-        return self.train.images.shape[1:]
+        return self.train.image_shape
 
     @property
     def labelled(self) -> bool:
@@ -65,7 +78,7 @@ class ImageData:
         """Number of classes."""
         return len(self.class_names)
 
-    def split(self, name: str) -> Examples:
+    def split(self, name: str) -> Source:
         """The split called train, validation or test."""
         if name not in ("train", "validation", "test"):
             raise UserError(
@@ -85,12 +98,22 @@ class ImageData:
 
 
 @dataclass(frozen=True)
+class Request:
+    """What a reader is to load: `name` is what stands behind the reader's prefix."""
+
+    name: str
+    data_dir: str | None
+    class_names: tuple[str, ...]  # of unlabelled images
+    image_shape: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
 class Raw:
     """A data set as it comes: train is not cut yet, test may be missing."""
 
     name: str
     version: str
     class_names: tuple[str, ...]
-    train: Examples
-    test: Examples | None
+    train: Source
+    test: Source | None
     notes: tuple[str, ...] = ()

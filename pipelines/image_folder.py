@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from kerasdistill.errors import UserError
-from pipelines.examples import Examples, Raw
-from pipelines.images import IMAGE_SHAPE, Shape, read_square
+from pipelines.examples import Examples, Raw, Request
+from pipelines.images import Shape, read_square
 
 
-def read(root: Path, shape: Shape = IMAGE_SHAPE) -> Raw:
+def read(request: Request) -> Raw:
     """Reads train/<class>/<image> and, where there is one, test/<class>/<image>.
 
     Classes and files come in the order of their names; names that begin with a dot
@@ -19,8 +19,7 @@ def read(root: Path, shape: Shape = IMAGE_SHAPE) -> Raw:
     Raises:
         UserError: no classes, no images, an unreadable image, a class only in test.
     """
-    # Absolute: the same folder is the same data set, from wherever it is named.
-    root = Path(os.path.abspath(root.expanduser()))
+    root, shape = _root(request), request.image_shape
     train_root = root / "train"
     if not train_root.is_dir():
         raise UserError(
@@ -45,21 +44,15 @@ def read(root: Path, shape: Shape = IMAGE_SHAPE) -> Raw:
     )
 
 
-def read_unlabelled(
-    root: Path, class_names: tuple[str, ...], shape: Shape = IMAGE_SHAPE
-) -> Raw:
-    """Reads every image under `root`, in folders or not, with label -1.
+def read_unlabelled(request: Request) -> Raw:
+    """Reads every image in a folder, at any depth, with label -1.
 
-    Args:
-        root: the folder; files come in the order of their paths, and names that
-            begin with a dot are left out.
-        class_names: what the teacher's logits stand for.
-        shape: of the images afterwards.
+    Files come in the order of their paths; names that begin with a dot are left out.
 
     Raises:
         UserError: no folder, fewer than two images, an unreadable image.
     """
-    root = Path(os.path.abspath(root.expanduser()))
+    root, shape = _root(request), request.image_shape
     files = [
         path
         for path in sorted(root.rglob("*"))
@@ -76,7 +69,7 @@ def read_unlabelled(
     return Raw(
         name=f"unlabelled:{root}",
         version="folder",
-        class_names=class_names,
+        class_names=request.class_names,
         train=examples,
         test=examples.take(np.arange(0)),
         notes=(
@@ -85,6 +78,11 @@ def read_unlabelled(
             "test split",
         ),
     )
+
+
+def _root(request: Request) -> Path:
+    # Absolute: the same folder is the same data set, from wherever it is named.
+    return Path(os.path.abspath(Path(request.name).expanduser()))
 
 
 def _class_folders(root: Path) -> list[str]:

@@ -85,6 +85,11 @@ def check_shape(shape: Shape) -> None:
         )
 
 
+def in_words(shape: Shape) -> str:
+    """Such as 32x32x3."""
+    return "x".join(map(str, shape))
+
+
 def _eight_bits(pixels: np.ndarray) -> np.ndarray:
     scaled = np.rint(pixels.astype(np.float64) / _SIXTEEN_BITS)
     return np.clip(scaled, 0, 255).astype(np.uint8)

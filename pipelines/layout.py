@@ -6,8 +6,6 @@ import numpy as np
 
 from kerasdistill.seeds import permutation
 
-STORES = ("images", "replay")
-LOGITS_DTYPES = ("float32", "float16")
 AVERAGING = "mean-logits"  # of the logits that stand in the views' own records
 MANIFEST_NAME = "manifest.json"
 PLAN_NAME = "plan.json"

@@ -1,45 +1,49 @@
 """Training data made on the fly, and plain batches for scoring."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
-from kerasdistill.recipes.base import Augmentation, CropAugmentation, Shifts
-from kerasdistill.seeds import permutation, view_seeds
+from kerasdistill.seeds import permutation
 from kerasdistill.training.epochs import EpochStream
-from pipelines import augment, shifts
-from pipelines.datasets import Examples
+from pipelines import augment
+from pipelines.sources.source import Source, reader
+from pipelines.views.view import with_partner_labels
 
 _FOREVER = np.iinfo(np.int64).max
 
 
 def stream(
-    examples: Examples,
+    examples: Source,
     *,
-    augmentation: Augmentation | CropAugmentation | Shifts,
+    augmentation: Any,
     seed: int,
     batch_size: int,
 ) -> EpochStream:
     """Endless labelled views; an epoch is one pass over the examples.
 
-    Epoch e's order and views depend on `seed` and e alone.
+    Epoch e's order and views depend on `seed` and e alone. `augmentation` is of one of
+    the kinds in `augment.VIEWS`.
 
     Returns:
         Batches of {"image" uint8 [B, H, W, C], "label" int64 [B], "sample_id" int64
-        [B]}; the last of an epoch may be short.
+        [B]}; the last of an epoch may be short. Where the augmentation mixes the
+        images of a batch also "partner_label" int64 [B] and "share" float32 [B], the
+        weight of "label" beside it.
     """
-    images, labels = tf.constant(examples.images), tf.constant(examples.labels)
-    alternates = isinstance(augmentation, Shifts)
-    views = shifts.views if alternates else augment.views
-    sample_ids = tf.constant(examples.sample_ids)
+    read = reader(examples)
+    columns = {
+        "label": tf.constant(examples.labels),
+        "sample_id": tf.constant(examples.sample_ids),
+    }
+    mixed = ("partner_label", "share") if augment.mixes(augmentation) else ()
 
     def plan(epoch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         order = permutation(len(examples), seed, "order", int(epoch))
         ids = examples.sample_ids[order]
         which = {"pass_index": int(epoch), "seed": seed}
-        seeds = view_seeds(ids, **which)
-        if alternates:
-            seeds = shifts.alternating(seeds, ids, **which)
-        return order, seeds
+        return order, augment.view_seeds(ids, augmentation=augmentation, **which)
 
     def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
         rows = tf.numpy_function(plan, [epoch], [tf.int64, tf.int64])
@@ -48,13 +52,10 @@ def stream(
         return tf.data.Dataset.from_tensor_slices(tuple(rows)).batch(batch_size)
 
     def make(order: tf.Tensor, seeds: tf.Tensor) -> dict[str, tf.Tensor]:
-        chosen = tf.gather(images, order)
-        made = views(chosen, seeds, augmentation=augmentation)
-        of_each = {"label": labels, "sample_id": sample_ids}
-        return {
-            "image": made,
-            **{name: tf.gather(column, order) for name, column in of_each.items()},
-        }
+        made = augment.block(read(order), seeds, augmentation=augmentation)
+        of_each = {name: tf.gather(column, order) for name, column in columns.items()}
+        batch = with_partner_labels({**made, **of_each})
+        return {name: batch[name] for name in ("image", *columns, *mixed)}
 
     def batches(first_epoch: int) -> tf.data.Dataset:
         epochs = tf.data.Dataset.range(first_epoch, _FOREVER)
@@ -69,7 +70,7 @@ def stream(
 
 
 def for_scoring(
-    examples: Examples,
+    examples: Source,
     *,
     teacher_logits: np.ndarray | None = None,
     batch_size: int = 500,
@@ -84,11 +85,17 @@ def for_scoring(
     Raises:
         ValueError: the logits are not one row an example.
     """
-    columns = {"image": examples.images}
+    columns = {"place": np.arange(len(examples))}
     if (examples.labels >= 0).all():
         columns["label"] = examples.labels
     if teacher_logits is not None:
         if len(teacher_logits) != len(examples):
             raise ValueError(f"{len(teacher_logits)} logits, {len(examples)} examples")
         columns["teacher_logits"] = teacher_logits
-    return tf.data.Dataset.from_tensor_slices(columns).batch(batch_size).prefetch(2)
+    read = reader(examples)
+
+    def with_images(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {"image": read(batch.pop("place")), **batch}
+
+    batches = tf.data.Dataset.from_tensor_slices(columns).batch(batch_size)
+    return batches.map(with_images).prefetch(2)

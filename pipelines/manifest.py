@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kerasdistill.errors import StaleArtifactError
-from pipelines.layout import AVERAGING, LOGITS_DTYPES, STORES, Layout, member_name
+from kerasdistill.errors import StaleArtifactError, UserError
+from pipelines.layout import AVERAGING, Layout, member_name
+from pipelines.stored.stores import STORES
+from pipelines.stored.targets import ENCODINGS, StoredTarget, stored_targets
 
 SCHEMA_VERSION = 2
+_LATER = {"targets"}  # fields that sets without them do not have
 _HEX = re.compile("[0-9a-f]{64}")
 
 
@@ -36,7 +39,8 @@ class Manifest:
 
     The logits beside the views are the mean of the first `stored_mean_of` teachers'.
     With `keep_members` every teacher's own are there too, in `member_shards`: for
-    each teacher as many files as there are `shards`.
+    each teacher as many files as there are `shards`. `targets` is what records hold
+    beside the logits, see `targets.described`; without any the file has no such field.
     """
 
     schema_version: int
@@ -62,6 +66,17 @@ class Manifest:
     shards: tuple[Shard, ...]
     member_shards: tuple[tuple[Shard, ...], ...]
     content_digest: str
+    targets: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether reading its views takes the transfer set."""
+        return STORES[self.store].needs_data
+
+    @property
+    def stored_targets(self) -> tuple[StoredTarget, ...]:
+        """What records hold beside the logits."""
+        return stored_targets(self.targets)
 
     @property
     def num_classes(self) -> int:
@@ -82,7 +97,10 @@ class Manifest:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `manifest.json`."""
-        return dataclasses.asdict(self)
+        value = dataclasses.asdict(self)
+        if not self.targets:
+            del value["targets"]
+        return value
 
     @classmethod
     def from_json(cls, value: Any, *, where: str = "manifest.json") -> "Manifest":
@@ -106,15 +124,26 @@ class Manifest:
         manifest._check(where)
         return manifest
 
+    def _has_targets(self) -> bool:
+        try:
+            return all(
+                each.target and all(side > 0 for side in each.shape)
+                for each in self.stored_targets
+                if ENCODINGS[each.encoding]
+            )
+        except (UserError, KeyError, TypeError):
+            return False
+
     def _check(self, where: str) -> None:
         samples = self.dataset.get("num_samples")
         expected = {
             "store": (self.store in STORES, " or ".join(STORES)),
             "averaging": (self.averaging == AVERAGING, AVERAGING),
             "logits_dtype": (
-                self.logits_dtype in LOGITS_DTYPES,
-                " or ".join(LOGITS_DTYPES),
+                self.logits_dtype in ENCODINGS,
+                " or ".join(ENCODINGS),
             ),
+            "targets": (self._has_targets(), "targets of this version"),
             "teachers": (len(self.teachers) >= 1, "at least one"),
             "stored_mean_of": (
                 1 <= self.stored_mean_of <= len(self.teachers),
@@ -220,6 +249,8 @@ def _checked(value: Any, kind: Any, *, where: str) -> dict[str, Any]:
     for field in dataclasses.fields(kind):
         name = str(getattr(field.type, "__name__", field.type))
         if field.name not in value:
+            if field.name in _LATER:
+                continue
             raise StaleArtifactError(
                 f"{where}: field {field.name} is missing; precompute the set again"
             )

@@ -1,6 +1,7 @@
 """What a precompute run is asked for, and whether it can be done, before it starts."""
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,13 @@ from kerasdistill import devices
 from kerasdistill.errors import StaleArtifactError, UserError
 from kerasdistill.files import require_space
 from kerasdistill.models import loading
-from kerasdistill.recipes.base import Augmentation, CropAugmentation
 from pipelines import augment, records, scoring
 from pipelines.datasets import ImageData
 from pipelines.integrity import data_fields
-from pipelines.layout import LOGITS_DTYPES, STORES, Layout
+from pipelines.layout import Layout
 from pipelines.manifest import SCHEMA_VERSION, Manifest, Shard, first_difference
+from pipelines.stored.stores import STORES, WITHOUT_PIXELS
+from pipelines.stored.targets import ENCODINGS, described, find, stored_targets
 
 
 def check_arguments(
@@ -22,16 +24,18 @@ def check_arguments(
     teacher_paths: Sequence[str],
     store: str,
     logits_dtype: str,
+    targets: Sequence[str] = (),
     **counts: int | None,
 ) -> None:
     """Refuses what is wrong whatever the data; counts are >= 1 or None."""
     if store not in STORES:
         raise UserError(f"store {store!r} is not known; use {' or '.join(STORES)}")
-    if logits_dtype not in LOGITS_DTYPES:
+    if logits_dtype not in ENCODINGS:
         raise UserError(
-            f"logits dtype {logits_dtype!r} is not known; use "
-            f"{' or '.join(LOGITS_DTYPES)}"
+            f"logits dtype {logits_dtype!r} is not known; use {' or '.join(ENCODINGS)}"
         )
+    for name in targets:
+        find(name)
     for name, count in counts.items():
         if count is not None and count < 1:
             raise UserError(f"{name} is {count}, expected at least 1")
@@ -48,9 +52,10 @@ def request_fields(
     *,
     teacher_paths: Sequence[str],
     data: ImageData,
-    augmentation: Augmentation | CropAugmentation,
+    augmentation: Any,
     store: str,
     logits_dtype: str,
+    targets: Sequence[str],
     keep_members: bool,
     layout: Layout,
     force: bool,
@@ -80,6 +85,7 @@ def request_fields(
         "block_views": layout.block_views,
         "views_per_shard": layout.views_per_shard,
         "num_validation": layout.num_validation,
+        **described(targets, teachers),
         **fields,
     }
 
@@ -169,19 +175,23 @@ def bytes_of_views(
         "num_classes": len(request["class_names"]),
         "logits_dtype": request["logits_dtype"],
     }
-    logits_only = {"store": "replay", "image_shape": (0, 0, 0), **signal}
+    logits_only = {"store": WITHOUT_PIXELS, "image_shape": (0, 0, 0), **signal}
     per_view = len(work[3]) * records.bytes_per_view(**logits_only)
     if work[2]:
         shape = tuple(request["image_shape"])
         per_view += records.bytes_per_view(
-            store=request["store"], image_shape=shape, **signal
+            store=request["store"],
+            image_shape=shape,
+            targets=stored_targets(request.get("targets", {})),
+            **signal,
         )
     return int(1.02 * per_view * layout.shard_views(*work[:2]))
 
 
 def check_disk(output: str, *, needed: float, data: ImageData) -> None:
     """UserError if `needed` more bytes do not fit beside the workers' transfer set."""
-    require_space(output, needed + data.train.images.nbytes)
+    staged = len(data.train) * math.prod(data.image_shape) * data.train.in_memory
+    require_space(output, needed + staged)
 
 
 def finished_manifest(
@@ -236,7 +246,9 @@ def _identity(request: Mapping[str, Any]) -> dict[str, Any]:
     if request["keep_members"]:
         free, teachers = {*free, "stored_mean_of"}, []
     rest = {key: value for key, value in request.items() if key not in free}
-    return {**rest, "teachers": teachers}
+    # A list, for `first_difference` does not compare what one side alone mentions.
+    targets = sorted(request.get("targets", {}).items())
+    return {**rest, "targets": targets, "teachers": teachers}
 
 
 def _member(teacher: Mapping[str, Any]) -> tuple[Any, ...]:

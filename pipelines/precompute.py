@@ -15,7 +15,6 @@ from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
 from kerasdistill.errors import UserError
-from kerasdistill.recipes.base import Augmentation, CropAugmentation
 from pipelines.beam import files, shards
 from pipelines.beam.job import SCRATCH, WORKER_LOG, run_pipeline, stage
 from pipelines.beam.progress import Progress, reporting
@@ -56,13 +55,14 @@ def run(
     *,
     teacher_paths: Sequence[str],
     data: ImageData,
-    augmentation: Augmentation | CropAugmentation,
+    augmentation: Any,
     passes: int,
     store: str,
     output: str,
     seed: int,
     keep_members: bool = False,
     logits_dtype: str = "float32",
+    targets: Sequence[str] = (),
     workers: int | None = None,
     beam_options: Sequence[str] = (),
     views_per_shard: int = VIEWS_PER_SHARD,
@@ -83,13 +83,14 @@ def run(
         teacher_paths: `.keras` files; the stored logits are the mean of theirs. To
             give a set that keeps members another one, its own file is enough.
         data: the transfer set is its train split.
-        augmentation: how views are made.
+        augmentation: how views are made: of one of the kinds in `augment.VIEWS`.
         passes: augmented sweeps over the transfer set.
-        store: "images" (pixels and logits) or "replay" (seeds and logits).
+        store: a name in `stores.STORES`: "images" keeps pixels, "replay" seeds.
         output: directory of the set, anything Beam's FileSystems can write.
         seed: chooses views and their order.
         keep_members: store every teacher's own logits beside the mean.
         logits_dtype: how logits are stored, "float32" or "float16".
+        targets: what is kept beside the logits, names in `targets.TARGETS`.
         workers: processes of Beam's in-process runner (None: one per core, or a
             single one where there is a GPU).
         beam_options: Beam's own options, see `beam_options`.
@@ -107,20 +108,19 @@ def run(
     """
     counts = {"passes": passes, "workers": workers}
     counts |= {"block_views": block_views, "views_per_shard": views_per_shard}
-    signal = {"store": store, "logits_dtype": logits_dtype}
-    check_arguments(teacher_paths=teacher_paths, **signal, **counts)
+    signal = {"store": store, "logits_dtype": logits_dtype, "targets": targets}
+    signal["teacher_paths"] = teacher_paths
+    check_arguments(**signal, **counts)
     options = pipeline_options(beam_options)
     output = files.absolute(output)
-    runner = make_runner(
-        options, beam_options, workers, log=files.join(output, WORKER_LOG)
-    )
+    log = files.join(output, WORKER_LOG)
+    runner = make_runner(options, beam_options, workers, log=log)
     samples = (len(data.train), len(data.validation))
     layout = Layout(*samples, passes, seed, block_views, views_per_shard)
     asked = request_fields(
-        teacher_paths=teacher_paths,
+        **signal,
         data=data,
         augmentation=augmentation,
-        **signal,
         keep_members=keep_members,
         layout=layout,
         force=force,

@@ -2,19 +2,19 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from kerasdistill.errors import StaleArtifactError
-from kerasdistill.recipes.base import Augmentation, CropAugmentation
 from pipelines import augment, records
-from pipelines.examples import Examples
 from pipelines.manifest import Manifest
+from pipelines.sources.source import Source, reader
 
 
 def replayer(
-    path: Path, manifest: Manifest, train: Examples
+    path: Path, manifest: Manifest, train: Source
 ) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
     """The function that adds the image to a decoded block of a replay store.
 
@@ -36,25 +36,20 @@ def replayer(
             f"{manifest.augmentation_code_version}, this version has "
             f"{augment.CODE_VERSION}; precompute again, or use the images store"
         )
-    try:
-        augmentation = augment.from_json(manifest.augmentation)
-    except ValueError as error:
-        raise StaleArtifactError(
-            f"distillation set {path}: field augmentation is damaged ({error})"
-        ) from error
+    augmentation = augmentation_of(path, manifest)
     with tf.device("CPU:0"):
-        images = tf.constant(train.images)
+        read = reader(train)
         order = tf.constant(np.argsort(train.sample_ids))
         sorted_ids = tf.gather(tf.constant(train.sample_ids), order)
 
     def replay(fields: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         rows = tf.gather(order, tf.searchsorted(sorted_ids, fields["sample_id"]))
         pixels = make_views(
-            tf.gather(images, rows),
+            read(rows),
             fields["seeds"],
             augmentation=augmentation,
             block_views=manifest.block_views,
-        )
+        )["image"]
         same = tf.reduce_all(
             records.pixel_fingerprint(pixels) == fields["pixel_fingerprint"]
         )
@@ -70,24 +65,33 @@ def replayer(
     return replay
 
 
-def make_views(
-    images: tf.Tensor,
-    seeds: tf.Tensor,
-    *,
-    augmentation: Augmentation | CropAugmentation,
-    block_views: int,
-) -> tf.Tensor:
-    """The views of one block: uint8 [N, H, W, C], N <= block_views.
+def augmentation_of(path: Path, manifest: Manifest) -> Any:
+    """How the views of a set were made; StaleArtifactError if nothing is called so."""
+    try:
+        return augment.from_json(manifest.augmentation)
+    except ValueError as error:
+        raise StaleArtifactError(
+            f"distillation set {path}: field augmentation is damaged ({error})"
+        ) from error
 
-    Writer and reader both pad to the full block by repeating the first view, so
-    that the compiled augmentation meets one shape and gives the same bits.
+
+def make_views(
+    images: tf.Tensor, seeds: tf.Tensor, *, augmentation: Any, block_views: int
+) -> dict[str, tf.Tensor]:
+    """The views of one block of N <= block_views images, see `augment.block`.
+
+    Writer and reader both pad to the full block by repeating the views in turn, so
+    that the compiled augmentation meets one shape and gives the same bits; and what a
+    view is mixed with is always one of the N.
     """
     count = tf.shape(images)[0]
 
     def padded(values: tf.Tensor) -> tf.Tensor:
-        places = tf.range(block_views)
-        filled = tf.gather(values, tf.where(places < count, places, 0))
+        filled = tf.gather(values, tf.range(block_views) % count)
         return tf.ensure_shape(filled, [block_views, *values.shape[1:]])
 
-    made = augment.views(padded(images), padded(seeds), augmentation=augmentation)
-    return tf.gather(made, tf.range(count))
+    made = augment.block(padded(images), padded(seeds), augmentation=augmentation)
+    fields = {name: tf.gather(x, tf.range(count)) for name, x in made.items()}
+    if "partner" in fields:
+        fields["partner"] %= tf.cast(count, tf.int64)
+    return fields

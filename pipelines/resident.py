@@ -1,5 +1,6 @@
 """Training data held in memory: a pass's views are made as it begins, not piped."""
 
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,8 +19,9 @@ def bytes_needed(stored: DistillationSet, *, kept: int) -> int:
     from, and, where none is kept, the new pass and the one before it.
     """
     manifest = stored.manifest
-    targets = 4 * manifest.num_classes + 16  # logits, label, sample id
-    view = int(np.prod(manifest.image_shape)) + targets
+    beside = sum(math.prod(each.shape) for each in manifest.stored_targets)
+    targets = 4 * (manifest.num_classes + beside) + 16  # floats, label, sample id
+    view = math.prod(manifest.image_shape) + targets
     return (2 + max(kept, 2)) * view * manifest.layout.num_samples
 
 
@@ -38,7 +40,7 @@ def stream(
     `DistillationSet.dataset`, bit for bit.
 
     Args:
-        stored: a set whose store is "replay".
+        stored: a set whose store needs the data.
         batch_size: views in a batch; the last of a pass may be short.
         passes: how many, from the first.
         keep: keep every pass once it is made, for when it comes again.

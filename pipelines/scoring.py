@@ -1,4 +1,4 @@
-"""The teacher's side of a distillation set: loading, checking, scoring blocks."""
+"""Whether a teacher may label a transfer set, and what a manifest says of it."""
 
 import logging
 import os
@@ -14,107 +14,15 @@ import tensorflow as tf
 from kerasdistill.cards import own_card, read_card
 from kerasdistill.errors import UserError
 from kerasdistill.models.digest import weights_digest
-from kerasdistill.models.fast_layers import hasten
 from kerasdistill.models.summary import leaf_layers
-from kerasdistill.recipes.base import Augmentation, CropAugmentation
 from kerasdistill.seeds import permutation
-from pipelines.averaging import AVERAGINGS
 from pipelines.datasets import ImageData
 from pipelines.layout import AVERAGING
 from pipelines.manifest import first_difference
-from pipelines.records import as_stored
-from pipelines.replay import make_views
+from pipelines.stored.scorer import outputs
 
 CHECKED_IMAGES = 512
 _CPU_FLAGS = ("avx", "amx", "fma", "f16c", "sse4", "asimd", "sve", "bf16")
-
-
-class Scorer:
-    """Makes the views of a block and scores them in one batch of a fixed size.
-
-    The batch is always `block_views` long, filled up with its first view, because
-    matrix products may round differently for another shape.
-
-    Args:
-        teachers: None stands for one that is not needed here. They are hastened.
-        augmentation: how views are made.
-        block_views: views in a batch.
-        logits_dtype: logits are rounded to what it can hold.
-    """
-
-    def __init__(
-        self,
-        teachers: Sequence[keras.Model | None],
-        *,
-        augmentation: Augmentation | CropAugmentation,
-        block_views: int,
-        logits_dtype: str = "float32",
-    ) -> None:
-        for teacher in filter(None, teachers):
-            hasten(teacher)
-        self._augmentation = augmentation
-        self._block_views = block_views
-        self._dtype = logits_dtype
-        self._all = tuple(range(len(teachers)))
-        self._each = tf.function(
-            lambda pixels, members: outputs([teachers[i] for i in members], pixels)
-        )
-
-    def views(self, images: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-        """uint8 [N, H, W, C], int64 [N] -> views uint8 [N, H, W, C]."""
-        return make_views(
-            tf.constant(images),
-            tf.constant(seeds),
-            augmentation=self._augmentation,
-            block_views=self._block_views,
-        ).numpy()
-
-    def logits(self, pixels: np.ndarray) -> np.ndarray:
-        """uint8 [N, H, W, C] -> mean logits float32 [N, K]; UserError if one is not
-        finite."""
-        # The mean is taken outside the graph: inside it TensorFlow may fuse it with
-        # the last layers, and then it is not the mean of what the members give alone.
-        each = self._each(self._batch(pixels), self._all)
-        return self._stored(AVERAGINGS[AVERAGING](each), len(pixels))
-
-    def member_logits(
-        self, pixels: np.ndarray, members: tuple[int, ...]
-    ) -> list[np.ndarray]:
-        """uint8 [N, H, W, C] -> float32 [N, K] of each of these teachers."""
-        each = self._each(self._batch(pixels), members)
-        return [self._stored(logits, len(pixels)) for logits in each]
-
-    def mean_of(self, member_logits: Sequence[np.ndarray]) -> np.ndarray:
-        """The mean of stored logits, as it is stored: float32 [N, K]."""
-        mean = AVERAGINGS[AVERAGING](member_logits)
-        return self._stored(mean, len(member_logits[0]))
-
-    def _batch(self, pixels: np.ndarray) -> np.ndarray:
-        filler = np.repeat(pixels[:1], self._block_views - len(pixels), axis=0)
-        return np.concatenate([pixels, filler])
-
-    def _stored(self, logits: tf.Tensor, count: int) -> np.ndarray:
-        exact = logits.numpy()[:count]
-        if not np.isfinite(exact).all():
-            raise UserError(
-                "the teacher gave NaN or infinite logits: it has diverged or met "
-                "pixels it cannot take; train it again"
-            )
-        stored = as_stored(exact, self._dtype)
-        if not np.isfinite(stored).all():
-            raise UserError(
-                f"the teacher gave a logit of {np.abs(exact).max():.3g}, too large for "
-                f"{self._dtype}; use --logits-dtype float32"
-            )
-        return stored
-
-
-def outputs(teachers: Sequence[keras.Model], pixels: tf.Tensor) -> list[tf.Tensor]:
-    """Every teacher's logits in inference mode: float32 [B, K] each."""
-    images = tf.cast(pixels, tf.float32)
-    return [
-        tf.cast(teacher(images, training=False), tf.float32) for teacher in teachers
-    ]
 
 
 def check_teacher(

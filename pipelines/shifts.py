@@ -8,13 +8,10 @@ from kerasdistill.seeds import view_seeds
 from pipelines.draws import uniform
 
 
-def alternating(
-    seeds: np.ndarray, sample_ids: np.ndarray, *, pass_index: int, seed: int
-) -> np.ndarray:
-    """The views' seeds with a lowest bit, which mirrors, that alternates by pass.
+def seeds(sample_ids: np.ndarray, *, pass_index: int, seed: int) -> np.ndarray:
+    """The views' seeds, with a lowest bit, which mirrors, that alternates by pass.
 
     Args:
-        seeds: int64 [N], of this pass (`kerasdistill.seeds.view_seeds`).
         sample_ids: integers [N].
         pass_index: augmented sweep the views belong to.
         seed: run seed.
@@ -22,8 +19,10 @@ def alternating(
     Returns:
         int64 [N].
     """
+    of_this_pass = view_seeds(sample_ids, pass_index=pass_index, seed=seed)
     coins = view_seeds(sample_ids, pass_index=0, seed=seed)
-    return (seeds & ~np.int64(1)) | ((coins ^ np.int64(pass_index)) & np.int64(1))
+    lowest = (coins ^ np.int64(pass_index)) & np.int64(1)
+    return (of_this_pass & ~np.int64(1)) | lowest
 
 
 def views(images: tf.Tensor, seeds: tf.Tensor, *, augmentation: Shifts) -> tf.Tensor:

@@ -1,6 +1,7 @@
 """Does a distillation set still say what its teachers say? A sample, scored again."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -12,12 +13,13 @@ from pipelines import augment, records
 from pipelines.datasets import ImageData
 from pipelines.distillation_set import DistillationSet
 from pipelines.layout import VALIDATION_PASS
+from pipelines.manifest import Manifest
 from pipelines.planning import content_digest
-from pipelines.scoring import Scorer
+from pipelines.stored.scorer import Scorer
+from pipelines.stored.targets import ENCODINGS
 
 FLOAT32_TOLERANCE = 1e-4
 HALF_PRECISION_TOLERANCE = 0.02  # of the largest logit: other kernels round otherwise
-FLOAT16_STEP = 2.0**-10  # of a stored logit
 
 
 @dataclass(frozen=True)
@@ -58,28 +60,40 @@ def verify(
         augmentation=augment.from_json(manifest.augmentation),
         block_views=manifest.block_views,
         logits_dtype=manifest.logits_dtype,
+        targets=manifest.stored_targets,
+        stored_mean_of=manifest.stored_mean_of,
     )
     per_pass = layout.blocks(0)
     order = permutation(per_pass * manifest.passes, seed, "verify")
-    views, worst, largest = 0, 0.0, 0.0
+    members = tuple(range(len(manifest.member_shards)))
+    views, worst, largest = 0, Counter(), Counter()
     for place in order:
         if views >= sample:
             break
-        pixels, told = _block(stored, *divmod(int(place), per_pass))
-        again = _scored(scorer, pixels, manifest)
-        # Unlike max, this keeps a NaN, which then is not within the tolerance.
-        worst = float(np.maximum(worst, np.abs(told - again).max()))
-        largest = max(largest, float(np.abs(told).max()))
-        views += len(pixels)
+        where = divmod(int(place), per_pass)
+        signals = [(), *((member,) for member in members)]
+        blocks = [stored.of(signal).block(*where) for signal in signals]
+        again = scorer.scores(blocks[0]["image"], members)
+        pairs = {"logit": (_logits(blocks), np.stack([again.logits, *again.members]))}
+        for each in manifest.stored_targets:
+            values = again.targets[each.name]
+            pairs[f"value of {each.name}"] = (blocks[0][each.target.key], values)
+        for what, (told, scored) in pairs.items():
+            # Unlike max, this keeps a NaN, which then is not within the tolerance.
+            worst[what] = float(np.maximum(worst[what], np.abs(told - scored).max()))
+            largest[what] = max(largest[what], float(np.abs(told).max()))
+        views += len(blocks[0]["image"])
         progress(min(views, sample), sample)
-    found = Verification(views, worst, _tolerance(manifest, largest))
-    if not worst <= found.tolerance:
-        raise UserError(
-            f"distillation set {stored.path}: scored again, {views} views differ by up "
-            f"to {worst:.3g} in a logit, tolerated are {found.tolerance:.3g}; the "
-            "teachers are not those that made it: precompute again"
-        )
-    return found
+    tolerances = _tolerances(manifest, largest)
+    for what, tolerance in tolerances.items():
+        if not worst[what] <= tolerance:
+            raise UserError(
+                f"distillation set {stored.path}: scored again, {views} views differ "
+                f"by up to {worst[what]:.3g} in a {what}, tolerated are "
+                f"{tolerance:.3g}; the teachers are not those that made it: precompute "
+                "again"
+            )
+    return Verification(views, worst["logit"], tolerances["logit"])
 
 
 def check_content(
@@ -133,7 +147,7 @@ def _as_written(
     if pixels is None:
         layout = stored.manifest.layout
         rows = layout.block_rows(layout.rows(VALIDATION_PASS), place[1])
-        pixels = data.validation.images[rows]
+        pixels = data.validation.read(rows)
     return records.Block(
         *place,
         sample_ids=fields["sample_id"],
@@ -141,32 +155,32 @@ def _as_written(
         seeds=np.empty(0),
         pixels=pixels,
         logits=fields["teacher_logits"],
+        partner=fields.get("partner"),
+        share=fields.get("share"),
+        targets={
+            each.name: fields[each.target.key]
+            for each in stored.manifest.stored_targets
+        },
     )
 
 
-def _block(
-    stored: DistillationSet, pass_index: int, block_index: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Its pixels uint8 [B, H, W, C], and logits float32 [signals, B, K]: the stored
-    mean, then every kept member's."""
-    kept = range(len(stored.manifest.member_shards))
-    signals = [(), *((place,) for place in kept)]
-    blocks = [stored.of(signal).block(pass_index, block_index) for signal in signals]
-    return blocks[0]["image"], np.stack([block["teacher_logits"] for block in blocks])
+def _logits(blocks: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
+    """float32 [signals, B, K]: the stored mean, then every kept member's."""
+    return np.stack([block["teacher_logits"] for block in blocks])
 
 
-def _scored(scorer: Scorer, pixels: np.ndarray, manifest) -> np.ndarray:
-    if not manifest.keep_members:
-        return scorer.logits(pixels)[None]
-    each = scorer.member_logits(pixels, tuple(range(len(manifest.teachers))))
-    return np.stack([scorer.mean_of(each[: manifest.stored_mean_of]), *each])
-
-
-def _tolerance(manifest, largest: float) -> float:
+def _tolerances(manifest: Manifest, largest: Mapping[str, float]) -> dict[str, float]:
+    """What a logit, and a value of each target, may differ by."""
+    steps = {"logit": ENCODINGS[manifest.logits_dtype].step}
+    for target in manifest.stored_targets:
+        steps[f"value of {target.name}"] = ENCODINGS[target.encoding].step
     in_float32 = all(teacher["precision"] == "float32" for teacher in manifest.teachers)
-    tolerance = FLOAT32_TOLERANCE
-    if not in_float32:
-        tolerance = max(tolerance, HALF_PRECISION_TOLERANCE * largest)
-    if manifest.logits_dtype == "float16":
-        tolerance += FLOAT16_STEP * largest
-    return tolerance
+    found = {}
+    for what, step in steps.items():
+        # Logits are of the order of 1; nobody knows of other values.
+        scale = 1.0 if what == "logit" else max(1.0, largest[what])
+        found[what] = FLOAT32_TOLERANCE * scale
+        if not in_float32:
+            found[what] = max(found[what], HALF_PRECISION_TOLERANCE * largest[what])
+        found[what] += step * largest[what]
+    return found

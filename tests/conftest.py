@@ -1,16 +1,67 @@
 """Fixtures that more than one room of the tests uses."""
 
+import gc
 import os
 import sys
 from pathlib import Path
 
-import numpy as np
-import pytest
+# The networks here are too small to share out, and two workers have a core each.
+# Read when the libraries are imported; child processes inherit them.
+for _name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
 
-from pipelines.datasets import Examples, ImageData
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+from pipelines.datasets import Examples, ImageData  # noqa: E402
 
 CLASSES = ("circle", "square", "star")
 TFDS_DEFAULT = "~/tensorflow_datasets"
+
+# Files begin in this order, the others after them: what takes longest begins first,
+# so that no worker is left with it at the end.
+LONGEST = (
+    "tests/chaos/",
+    "tests/experiments/test_born_again.py",
+    "tests/experiments/test_language_model.py",
+    "tests/training/test_distillation_models.py",
+    "tests/pipelines/test_verification.py",
+    "tests/experiments/",
+    "tests/training/",
+    "tests/tuners/",
+    "tests/pipelines/",
+    "tests/cli/",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """See `LONGEST`; the order within a file stays."""
+
+    def place(item):
+        starts = [item.nodeid.startswith(name) for name in LONGEST]
+        return starts.index(True) if any(starts) else len(starts)
+
+    items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """A file's tests run in one worker, so what they share is made once.
+
+    So do all tests under chaos/, which share a server.
+    """
+    if config.getoption("dist") != "load":
+        return None  # another way was chosen on the command line
+    from xdist.scheduler import LoadFileScheduling
+
+    class Together(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            chaos = "tests/chaos/"
+            file = super()._split_scope(nodeid)
+            return chaos if file.startswith(chaos) else file
+
+    config.option.loadscopereorder = False
+    return Together(config, log)
 
 
 def pytest_collection_finish(session):
@@ -18,8 +69,11 @@ def pytest_collection_finish(session):
 
     TensorFlow only takes this before its first operation: after every test module
     is imported (importing does nothing), before any test runs. Runs that collect
-    no test of TensorFlow's don't pay for importing it.
+    no test of TensorFlow's don't pay for importing it. What is imported by now stays,
+    so collecting garbage need not look at it again.
     """
+    gc.collect()
+    gc.freeze()
     if tf := sys.modules.get("tensorflow"):
         processor = tf.config.list_physical_devices("CPU")[0]
         halves = [tf.config.LogicalDeviceConfiguration() for _ in range(2)]
@@ -32,6 +86,23 @@ def two_replicas():
     import tensorflow as tf
 
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@pytest.fixture
+def measured_briefly(monkeypatch):
+    """What a training costs is measured in as few steps as there can be."""
+    from kerasdistill.experiments import costs
+
+    for name in ("_WARM_SECONDS", "_TRAINED_SECONDS", "_SCORED_SECONDS"):
+        monkeypatch.setattr(costs, name, 0.0)
+
+
+@pytest.fixture
+def unexported(monkeypatch):
+    """No SavedModel beside a trained model: writing and reading one takes seconds."""
+    from kerasdistill import export
+
+    monkeypatch.setattr(export, "export_saved_model", lambda *_, **__: {})
 
 
 def make_examples(count: int, *, side: int = 8, first_id: int = 0) -> Examples:

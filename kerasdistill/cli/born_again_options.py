@@ -43,6 +43,8 @@ def describe(verb: argparse.ArgumentParser) -> None:
 
 
 def _teacher(verb: argparse.ArgumentParser) -> None:
+    from pipelines.stored.stores import STORES  # ours are put first before this
+
     group = verb.add_argument_group("teacher")
     add = group.add_argument
     add("--teacher", metavar="PATH", help="generation 0: any Keras model of the data's")
@@ -50,7 +52,7 @@ def _teacher(verb: argparse.ArgumentParser) -> None:
     add("--force", action="store_true", help="accept one that has no card")
     add("--teacher-signal", choices=SIGNALS, default="live", help="default: live")
     add("--passes", type=positive, metavar="N", help="to store (default: one an epoch)")
-    add("--store", choices=("images", "replay"), help="of passes (default: replay)")
+    add("--store", choices=STORES, help="of passes (default: replay)")
     add("--resident", choices=("auto", "always", "never"), help="passes in memory")
 
 

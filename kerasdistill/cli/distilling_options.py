@@ -11,10 +11,9 @@ from kerasdistill.cli import (
 from kerasdistill.cli.looking_options import trust
 from kerasdistill.cli.values import fraction, positive, positive_real, share, widths
 from kerasdistill.objectives import on_stored_logits
+from kerasdistill.recipes.families import FAMILIES
 
 SCHEDULES = ("paper", "cosine", "linear")
-STORES = ("images", "replay")
-LOGITS_DTYPES = ("float32", "float16")
 AVERAGINGS = ("mean-logits", "mean-probabilities")
 SELECTIONS = ("all", "top", "greedy")
 REPRODUCED = (
@@ -113,6 +112,8 @@ def ensemble(verb: argparse.ArgumentParser) -> None:
 
 
 def _store(verb: argparse.ArgumentParser) -> None:
+    from pipelines.stored.stores import STORES  # ours are put first before this
+
     verb.add_argument("--store", choices=STORES, help="what is kept (default: images)")
 
 
@@ -124,6 +125,8 @@ def _force(verb: argparse.ArgumentParser) -> None:
 
 def precompute(verb: argparse.ArgumentParser) -> None:
     """Labelled passes."""
+    from pipelines.stored.targets import ENCODINGS  # as above
+
     add = verb.add_argument
     add("--teacher", nargs="+", required=True, metavar="PATH")
     add("--passes", type=int, help="sweeps (default: 160)")
@@ -134,7 +137,7 @@ def precompute(verb: argparse.ArgumentParser) -> None:
         action="store_true",
         help="keep every teacher's logits beside the mean, to choose from later",
     )
-    add("--logits-dtype", choices=LOGITS_DTYPES, help="default: float32")
+    add("--logits-dtype", choices=ENCODINGS, help="default: float32")
     where = verb.add_mutually_exclusive_group()
     where.add_argument(
         "--extend", metavar="PATH", help="give a finished set more passes or members"
@@ -151,6 +154,7 @@ def student(verb: argparse.ArgumentParser) -> None:
     """Distilled."""
     add = verb.add_argument
     _student_widths(verb)
+    add("--arch", choices=[*FAMILIES], help="family of the budget (default: urban)")
     add("--recipe", metavar="FILE", help="a run's recipe.json instead of widths")
     add("--preset", choices=PRESETS, help="a named student instead of widths")
     add("--student", metavar="PATH", help="a .keras file or keras:NAME, as it is")

@@ -16,6 +16,7 @@ from kerasdistill.cli.arguments import image_shape
 from kerasdistill.errors import UserError
 from kerasdistill.recipes import base, urban2017
 from pipelines import datasets
+from pipelines.stored.stores import STORES
 
 QUICK_PASSES, PAPER_PASSES = 24, 160
 
@@ -92,11 +93,11 @@ def data_of(asked: argparse.Namespace, told: Mapping[str, Any]) -> datasets.Imag
 def data_of_set(
     asked: argparse.Namespace, path: str | Path
 ) -> datasets.ImageData | None:
-    """What a replay set makes its views from; None for one that holds them."""
+    """What a set makes its views from; None for one that holds them."""
     from kerasdistill.experiments import opening
 
     manifest = opening.manifest_of(path)
-    if manifest.store != "replay":
+    if not manifest.needs_data:
         return None
     names = ("dataset", "class_names", "image_shape")
     return data_of(asked, {name: getattr(manifest, name) for name in names})
@@ -156,7 +157,8 @@ def check_teachers(count: int | None) -> None:
 
 def check_resident(asked: argparse.Namespace) -> None:
     own = asked.distillation_set is None  # the store of another is seen on opening
-    if asked.resident == "always" and own and asked.store != "replay":
+    needs_data = STORES[asked.store or "images"].needs_data
+    if asked.resident == "always" and own and not needs_data:
         raise UserError("--resident always needs --store replay; add it")
 
 

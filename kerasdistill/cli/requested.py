@@ -16,6 +16,7 @@ from kerasdistill.recipes import (
     urban2017,
     urban2017_presets,
 )
+from kerasdistill.recipes.families import FAMILIES, URBAN
 from kerasdistill.runs import read_json
 
 if TYPE_CHECKING:  # `summary` makes recipes without what data needs
@@ -85,16 +86,17 @@ def student_maker(
 ) -> Callable[["datasets.ImageData"], base.StudentRecipe]:
     """Checks the request before any data is read; the data then fix the shapes."""
     shape = (asked.budget, asked.convs, asked.hidden)
+    arch = getattr(asked, "arch", None) or URBAN
     whole = ("recipe", "preset", "student")  # each is a student of its own
     chosen = [name for name in whole if getattr(asked, name, None) is not None]
-    if chosen and shape != (None, None, None):
+    if chosen and (shape != (None, None, None) or arch != URBAN):
         raise UserError(f"--{chosen[0]} fixes the widths; leave out --budget and shape")
     if len(chosen) > 1:
         raise UserError(
             f"--{chosen[0]} and --{chosen[1]} are two students; leave one out"
         )
     if asked.recipe is None:
-        _check_objective(asked, LogitRegression())
+        check_objective(asked, LogitRegression())
     if chosen == ["preset"]:
         recipe = urban2017_presets.PRESETS[asked.preset]()
         return lambda data: recipe
@@ -108,10 +110,17 @@ def student_maker(
         recipe = _read_recipe(asked)
         if isinstance(recipe, base.GivenStudentRecipe):
             _check_precision(asked)
-        _check_objective(asked, recipe.training.objective)
+        check_objective(asked, recipe.training.objective)
         return lambda data: recipe
     widths = {"convs": asked.convs, "hidden": asked.hidden, "kernel": asked.kernel}
     budget = budget_of(asked)
+    if arch != URBAN:
+        if shape[1:] != (None, None):
+            raise UserError(
+                f"--convs and --hidden are shapes of --arch {URBAN}; {arch} has one "
+                "for each budget: leave them out"
+            )
+        family, widths = FAMILIES[arch].student, {}
     family(budget=budget, **widths)
 
     def make(data: "datasets.ImageData") -> base.StudentRecipe:
@@ -138,7 +147,8 @@ def check_labels(asked: argparse.Namespace, objective: Objective) -> None:
         )
 
 
-def _check_objective(asked: argparse.Namespace, before: Objective) -> None:
+def check_objective(asked: argparse.Namespace, before: Objective) -> None:
+    """Refuses a student's loss and its options, `before` being what they change."""
     if asked.verb == "student":
         objective = objective_options.chosen(asked, before)
         check_labels(asked, objective)

@@ -7,6 +7,7 @@ from typing import Any
 
 from kerasdistill.cli import interpret, requested, search_options
 from kerasdistill.errors import UserError
+from kerasdistill.objectives import LogitRegression
 from kerasdistill.recipes import base
 from pipelines import datasets
 
@@ -114,11 +115,12 @@ def family(asked: argparse.Namespace) -> Make:
     """The space of student --trials or baseline --trials; refuses a bad request."""
     from tuners import spaces
 
-    for option in ("recipe", "preset", "student"):
+    for option in ("recipe", "preset", "student", "arch"):
         if getattr(asked, option, None) is not None:
             raise UserError(
                 f"--{option} fixes what --trials searches; leave one of them out"
             )
+    requested.check_objective(asked, LogitRegression())
     families = {"student": spaces.student, "baseline": spaces.baseline}
     shape = {"convs": asked.convs, "hidden": asked.hidden, "kernel": asked.kernel}
     space = families[asked.verb]

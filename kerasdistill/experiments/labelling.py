@@ -1,9 +1,10 @@
 """The step in which teachers label augmented passes: what is left, and the work."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from kerasdistill import requests
 from kerasdistill.models import loading
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.recipes import base
@@ -25,7 +26,8 @@ class Signal:
     """What is stored of the views and of the teachers' answers.
 
     `store` is "images" or "replay"; `keep_members` keeps each teacher's logits
-    beside their mean; `logits_dtype` is "float32" or "float16".
+    beside their mean; `logits_dtype` is "float32" or "float16"; `targets` are what is
+    kept beside the logits, names in `targets.TARGETS`.
     """
 
     store: str = "images"
@@ -33,6 +35,7 @@ class Signal:
     logits_dtype: str = "float32"
     augmentation: base.Augmentation | base.CropAugmentation = base.Augmentation()
     seed: int = 0
+    targets: tuple[str, ...] = field(default=(), metadata=requests.LATER)
 
 
 def step(

@@ -9,7 +9,7 @@ from kerasdistill.errors import UserError
 from kerasdistill.experiments import language_model, language_signal, language_teachers
 from kerasdistill.experiments.language_teachers import Models
 from kerasdistill.objectives import BanWithLabels, Objective
-from kerasdistill.recipes import base, ptb
+from kerasdistill.recipes import base
 from kerasdistill.running import steps
 from kerasdistill.running.steps import Results, Step
 from kerasdistill.runs import RunDirectory
@@ -119,7 +119,8 @@ def _recipe(number: int, lineage: Lineage) -> base.LanguageModelRecipe:
     if number == 0:
         return lineage.recipe
     seed = derive_seed(lineage.recipe.training.seed, "generation", number)
-    return ptb.student_of(lineage.recipe, objective=lineage.objective, seed=seed)
+    changes = {"objective": lineage.objective, "seed": seed}
+    return replace(lineage.recipe, training=replace(lineage.recipe.training, **changes))
 
 
 def scoring(

@@ -184,4 +184,5 @@ def _signal_of(manifest: Manifest) -> Signal:
         logits_dtype=manifest.logits_dtype,
         augmentation=augment.from_json(manifest.augmentation),
         seed=manifest.seed,
+        targets=tuple(manifest.targets),
     )

@@ -47,7 +47,7 @@ def choose(
     needed = every if keep else resident.bytes_needed(stored, kept=0)
     room = f"{size(needed)} of memory, {size(free)} free"
     obstacle = None
-    if stored.manifest.store != "replay":
+    if not stored.manifest.needs_data:
         obstacle = f"the set's store is {stored.manifest.store}, not replay"
     elif needed > most:
         obstacle = f"a pass would take {room}"

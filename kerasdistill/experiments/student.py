@@ -20,6 +20,7 @@ from pipelines import resident as resident_passes
 from pipelines.datasets import ImageData
 from pipelines.distillation_set import DistillationSet
 from pipelines.layout import AVERAGING
+from pipelines.stored.stores import STORES
 
 KIND = "student"  # of the run, and the step's name in a plan
 
@@ -234,7 +235,7 @@ def like_stored(
 
     def batches(first_epoch: int) -> tf.data.Dataset:
         made = live.batches(first_epoch)
-        if store == "images":
+        if not STORES[store].needs_data:
             made = made.take(4).cache().repeat()
         return made.map(with_logits)
 

@@ -9,7 +9,7 @@ from kerasdistill.errors import UserError
 from kerasdistill.objectives import HardLabel, Objective
 from kerasdistill.recipes import checking, older, reading
 from kerasdistill.recipes.architectures import Architecture, LanguageNetwork
-from kerasdistill.requests import LATER
+from kerasdistill.requests import LATER, plain
 
 ScheduleName = Literal["paper", "cosine", "linear"]
 OptimizerName = Literal["sgd", "muon"]
@@ -260,7 +260,7 @@ def fields(value: Any) -> dict[str, Any]:
 
 def to_json(recipe: Recipe) -> dict[str, Any]:
     """A dictionary of plain values that `from_json` turns back into the recipe."""
-    return {"kind": type(recipe).__name__, **fields(recipe)}
+    return plain({"": recipe})[""]
 
 
 def from_json(value: dict[str, Any]) -> Recipe:

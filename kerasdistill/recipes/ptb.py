@@ -14,7 +14,6 @@ batch, which is what learning rates of 1 and 2 go with (Kim et al.'s code).
 from dataclasses import replace
 
 from kerasdistill.errors import UserError
-from kerasdistill.objectives import Objective
 from kerasdistill.recipes.architectures import CharCnnLstm, LanguageNetwork, Lstm
 from kerasdistill.recipes.base import LanguageModelRecipe, TextTraining
 
@@ -101,11 +100,3 @@ def quick(recipe: LanguageModelRecipe) -> LanguageModelRecipe:
     """
     training = replace(recipe.training, epochs=2, batch_size=10)
     return replace(recipe, training=training)
-
-
-def student_of(
-    teacher: LanguageModelRecipe, *, objective: Objective, seed: int
-) -> LanguageModelRecipe:
-    """The next generation: the same network and schedule, a new seed."""
-    training = replace(teacher.training, objective=objective, seed=seed)
-    return replace(teacher, training=training)

@@ -15,6 +15,7 @@ def read(kind: Any, value: Any, *, where: str) -> Any:
     if kind is Objective:
         return _read_objective(value, where=where)
     if dataclasses.is_dataclass(kind):
+        kind, value = _of_family(kind, value)
         return _read_fields(kind, value, where=where)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is tuple and isinstance(value, list | tuple):
@@ -56,6 +57,19 @@ def _read_fields(kind: Any, value: Any, *, where: str) -> Any:
         return kind(**values)
     except TypeError as error:
         raise UserError(f"recipe {where} lacks a field: {error}") from error
+
+
+def _of_family(kind: type, value: Any) -> tuple[type, Any]:
+    """The architecture that the value says it is of, and its fields."""
+    from kerasdistill.recipes.families import FAMILIES  # they are made of recipes
+
+    kinds = {
+        each.architecture.__name__: each.architecture for each in FAMILIES.values()
+    }
+    if not isinstance(value, dict) or value.get("kind") not in [*kinds]:
+        return kind, value
+    rest = {key: item for key, item in value.items() if key != "kind"}
+    return kinds[value["kind"]], rest
 
 
 def _read_objective(value: Any, *, where: str) -> Objective:

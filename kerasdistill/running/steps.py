@@ -123,9 +123,14 @@ def left(story: Sequence[Step], *, workdir: str | Path) -> Plan:
                 continue
             if (cost := step.cost(folder, {**done, **pretended})) is not None:
                 costs[step.name] = cost
-            if step.stand_in is not None and step is not story[-1]:
+            if step.stand_in is not None and _needed(step, story):
                 pretended[step.name] = step.stand_in(Path(scratch))
     return Plan(costs)
+
+
+def _needed(step: Step, story: Sequence[Step]) -> bool:
+    """Whether what is measured later looks at its results."""
+    return any(step.name in each.needs for each in story if each.cost is not None)
 
 
 def run(

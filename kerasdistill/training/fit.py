@@ -1,16 +1,16 @@
 """Fits a shell: a schedule, resume, best weights and guards, on any engine."""
 
-import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from kerasdistill.errors import UserError
 from kerasdistill.recipes.base import BornAgainTraining, Training
 from kerasdistill.training import engines
-from kerasdistill.training.board import Board, write_views
+from kerasdistill.training.board import write_views
 from kerasdistill.training.epochs import EpochStream, FitResult
 from kerasdistill.training.loop import Epochs
 from kerasdistill.training.muon import Muon
@@ -61,17 +61,14 @@ def fit(
     model.complete = train.complete
     # Metrics and seed generators create their state when first used.
     train.prepare(0)
-    first = model.completed(engine.first_batch(train))
+    batch = next(iter(train.batches(0)))
+    first = model.completed({name: np.asarray(batch[name]) for name in batch})
     model(first, training=False)
     epochs = Epochs(model, training, directory, train, engine, enough)
     if not epochs.finished:
-        shown = directory / "tensorboard"
-        write_views(shown / "views", first, class_names=class_names)
-        session = engine.session(
-            model, train, validation=validation, first_epoch=epochs.epoch
-        )
-        with contextlib.closing(Board(shown)) as board:
-            epochs.run(session, board)
+        views = directory / "tensorboard" / "views"
+        write_views(views, first, class_names=class_names)
+        epochs.run(validation)
     return epochs.finish()
 
 

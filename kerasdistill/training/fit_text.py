@@ -1,6 +1,5 @@
 """`fit` for language models: perplexity, and checkpoints within epochs."""
 
-import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -13,7 +12,6 @@ import keras
 from kerasdistill.errors import DivergedError
 from kerasdistill.recipes.base import TextTraining
 from kerasdistill.training import engines
-from kerasdistill.training.board import Board
 from kerasdistill.training.engines import Engine, Session
 from kerasdistill.training.epochs import EpochStream, FitResult
 from kerasdistill.training.language_models import LanguageModel
@@ -58,26 +56,12 @@ def fit_text(
         model, training, directory, train, engine, validate, checkpoint_seconds
     )
     if not epochs.finished:
-        session = engine.session(
-            model, train, first_epoch=epochs.epoch, first_step=epochs.first_step
-        )
-        with contextlib.closing(Board(directory / "tensorboard")) as board:
-            epochs.run(session, board)
+        epochs.run()
     return epochs.finish()
 
 
 class PerplexityEpochs(Epochs):
-    """`Epochs` for language models; also checkpoints within an epoch.
-
-    Args:
-        model: the shell.
-        training: its recipe.
-        directory: the run's folder.
-        train: the windows.
-        engine: see `fit_text`.
-        validate: see `fit_text`.
-        checkpoint_seconds: see `fit_text`.
-    """
+    """`Epochs` for language models; also checkpoints within an epoch."""
 
     shown = ("loss", "perplexity", "val_perplexity")
 

@@ -13,8 +13,8 @@ All take logits, and values and gradients are those of `losses`. They load from 
 import keras
 from keras import ops
 
+from kerasdistill import objectives
 from kerasdistill.errors import UserError
-from kerasdistill.training import losses
 
 _registered = keras.saving.register_keras_serializable(package="kerasdistill")
 
@@ -31,108 +31,61 @@ def with_labels(teacher_logits, labels):
 
 
 class _Loss(keras.losses.Loss):
-    """What the losses share: a temperature, and their further options by name."""
+    """A door to an objective, whose settings are keywords beside Keras' own."""
+
+    kind: type[objectives.Objective]
+    labelled = False  # whether the targets are those of `with_labels`
 
     def __init__(
         self,
         *,
-        temperature: float = 1.0,
         reduction: str = "sum_over_batch_size",
         name: str | None = None,
         dtype: str | None = None,
+        **settings,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        losses.require_temperature(temperature)
-        self.temperature = temperature
+        self.objective = self.kind(**settings)
+        vars(self).update(vars(self.objective))
+
+    def call(self, y_true, y_pred):
+        """[batch, classes] or `with_labels` of it, [batch, classes] -> [batch]."""
+        batch = {"teacher_logits": y_true}
+        if self.labelled:
+            batch = _split(y_true, y_pred)
+        return self.objective.per_example(batch, y_pred)
 
     def get_config(self):
         """The keywords that make the same loss."""
-        return {**super().get_config(), "temperature": self.temperature}
+        return {**super().get_config(), **vars(self.objective)}
 
 
 @_registered
-class LogitRegression(keras.losses.Loss):
-    """See `losses.logit_regression`; the targets are the teacher's logits."""
+class LogitRegression(_Loss):
+    """See `objectives.LogitRegression`; the targets are the teacher's logits."""
 
-    def call(self, y_true, y_pred):
-        """Both [batch, classes] -> [batch]."""
-        return losses.logit_regression(y_true, y_pred)
+    kind = objectives.LogitRegression
 
 
 @_registered
 class SoftTargets(_Loss):
-    """T^2 CE(p, q): BAN, and the soft term of KD; targets are the teacher's logits.
+    """T^2 CE(p, q): BAN, and the soft term of KD; targets are the teacher's logits."""
 
-    Args:
-        temperature: T > 0.
-        reduction, name, dtype: Keras' own.
-    """
-
-    def call(self, y_true, y_pred):
-        """Both [batch, classes] -> [batch]; see `losses.ban`."""
-        return losses.ban(y_true, y_pred, temperature=self.temperature)
+    kind = objectives.Ban
 
 
 @_registered
 class KnowledgeDistillation(_Loss):
-    """alpha T^2 CE(soft targets at T) + (1 - alpha) CE(label), of `with_labels`.
+    """alpha T^2 CE(soft targets at T) + (1 - alpha) CE(label), of `with_labels`."""
 
-    Args:
-        alpha: weight of the soft term, in [0, 1].
-        temperature: T > 0.
-        reduction, name, dtype: Keras' own.
-    """
-
-    def __init__(self, *, alpha: float = 1.0, **kwargs):
-        super().__init__(**kwargs)
-        if not 0 <= alpha <= 1:
-            raise UserError(f"alpha {alpha} was given; expected 0 to 1")
-        self.alpha = alpha
-
-    def call(self, y_true, y_pred):
-        """[batch, classes + 1], [batch, classes] -> [batch]."""
-        logits, labels = _split(y_true, y_pred)
-        return losses.knowledge_distillation(
-            labels, logits, y_pred, temperature=self.temperature, alpha=self.alpha
-        )
-
-    def get_config(self):
-        """The keywords that make the same loss."""
-        return {**super().get_config(), "alpha": self.alpha}
+    kind, labelled = objectives.KnowledgeDistillation, True
 
 
 @_registered
 class BanWithLabels(_Loss):
-    """BAN+L: label_weight CE(y, q) + teacher_weight T^2 CE(p, q), of `with_labels`.
+    """BAN+L: label_weight CE(y, q) + teacher_weight T^2 CE(p, q), of `with_labels`."""
 
-    Args:
-        label_weight: >= 0.
-        teacher_weight: >= 0.
-        temperature: T > 0, of the teacher's term.
-        reduction, name, dtype: Keras' own.
-    """
-
-    def __init__(
-        self, *, label_weight: float = 1.0, teacher_weight: float = 1.0, **kwargs
-    ):
-        super().__init__(**kwargs)
-        if min(label_weight, teacher_weight) < 0:
-            raise UserError(
-                f"weights {label_weight} and {teacher_weight} were given; expected "
-                "none below 0"
-            )
-        self.weights = {"label_weight": label_weight, "teacher_weight": teacher_weight}
-
-    def call(self, y_true, y_pred):
-        """[batch, classes + 1], [batch, classes] -> [batch]."""
-        logits, labels = _split(y_true, y_pred)
-        return losses.ban_plus_labels(
-            labels, logits, y_pred, temperature=self.temperature, **self.weights
-        )
-
-    def get_config(self):
-        """The keywords that make the same loss."""
-        return {**super().get_config(), **self.weights}
+    kind, labelled = objectives.BanWithLabels, True
 
 
 @_registered
@@ -144,12 +97,11 @@ class ConfidenceWeighted(_Loss):
     the global batch's.
     """
 
+    kind, labelled = objectives.ConfidenceWeighted, True
+
     def call(self, y_true, y_pred):
         """[batch, classes + 1], [batch, classes] -> [batch]."""
-        logits, labels = _split(y_true, y_pred)
-        values, confidences = losses.cwtm(
-            labels, logits, y_pred, temperature=self.temperature
-        )
+        values, confidences = super().call(y_true, y_pred)
         return values * confidences / ops.mean(confidences)
 
 
@@ -157,13 +109,22 @@ class ConfidenceWeighted(_Loss):
 class LogitRegressionDistillation(keras.distillation.DistillationLoss):
     """See `losses.logit_regression`; the mean over the batch."""
 
+    kind: type[objectives.Objective] = objectives.LogitRegression
+    seed = 0
+
+    def __init__(self, **settings):
+        self.objective = self.kind(**settings)
+        vars(self).update(vars(self.objective))
+
     def compute_loss(self, teacher_outputs, student_outputs, **kwargs):
         """Both [batch, classes] -> scalar."""
-        return ops.mean(losses.logit_regression(teacher_outputs, student_outputs))
+        batch = {"teacher_logits": teacher_outputs}
+        values = self.objective.per_example(batch, student_outputs, seed=self.seed)
+        return ops.mean(values)
 
     def get_config(self):
-        """The keywords that make the same loss: none."""
-        return {}
+        """The keywords that make the same loss."""
+        return vars(self.objective).copy()
 
     @classmethod
     def from_config(cls, config):
@@ -176,67 +137,40 @@ class SoftTargetsDistillation(LogitRegressionDistillation):
     """T^2 CE(p, q), the mean over the batch: BAN, and the soft term of KD.
 
     With labels beside it by the Distiller's `student_loss_weight` (1 - alpha).
-
-    Args:
-        temperature: T > 0.
     """
 
+    kind = objectives.Ban
+
     def __init__(self, temperature: float = 1.0):
-        losses.require_temperature(temperature)
-        self.temperature = temperature
-
-    def compute_loss(self, teacher_outputs, student_outputs, **kwargs):
-        """Both [batch, classes] -> scalar; see `losses.ban`."""
-        values = losses.ban(
-            teacher_outputs, student_outputs, temperature=self.temperature
-        )
-        return ops.mean(values)
-
-    def get_config(self):
-        """The keywords that make the same loss."""
-        return {"temperature": self.temperature}
+        super().__init__(temperature=temperature)
 
 
 @_registered
-class PermutedDistillation(SoftTargetsDistillation):
-    """DKPP with one permutation for the whole training; the mean over the batch.
+class PermutedDistillation(LogitRegressionDistillation):
+    """DKPP with one permutation, of `seed`, for the whole training.
 
     Fresh permutations depend on the example and the step, which Keras does not tell
     a loss: `PermutedPredictionsModel` has them.
-
-    Args:
-        seed: chooses the permutation, from 0.
-        temperature: T > 0.
     """
 
-    def __init__(self, seed: int = 0, temperature: float = 1.0):
-        super().__init__(temperature)
-        self.seed = seed
+    kind = objectives.PermutedPredictions
 
-    def compute_loss(self, teacher_outputs, student_outputs, **kwargs):
-        """Both [batch, classes] -> scalar; see `losses.dkpp`."""
-        classes = student_outputs.shape[-1]
-        same = ops.zeros_like(student_outputs[:, 0], dtype="int32")
-        keys = losses.shuffle_keys(same, classes=classes, seed=self.seed, step=0)
-        values = losses.dkpp(
-            teacher_outputs,
-            student_outputs,
-            keys=keys,
-            temperature=self.temperature,
-        )
-        return ops.mean(values)
+    def __init__(self, seed: int = 0, temperature: float = 1.0):
+        super().__init__(temperature=temperature, permutation="fixed")
+        self.seed = seed
 
     def get_config(self):
         """The keywords that make the same loss."""
-        return {**super().get_config(), "seed": self.seed}
+        return {"seed": self.seed, "temperature": self.temperature}
 
 
 def _split(y_true, y_pred):
-    """Targets [batch, classes + 1] -> teacher logits and labels int32 [batch]."""
+    """Targets [batch, classes + 1] -> a batch of teacher logits and labels."""
     classes = y_pred.shape[-1]
     if y_true.shape[-1] != classes + 1:
         raise UserError(
             f"targets have {y_true.shape[-1]} columns for {classes} classes; expected "
             f"{classes + 1}: give with_labels(teacher_logits, labels)"
         )
-    return y_true[:, :classes], ops.cast(y_true[:, classes], "int32")
+    labels = ops.cast(y_true[:, classes], "int32")
+    return {"teacher_logits": y_true[:, :classes], "label": labels}

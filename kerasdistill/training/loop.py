@@ -6,7 +6,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +81,16 @@ class Epochs:
             return True
         return self._training.schedule == "paper" and self._schedule.stop
 
-    def run(self, session: Session, board: Board) -> None:
-        """Trains until `finished`; every epoch gets a point on the board's curves."""
+    def run(self, validation: Iterable[dict[str, Any]] | None = None) -> None:
+        """Trains until `finished`; every epoch gets a point on TensorBoard's curves."""
+        session = self._engine.session(
+            self._shell,
+            self._train,
+            validation=validation,
+            first_epoch=self.epoch,
+            first_step=self.first_step,
+        )
+        board = Board(self._directory / "tensorboard")
         try:
             while not self.finished:
                 self.begin()
@@ -94,6 +102,7 @@ class Epochs:
                 board.write(self.epoch, metrics)
         finally:
             self._bar.close()  # what is said next has a line of its own
+            board.close()
 
     def finish(self) -> FitResult:
         """Puts the best weights back and sums up."""

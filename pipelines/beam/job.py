@@ -16,9 +16,7 @@ from apache_beam.utils.shared import Shared
 
 from kerasdistill.errors import UserError, WorkersLostError
 from kerasdistill.models import loading
-from kerasdistill.recipes.base import Augmentation, CropAugmentation
-from kerasdistill.seeds import view_seeds
-from pipelines import records, scoring
+from pipelines import augment, records
 from pipelines.beam import files
 from pipelines.beam.clusters import following
 from pipelines.beam.runners import quieten, watching_workers
@@ -26,6 +24,10 @@ from pipelines.beam.shards import ShardWriter, Work, last_written
 from pipelines.beam.workers import Process, Tools, prepare_process
 from pipelines.datasets import Examples, ImageData
 from pipelines.layout import VALIDATION_PASS, Layout, member_name, sidecar_name
+from pipelines.sources.source import Source
+from pipelines.stored.scorer import Scorer
+from pipelines.stored.stores import WITHOUT_PIXELS
+from pipelines.stored.targets import StoredTarget, stored_targets
 
 SCRATCH = ".work"
 WORKER_LOG = f"{SCRATCH}/workers.log"
@@ -44,9 +46,11 @@ class Job:
     output: str
     teachers: tuple[str | None, ...]  # in the manifest's order; None: not needed
     transfer_set: str
-    augmentation: Augmentation | CropAugmentation
+    sources: Mapping[str, Source]  # splits that workers read where they lie
+    augmentation: Any
     store: str
     logits_dtype: str
+    targets: tuple[StoredTarget, ...]
     kept_digests: tuple[str, ...]  # of the teachers whose own logits are kept
     stored_mean_of: int
     layout: Layout
@@ -88,10 +92,8 @@ class ScoreShards(beam.DoFn):
                 "where every worker can reach it by this path"
             )
         with self._failing_the_job():
-            tools = self._shared.acquire(self._load)
-            self._train, self._validation = tools.train, tools.validation
-            self._score = tools.score
-            self._tools = tools  # kept: the process itself may let go of it
+            # Kept: the process itself may let go of it.
+            self._tools = self._shared.acquire(self._load)
 
     def _load(self) -> Tools:
         prepare_process(self._asked_by)
@@ -99,23 +101,25 @@ class ScoreShards(beam.DoFn):
         with tempfile.TemporaryDirectory() as folder:
             path = files.local_copy(job.transfer_set, folder)
             with np.load(path) as arrays:
-                train, validation = (
-                    Examples(*(arrays[f"{split}_{field}"] for field in _FIELDS))
-                    for split in ("train", "validation")
-                )
+                held = {
+                    split: Examples(*(arrays[f"{split}_{field}"] for field in _FIELDS))
+                    for split in {"train", "validation"} - job.sources.keys()
+                }
             # The process that staged them has asked whether they are trusted.
             with loading.trusting(True):
                 teachers = [
                     path and loading.load(files.local_copy(path, folder))
                     for path in job.teachers
                 ]
-        scorer = scoring.Scorer(
+        scorer = Scorer(
             teachers,
             augmentation=job.augmentation,
             block_views=job.layout.block_views,
             logits_dtype=job.logits_dtype,
+            targets=job.targets,
+            stored_mean_of=job.stored_mean_of,
         )
-        return Tools(train, validation, scorer)
+        return Tools(**held, **job.sources, score=scorer)
 
     def process(self, work: Work) -> list[str]:
         """Writes one shard; says why in the job's failure file when it cannot."""
@@ -143,7 +147,7 @@ class ScoreShards(beam.DoFn):
         pass_index, number, with_views, members = work
         job, rows = self._job, self._job.layout.rows(pass_index)
         # Nobody reads the validation images from here: their logits are enough.
-        store = "replay" if pass_index == VALIDATION_PASS else job.store
+        store = WITHOUT_PIXELS if pass_index == VALIDATION_PASS else job.store
         names = [member_name(name, job.kept_digests[member]) for member in members]
         with tempfile.TemporaryDirectory() as folder:
             kept = [ShardWriter(folder, each) for each in names]
@@ -157,7 +161,10 @@ class ScoreShards(beam.DoFn):
                     writer.add(encoded, block, logits, block.member_digest(logits))
                 if views:
                     encoded = records.encode(
-                        block, store=store, logits_dtype=job.logits_dtype
+                        block,
+                        store=store,
+                        logits_dtype=job.logits_dtype,
+                        targets=job.targets,
                     )
                     digest = block.digest(with_logits=not job.kept_digests)
                     views.add(encoded, block, block.logits, digest)
@@ -171,30 +178,35 @@ class ScoreShards(beam.DoFn):
         layout = self._job.layout
         chosen = layout.block_rows(rows, index)
         if pass_index == VALIDATION_PASS:
-            block = self._validation.take(chosen)
-            seeds, pixels = np.zeros_like(block.sample_ids), block.images
+            chosen = self._tools.validation.take(chosen)
+            seeds, views = np.zeros_like(chosen.sample_ids), {"image": chosen.images}
         else:
-            block = self._train.take(chosen)
-            seeds = view_seeds(
-                block.sample_ids, pass_index=pass_index, seed=layout.seed
+            chosen = self._tools.train.take(chosen)
+            seeds = augment.view_seeds(
+                chosen.sample_ids,
+                augmentation=self._job.augmentation,
+                pass_index=pass_index,
+                seed=layout.seed,
             )
-            pixels = self._score.views(block.images, seeds)
-        if members:
-            each = self._score.member_logits(pixels, members)
-            # Where views are written all members are scored. Otherwise this mean is
-            # of no use, and not written either.
-            logits = self._score.mean_of(each[: self._job.stored_mean_of])
-        else:
-            each, logits = [], self._score.logits(pixels)
-        ids = (block.sample_ids, block.labels)
-        return records.Block(pass_index, index, *ids, seeds, pixels, logits), each
+            views = self._tools.score.views(chosen.images, seeds)
+        pixels = views.pop("image")
+        # Where views are written all members are scored. Otherwise the mean and the
+        # targets are of no use, and not written either.
+        scores = self._tools.score.scores(pixels, members)
+        block = records.Block(
+            *(pass_index, index),
+            *(chosen.sample_ids, chosen.labels, seeds, pixels, scores.logits),
+            targets=scores.targets,
+            **views,
+        )
+        return block, scores.members
 
 
 def stage(
     output: str,
     teacher_paths: Mapping[int, str],
     data: ImageData,
-    augmentation: Augmentation | CropAugmentation,
+    augmentation: Any,
     request: Mapping[str, Any],
     layout: Layout,
 ) -> Job:
@@ -214,23 +226,26 @@ def stage(
         files.join(scratch, f"teacher-{i}.keras") if i in teacher_paths else None
         for i in range(len(request["teachers"]))
     )
+    splits = {"train": data.train, "validation": data.validation}
     job = Job(
         output=output,
         teachers=teachers,
         transfer_set=files.join(scratch, "transfer_set.npz"),
+        sources={name: each for name, each in splits.items() if not each.in_memory},
         augmentation=augmentation,
         store=request["store"],
         logits_dtype=request["logits_dtype"],
+        targets=stored_targets(request.get("targets", {})),
         kept_digests=tuple(teacher["weights_digest"] for teacher in kept),
         stored_mean_of=request["stored_mean_of"],
         layout=layout,
     )
     for place, source in teacher_paths.items():
         files.put_file(teachers[place], source, scratch)
-    splits = {"train": data.train, "validation": data.validation}
     arrays = {
-        f"{split}_{field}": getattr(examples, field)
-        for split, examples in splits.items()
+        f"{split}_{field}": getattr(splits[split], field)
+        for split in splits
+        if split not in job.sources
         for field in _FIELDS
     }
     with tempfile.TemporaryDirectory() as folder:

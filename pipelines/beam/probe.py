@@ -16,9 +16,9 @@ from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
 from kerasdistill import devices
 from kerasdistill.models import loading
-from kerasdistill.recipes.base import Augmentation, CropAugmentation
 from pipelines import augment, scoring
 from pipelines.beam import runners
+from pipelines.stored.scorer import Scorer
 
 MOST_PROBES = 4  # processes at once: enough to see them share cores and memory
 _BLOCK_VIEWS = 128
@@ -58,7 +58,7 @@ def measure(
     teacher_paths: Sequence[str],
     *,
     image_shape: tuple[int, int, int],
-    augmentation: Augmentation | CropAugmentation,
+    augmentation: Any,
     workers: int,
 ) -> WorkerSpeed | None:
     """Lets up to `MOST_PROBES` processes do what a worker does, all at once.
@@ -132,7 +132,7 @@ def timed(
     """Does in this process what one worker would; see `measure`."""
     with loading.trusting(True):  # whoever asks has loaded them under its own rule
         teachers = [loading.load(path) for path in request["teachers"]]
-    score = scoring.Scorer(
+    score = Scorer(
         teachers,
         augmentation=augment.from_json(request["augmentation"]),
         block_views=_BLOCK_VIEWS,
@@ -142,7 +142,7 @@ def timed(
 
     def a_block(number: int) -> None:
         seeds = np.arange(_BLOCK_VIEWS) + number * _BLOCK_VIEWS
-        score.logits(score.views(images, seeds))
+        score.scores(score.views(images, seeds)["image"])
 
     a_block(0)  # compiles
     began, blocks = clock(), 0

@@ -11,16 +11,17 @@ import tensorflow as tf
 from kerasdistill import __version__, devices
 from kerasdistill.errors import UserError
 from pipelines import scoring
-from pipelines.datasets import Examples
+from pipelines.sources.source import Source
+from pipelines.stored.scorer import Scorer
 
 
 @dataclass(frozen=True, eq=False)
 class Tools:
     """What scoring takes: loaded once a process, shared by its threads."""
 
-    train: Examples
-    validation: Examples
-    score: scoring.Scorer
+    train: Source
+    validation: Source
+    score: Scorer
 
 
 @dataclass(frozen=True)

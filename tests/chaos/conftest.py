@@ -1,6 +1,8 @@
 """The process that runs commands, and tiny inputs for them, made once."""
 
 import random
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +13,9 @@ from tests.chaos.harness import (  # noqa: E402
     TEACHER,
     Inputs,
     Server,
+    outcome,
 )
+from tests.chaos.table import VERBS  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +39,35 @@ def inputs(server, tmp_path_factory) -> Inputs:
         assert made.rc == 0, made.said
         paths[store] = str(cwd / made.answer["distillation_set"])
     return Inputs(**paths)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(server, inputs, tmp_path_factory):
+    """The function that gives a verb's run without faults: how it ended, its outcome.
+
+    Each runs once in a session.
+    """
+    known = {}
+
+    def run(name):
+        if name not in known:
+            cwd = tmp_path_factory.mktemp("undisturbed") / "cwd"
+            fault = "count" if VERBS[name].counted else None
+            ended = server.run(inputs.fill(VERBS[name].line), cwd, fault=fault)
+            assert ended.rc == 0, ended.said[-3000:]
+            known[name] = ended, outcome(cwd)
+            shutil.rmtree(cwd)
+        return known[name]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def other(server, inputs, tmp_path_factory) -> Path:
+    """A set of the same shape by the same teacher, from another seed."""
+    cwd = tmp_path_factory.mktemp("other") / "cwd"
+    made = server.run(f"{PRECOMPUTE} --seed 7 --teacher {inputs.teacher}", cwd)
+    return cwd / made.answer["distillation_set"]
 
 
 def _text(cwd) -> str:

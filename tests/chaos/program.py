@@ -10,6 +10,7 @@ import builtins
 import collections
 import ctypes
 import errno
+import gc
 import io
 import json
 import os
@@ -144,9 +145,10 @@ def shrink() -> None:
     from kerasdistill.experiments import costs, language_costs
     from pipelines import datasets
     from pipelines.beam import probe
+    from pipelines.sources import digits
 
-    digits = datasets._digits(datasets.IMAGE_SHAPE)
-    datasets._digits = lambda shape: digits
+    raw = digits.read(datasets.Request("", None, (), datasets.IMAGE_SHAPE))
+    datasets.SOURCES["digits"] = lambda request: raw
     datasets.QUICK_EXAMPLES = EXAMPLES
     language_costs._TIMED_SECONDS = 0.01
     costs.measure = lambda *a, **k: costs.Speed(0.01, 1e4, 1.0, 1000)
@@ -236,5 +238,6 @@ if __name__ == "__main__":
     )
 
     shrink()
+    gc.freeze()  # what is imported is shared with the children, and stays so
     print(json.dumps("ready"), file=answers, flush=True)
     serve(sys.stdin, answers)

@@ -5,11 +5,9 @@ from pathlib import Path
 
 from kerasdistill.files import replacing_directory
 from tests.chaos.harness import outcome
+from tests.chaos.table import VERBS
 
-STUDENT = (
-    "student --budget 2000 --convs 1 --epochs 2 --schedule cosine --batch-size 16 "
-    "--distillation-set {images}"
-)
+STUDENT = VERBS["student"].line
 
 
 def test_a_second_process_stops_at_once(server, inputs, tmp_path):
@@ -42,10 +40,10 @@ def test_what_a_dead_process_left_is_taken_over(server, inputs, tmp_path):
     assert outcome(cwd) == expected
 
 
-def test_two_students_read_one_set(server, inputs, tmp_path):
+def test_two_students_read_one_set(server, inputs, undisturbed, tmp_path):
     stored = Path(shutil.copytree(inputs.images, tmp_path / "set"))
     line = inputs.fill(STUDENT).replace(inputs.images, str(stored))
-    alone = server.run(line, tmp_path / "alone")
+    alone, _ = undisturbed("student")
     pair = server.together([(line, tmp_path / "one"), (line, tmp_path / "two")])
     digests = {ended.answer["weights_digest"] for ended in (alone, *pair)}
     assert len(digests) == 1

@@ -1,13 +1,14 @@
 """The same command gives the same bits; another seed gives others."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from tests.chaos.harness import PRECOMPUTE, outcome
+from tests.chaos.table import VERBS
 
-STUDENT = (
-    "student --budget 2000 --convs 1 --epochs 2 --schedule cosine --batch-size 16 "
-    "--distillation-set "
-)
+STUDENT = VERBS["student"].line.split(" --distillation-set")[0]
 
 
 def digest(ended) -> str:
@@ -16,36 +17,38 @@ def digest(ended) -> str:
     return ended.answer[name]
 
 
-def test_sets(server, inputs, tmp_path):
-    line = f"{PRECOMPUTE} --teacher {inputs.teacher}"
-    runs = [server.run(line, tmp_path / f"{n}") for n in range(2)]
-    assert digest(runs[0]) == digest(runs[1])
-    assert outcome(tmp_path / "0") == outcome(tmp_path / "1")
-    replay = server.run(f"{line} --store replay", tmp_path / "replay")
-    assert digest(replay) == digest(runs[0])
-    other = server.run(f"{line} --seed 1", tmp_path / "other")
-    assert digest(other) != digest(runs[0])
+def content_digest(stored) -> str:
+    return json.loads((Path(stored) / "manifest.json").read_text())["content_digest"]
 
 
-def test_students_of_either_store(server, inputs, tmp_path):
+def test_sets(server, inputs, other, tmp_path):
+    """The inputs were made in another folder, by the same command or other ones."""
+    line = f"{PRECOMPUTE} --teacher {inputs.teacher} --store images"
+    again = server.run(line, tmp_path / "cwd")
+    assert digest(again) == content_digest(inputs.images)
+    run = tmp_path / "cwd" / again.answer["distillation_set"]
+    assert outcome(run.parent) == outcome(Path(inputs.images).parent)
+    assert digest(again) == content_digest(inputs.replay) != content_digest(other)
+
+
+def test_students_of_either_store(server, inputs, undisturbed, tmp_path):
     """Images, replayed views and views held in memory train the same weights."""
-    found = {
-        digest(server.run(STUDENT + store, tmp_path / f"{number}"))
-        for number, store in enumerate(
-            (inputs.images, inputs.replay, f"{inputs.replay} --resident always")
-        )
-    }
+    found = {digest(undisturbed("student")[0])}
+    for number, resident in enumerate(("never", "always")):
+        line = f"{STUDENT} --distillation-set {inputs.replay} --resident {resident}"
+        found.add(digest(server.run(line, tmp_path / f"{number}")))
     assert len(found) == 1
-    other = server.run(f"{STUDENT}{inputs.images} --seed 1", tmp_path / "other")
-    assert digest(other) not in found
+    line = f"{STUDENT} --distillation-set {inputs.images} --seed 1"
+    assert digest(server.run(line, tmp_path / "other")) not in found
 
 
-def test_deterministic_kernels_give_the_same_student(server, inputs, tmp_path):
+def test_deterministic_kernels_give_the_same_student(
+    server, inputs, undisturbed, tmp_path
+):
     """On a CPU they are what is used anyway; the option makes sure of it."""
-    line = f"{STUDENT}{inputs.images} --deterministic"
-    plain = server.run(STUDENT + inputs.images, tmp_path / "plain")
-    runs = [server.run(line, tmp_path / f"{number}") for number in range(2)]
-    assert {digest(run) for run in runs} == {digest(plain)}
+    line = f"{STUDENT} --distillation-set {inputs.images} --deterministic"
+    plain, _ = undisturbed("student")
+    assert digest(server.run(line, tmp_path / "cwd")) == digest(plain)
 
 
 @pytest.mark.slow

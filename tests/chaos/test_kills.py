@@ -7,32 +7,13 @@ what an undisturbed run makes, without doing anything finished a second time.
 """
 
 import random
-import shutil
 
 import pytest
 
-from tests.chaos.harness import Chain, killed_at_random, outcome
+from tests.chaos.harness import Chain, killed_at_random
 from tests.chaos.table import VERBS
 
 SHORT = ("precompute", "student", "export")  # a few moments each in the normal suite
-
-
-@pytest.fixture(scope="session")
-def undisturbed(server, inputs, tmp_path_factory):
-    """The function that gives a verb's run without kills: how it ended, its outcome."""
-    known = {}
-
-    def run(name):
-        if name not in known:
-            cwd = tmp_path_factory.mktemp("undisturbed") / "cwd"
-            fault = "count" if VERBS[name].counted else None
-            ended = server.run(inputs.fill(VERBS[name].line), cwd, fault=fault)
-            assert ended.rc == 0, ended.said[-3000:]
-            known[name] = ended, outcome(cwd)
-            shutil.rmtree(cwd)
-        return known[name]
-
-    return run
 
 
 def killed_at_every_moment(

@@ -60,9 +60,11 @@ def says(error: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "fault"), [*SHORT, *LONG])
-def test_a_disk_that_fails_at_some_moment(name, fault, server, inputs, tmp_path):
+def test_a_disk_that_fails_at_some_moment(
+    name, fault, server, inputs, undisturbed, tmp_path
+):
     line = inputs.fill(VERBS[name].line)
-    whole = server.run(line, tmp_path / "whole", fault="count")
+    whole, expected = undisturbed(name)
     at = random.Random(f"{name} {fault}").randrange(2, len(whole.seen) - 3)
     cwd = tmp_path / "cwd"
     failed = server.run(line, cwd, fault=fault, at=at)
@@ -72,7 +74,7 @@ def test_a_disk_that_fails_at_some_moment(name, fault, server, inputs, tmp_path)
         says(failed.error, FAULTS[fault])
     again = server.run(line, cwd)
     assert again.rc == 0, again.said[-2000:]
-    assert outcome(cwd) == outcome(tmp_path / "whole")
+    assert outcome(cwd) == expected
 
 
 @pytest.mark.slow

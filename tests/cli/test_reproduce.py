@@ -55,10 +55,8 @@ def test_a_student_gets_the_model_of_an_earlier_command(tmp_path, capsys, monkey
 
 
 @pytest.fixture
-def small(monkeypatch):
+def small(monkeypatch, measured_briefly):
     """A table of one baseline, or two, that take moments."""
-    for name in ("_WARM_SECONDS", "_TRAINED_SECONDS", "_SCORED_SECONDS"):
-        monkeypatch.setattr(costs, name, 0.0)
 
     def made(asked):
         end = [
@@ -76,7 +74,7 @@ def small(monkeypatch):
     monkeypatch.setitem(reproduced_tables.TABLES, "urban-table-1", made)
 
 
-def test_plan_then_run_then_nothing_is_left(small, tmp_path, capsys):
+def test_plan_then_run_then_nothing_is_left(small, unexported, tmp_path, capsys):
     workdir = ["--workdir", str(tmp_path), "--dataset", "digits"]
     line = ["reproduce", "urban-table-1", *workdir, "--precision", "float32"]
     assert main([*line, "--plan", "--json"]) == 0
@@ -159,9 +157,9 @@ def test_what_language_models_cost(tmp_path, capsys, monkeypatch):
     words += ["--quick", "--precision", "float32"]
     left = planned(capsys, "ban-table-6", *words)
     assert [step["name"] for step in left] == [
-        f"language-model --arch {arch}, generation {number}"
+        f"language-model --arch {arch}, {model}"
         for arch in ("cnn-lstm", "lstm")
-        for number in (0, 1)
+        for model in ("teacher", "generation 1")
     ]
     assert [each.training.loss for each in recipes] == ["hard-label", "ban+l"] * 2
 

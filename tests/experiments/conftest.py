@@ -10,9 +10,15 @@ from pipelines import precompute
 
 
 @pytest.fixture(autouse=True)
-def measured_briefly(monkeypatch):
-    for name in ("_WARM_SECONDS", "_TRAINED_SECONDS", "_SCORED_SECONDS"):
-        monkeypatch.setattr(costs, name, 0.0)
+def searches_measure_briefly(measured_briefly):
+    """See `measured_briefly`."""
+
+
+@pytest.fixture(autouse=True)
+def exports_are_others(request):
+    """Slow tests and those marked so leave a SavedModel, as every training does."""
+    if not {"slow", "exports"} & {mark.name for mark in request.node.iter_markers()}:
+        request.getfixturevalue("unexported")
 
 
 @pytest.fixture

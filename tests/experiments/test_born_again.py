@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import pytest
 
+from kerasdistill import export
 from kerasdistill.errors import StaleArtifactError, UserError
 from kerasdistill.experiments import (
     born_again,
@@ -95,6 +96,7 @@ def finished(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(costs, "measure", lambda *_, **__: SPEED)
+        patch.setattr(export, "export_saved_model", lambda *_, **__: {})
         results = born_again.run(asked(), data=data, workdir=workdir)
     return data, workdir, results
 

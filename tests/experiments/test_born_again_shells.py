@@ -63,6 +63,7 @@ def trained(data, strategy):
     return model.get_weights()
 
 
+@pytest.mark.slow
 def test_a_wide_resnet_learns_the_same_on_two_replicas(image_data, two_replicas):
     alone = trained(image_data, tf.distribute.get_strategy())
     together = trained(image_data, two_replicas)

@@ -47,7 +47,12 @@ def in_this_process(monkeypatch):
     """Worker processes take seconds to start; the job is the same in this one.
 
     So do those that measure a worker: they are said to score 100 views a second.
+    Each training is said to take half a second a step.
     """
+    trained = costs.Speed(
+        step_seconds=0.5, scoring_rate=10.0, startup_seconds=4.0, num_params=1000
+    )
+    monkeypatch.setattr(costs, "measure", lambda *_, **__: trained)
     speed = labelling.probe.WorkerSpeed(views_per_second=100.0, startup_seconds=3.0)
     monkeypatch.setattr(labelling.probe, "measure", lambda *_, **__: speed)
     monkeypatch.setattr(labelling.probe, "count_workers", lambda *_: 2)
@@ -59,6 +64,7 @@ def in_this_process(monkeypatch):
     )
 
 
+@pytest.mark.exports
 def test_chain(small_chain, image_data, tmp_path, in_this_process, monkeypatch, capsys):
     results = chain.run(small_chain, data=image_data, workdir=tmp_path)
 

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kerasdistill import language_export
 from kerasdistill.cli.__main__ import main
+from kerasdistill.experiments import language_costs
+from kerasdistill.running.steps import Cost
 
 SMALL = "--size small --epochs 2 --window 6 --batch-size 4 --precision float32"
 
@@ -55,6 +58,18 @@ def small_network():
         yield
 
 
+@pytest.fixture
+def trained_only(monkeypatch):
+    """Trainings are neither timed first nor exported: other tests do both."""
+    monkeypatch.setattr(language_costs, "training_cost", lambda *_, **__: Cost(1.0))
+    monkeypatch.setattr(language_export, "export_language_model", lambda *_, **__: {})
+
+
+@pytest.fixture(autouse=True)
+def timed_briefly(monkeypatch):
+    monkeypatch.setattr(language_costs, "_TIMED_SECONDS", 0.0)
+
+
 def ask(capsys, line, folder, workdir, *more):
     words = [*line.split(), "--data-dir", str(folder), "--json"]
     code = main([*words, "--workdir", str(workdir), *more])
@@ -88,6 +103,7 @@ def test_train_evaluate_and_serve(arch, folder, workdir, capsys):
     np.testing.assert_allclose(np.exp(both).sum(axis=1), 1.0, rtol=1e-4)
 
 
+@pytest.mark.usefixtures("trained_only")
 def test_generations_learn_from_each_other(folder, workdir, capsys):
     line = f"language-model --arch lstm {SMALL} --born-again --generations 2"
     found, told = ask(capsys, line, folder, workdir)
@@ -104,6 +120,7 @@ def test_generations_learn_from_each_other(folder, workdir, capsys):
     assert plain["model"] == listed[0]["model"] and "epoch" not in told
 
 
+@pytest.mark.usefixtures("trained_only")
 def test_stored_signal_of_all_words_is_the_live_one(folder, workdir, capsys):
     plain, _ = ask(capsys, f"language-model {SMALL}", folder, workdir)
     line = f"language-model {SMALL} --learning-rate 0.2 --teacher {plain['model']}"
@@ -145,6 +162,7 @@ def test_a_plan_tells_all_generations_and_writes_nothing(folder, tmp_path, capfd
     assert teacher["planned_seconds"] > 0 and teacher["process_seconds"] > 0
 
 
+@pytest.mark.usefixtures("trained_only")
 def test_one_teacher_or_several(folder, workdir, capsys):
     models = [
         ask(capsys, f"language-model {SMALL} --seed {s}", folder, workdir)[0]["model"]
@@ -156,6 +174,7 @@ def test_one_teacher_or_several(folder, workdir, capsys):
     assert found["recipe"]["training"]["objective"]["name"] == "ban"
 
 
+@pytest.mark.usefixtures("trained_only")
 def test_sample_is_fixed_by_the_seed(folder, workdir, capsys):
     line = f"language-model {SMALL} --words 6"
     said, _ = ask(capsys, line, folder, workdir, "--sample", "a b")
@@ -195,6 +214,7 @@ def test_bad_requests_are_one_line(line, fragments, folder, capsys, tmp_path):
     assert all(fragment in errors[0] for fragment in fragments)
 
 
+@pytest.mark.usefixtures("trained_only")
 def test_strangers_are_refused(folder, workdir, capsys, tmp_path):
     plain, _ = ask(capsys, f"language-model {SMALL}", folder, workdir)
     other = tmp_path / "other"
@@ -216,9 +236,10 @@ def test_strangers_are_refused(folder, workdir, capsys, tmp_path):
     assert "more than" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("trained_only")
 def test_signal_of_another_text_is_refused(folder, workdir, capsys, tmp_path):
     plain, _ = ask(capsys, f"language-model {SMALL}", folder, workdir)
-    line = f"language-model {SMALL} --teacher {plain['model']}"
+    line = f"language-model {SMALL} --learning-rate 0.2 --teacher {plain['model']}"
     ask(capsys, f"{line} --teacher-signal stored --store-top-k 2", folder, workdir)
     signal = next(workdir.glob("text-signal-*/signal"))
     other = tmp_path / "other"

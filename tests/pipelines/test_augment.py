@@ -12,6 +12,7 @@ from kerasdistill.recipes.base import Augmentation
 from kerasdistill.seeds import view_seeds
 from pipelines import augment
 from pipelines.draws import uniform
+from pipelines.views import urban
 
 URBAN = Augmentation()
 STILL = Augmentation(
@@ -44,9 +45,9 @@ def draw(monkeypatch):
     """Puts chosen draws in [0, 1) into the place of the random ones."""
 
     def choose(**chosen: float) -> None:
-        row = [chosen.get(name, 0.5) for name in augment._DRAWS]
+        row = [chosen.get(name, 0.5) for name in urban._DRAWS]
         monkeypatch.setattr(
-            augment,
+            urban,
             "uniform",
             lambda seeds, count: tf.tile([row], [len(seeds), 1])[:, :count],
         )
@@ -68,7 +69,7 @@ def test_crops_are_resized_as_scipy_does_it(draw, size):
             left=(left + 0.5) / steps,
             top=(top + 0.5) / steps,
         )
-        made = augment.real_views(images, seeds(2), augmentation=only_crops)
+        made = urban.real_views(images, seeds(2), augmentation=only_crops)
         for image, view in zip(images, made.numpy(), strict=True):
             crop = image[top : top + size, left : left + size] / 255.0
             expected = [
@@ -79,7 +80,7 @@ def test_crops_are_resized_as_scipy_does_it(draw, size):
 
 
 def test_one_matrix_per_crop_size_and_offset():
-    matrices, first = augment.resize_matrices(SIDE, 24)
+    matrices, first = urban.resize_matrices(SIDE, 24)
     assert matrices.shape == (45, SIDE, SIDE)  # 9 + 8 + ... + 1
     np.testing.assert_array_equal(np.diff(first), [9, 8, 7, 6, 5, 4, 3, 2])
     np.testing.assert_allclose(matrices[-1], np.eye(SIDE), atol=1e-6)
@@ -97,7 +98,7 @@ def test_the_smallest_crop_reaches_both_edges(draw, drawn, corner):
         + np.arange(SIDE, dtype=np.uint8)[:, None, None]
     )
     draw(crop=0.0, top=drawn, left=drawn)
-    view = augment.real_views(
+    view = urban.real_views(
         ramp, seeds(1), augmentation=replace(STILL, min_crop=24)
     ).numpy()
     assert view[0, 0, 0, 0] * 255 == pytest.approx(corner, abs=1e-3)
@@ -160,7 +161,7 @@ def changed_by_colorsys(pixel, shifts, scales, shift_then_scale):
 )
 def test_hsv_changes_agree_with_colorsys(shifts, scales, shift_then_scale):
     pixels = pixels_of_every_kind()
-    made = augment.change_hsv(
+    made = urban.change_hsv(
         tf.constant(pixels[None, None]),
         tf.constant([shifts], tf.float32),
         tf.constant([scales], tf.float32),
@@ -173,9 +174,9 @@ def test_hsv_changes_agree_with_colorsys(shifts, scales, shift_then_scale):
 
 
 def test_hsv_draws_fill_their_ranges():
-    drawn = uniform(tf.constant(seeds(20_000)), len(augment._DRAWS))
-    draws = dict(zip(augment._DRAWS, tf.unstack(drawn, axis=1), strict=True))
-    shifts, scales = augment._hsv_changes(draws, URBAN)
+    drawn = uniform(tf.constant(seeds(20_000)), len(urban._DRAWS))
+    draws = dict(zip(urban._DRAWS, tf.unstack(drawn, axis=1), strict=True))
+    shifts, scales = urban._hsv_changes(draws, URBAN)
     edges = [(-0.06, 0.06), (-0.26, 0.26), (-0.2, 0.2), (1 / 1.21, 1.21)]
     edges.append((1 / 1.13, 1.13))
     columns = np.concatenate([shifts.numpy(), scales.numpy()], axis=1).T
@@ -187,8 +188,8 @@ def test_hsv_draws_fill_their_ranges():
 
 
 def test_draws_are_independent_of_each_other():
-    drawn = uniform(tf.constant(seeds(20_000)), len(augment._DRAWS)).numpy()
-    correlation = np.corrcoef(drawn.T) - np.eye(len(augment._DRAWS))
+    drawn = uniform(tf.constant(seeds(20_000)), len(urban._DRAWS)).numpy()
+    correlation = np.corrcoef(drawn.T) - np.eye(len(urban._DRAWS))
     assert np.abs(correlation).max() < 0.03  # four standard deviations
 
 

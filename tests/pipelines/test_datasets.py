@@ -11,6 +11,7 @@ from PIL import Image
 
 from kerasdistill.errors import UserError
 from pipelines import datasets, images
+from pipelines.sources import tfds as tfds_source
 
 SHARED = ("train", "validation", "test")
 
@@ -457,7 +458,7 @@ def test_a_damaged_prepared_set_is_refused(tiny, tmp_path):
 )
 def test_a_set_of_another_kind_is_refused(features, reason):
     with pytest.raises(UserError, match=f"no 'image' and 'label' .*{reason}"):
-        datasets._class_names(features, "imdb_reviews")
+        tfds_source._class_names(features, "imdb_reviews")
 
 
 # CIFAR-10, where it is prepared

@@ -9,8 +9,9 @@ from scipy import ndimage
 from kerasdistill.errors import UserError
 from kerasdistill.recipes import base, fast, urban2017
 from kerasdistill.seeds import view_seeds
-from pipelines import augment, datasets
+from pipelines import datasets
 from pipelines.draws import uniform
+from pipelines.views import urban
 
 PLAIN = {"hue": 0, "saturation": 0, "value": 0, "saturation_scale": 0, "value_scale": 0}
 
@@ -62,10 +63,10 @@ def test_crops_are_scipys_resized_at_any_size(shape):
     augmentation = base.Augmentation(**PLAIN, min_crop=low, mirror=False)
     images = np.random.default_rng(1).integers(0, 256, (3, *shape)).astype(np.uint8)
     seeds = view_seeds(np.arange(3), pass_index=0, seed=7)
-    found = augment.real_views(
+    found = urban.real_views(
         tf.constant(images), tf.constant(seeds), augmentation=augmentation
     ).numpy()
-    draws = uniform(tf.constant(seeds), len(augment._DRAWS)).numpy()
+    draws = uniform(tf.constant(seeds), len(urban._DRAWS)).numpy()
     for image, view, draw in zip(images, found, draws, strict=True):
         crop, left, top = draw[6:]
         size = low + int(crop * (side - low + 1))
@@ -82,7 +83,7 @@ def test_grey_images_change_in_value_alone():
     pixels = np.full((2, 2, 2, 1), 0.5, np.float32)
     shifts = np.array([[0.3, 0.4, 0.1], [0.0, 0.0, -0.1]], np.float32)
     scales = np.array([[2.0, 1.2], [0.5, 0.8]], np.float32)
-    found = augment.change_hsv(
+    found = urban.change_hsv(
         tf.constant(pixels),
         tf.constant(shifts),
         tf.constant(scales),

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from kerasdistill.recipes.base import Shifts
-from kerasdistill.seeds import view_seeds
 from pipelines import shifts
 
 STILL = Shifts(pixels=0, mirror=False)
@@ -19,8 +18,7 @@ def images(count=600, side=12):
 
 
 def seeds(pass_index, seed=0, ids=IDS):
-    which = {"pass_index": pass_index, "seed": seed}
-    return shifts.alternating(view_seeds(ids, **which), ids, **which)
+    return shifts.seeds(ids, pass_index=pass_index, seed=seed)
 
 
 def views(pictures, view_seeds, augmentation):

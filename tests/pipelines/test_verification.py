@@ -4,6 +4,7 @@ import pytest
 
 from kerasdistill.errors import UserError
 from pipelines import distillation_set, verification
+from pipelines.stored import scorer
 
 from .conftest import build_teacher
 
@@ -59,6 +60,7 @@ def test_another_teacher_is_noticed(make_set, pair, keep_members):
 def test_logits_that_are_not_numbers_are_no_match(make_set, pair, monkeypatch):
     paths, models = pair
     made = make_set(teacher_paths=paths)
-    monkeypatch.setattr(verification, "_scored", lambda *_: np.float32(np.nan))
+    nothing = scorer.Scores(np.float32(np.nan), [], {})
+    monkeypatch.setattr(scorer.Scorer, "scores", lambda *_: nothing)
     with pytest.raises(UserError, match="differ by up to nan"):
         verify(made, models)

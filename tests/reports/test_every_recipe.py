@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from kerasdistill.budget import Budget
+from kerasdistill.objectives import HardLabel
 from kerasdistill.recipes import base, born_again, fast, ptb, urban2017
 from kerasdistill.recipes.describing import describe
 from kerasdistill.reports import render, shelf
@@ -19,7 +20,7 @@ from . import made
 BUDGET = Budget(1_000_000)
 BROUGHT = base.GivenNetwork("keras:MobileNetV2", None)
 GIVEN = urban2017.given(BROUGHT, image_shape=(32, 32, 3))
-ON_LABELS = replace(GIVEN, training=replace(GIVEN.training, loss="hard-label"))
+ON_LABELS = replace(GIVEN, training=replace(GIVEN.training, objective=HardLabel()))
 NETWORKS = ("wide-resnet-28-1", "densenet-90-60", "ban-wide-resnet-4-1")
 
 # What a run writes, by its recipe's kind; a new kind is one line here.

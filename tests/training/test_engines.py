@@ -44,10 +44,6 @@ class Eager:
         shell.compile(optimizer=make_optimizer())
         shell.optimizer.build(shell.trainable_variables)
 
-    def first_batch(self, train):
-        self.calls.append("first_batch")
-        return next(iter(train.batches(0)))
-
     def session(self, shell, train, *, validation=None, first_epoch=0, first_step=0):
         self.calls.append(("session", first_epoch, first_step))
         return EagerSession(self, shell, train.batches(first_epoch), validation)
@@ -119,7 +115,6 @@ def test_the_loop_needs_no_more_than_an_engine(tmp_path):
     )
     assert engine.calls == [
         "compile",
-        "first_batch",
         ("session", 0, 0),
         ("train", range(3)),
         "validate",

@@ -5,6 +5,7 @@ Run as a script (see `main`), this file is the process that a test kills.
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -93,8 +95,14 @@ def stopping(directory, *, after):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
-    return train(tmp_path_factory.mktemp("whole"))
+def whole(tmp_path_factory):
+    """Where `uninterrupted` was trained; tests that change it take copies."""
+    return tmp_path_factory.mktemp("whole")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(whole):
+    return train(whole)
 
 
 def test_it_learns(tmp_path):
@@ -116,22 +124,21 @@ def test_resume_within_an_epoch_is_exact(tmp_path, uninterrupted, after):
         assert len(list(csv.DictReader(file))) == 3
 
 
-def test_finished_training_is_found(tmp_path, uninterrupted):
-    for _ in range(2):
+def test_finished_training_is_found(tmp_path, whole, uninterrupted):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(keras.Model, "fit", lambda *_, **__: pytest.fail("trained"))
         assert train(tmp_path)[1] == uninterrupted[1]
 
 
-def test_another_recipe_is_refused(tmp_path):
-    from dataclasses import replace
-
-    train(tmp_path, training=replace(TRAINING, epochs=1))
+@pytest.mark.usefixtures("uninterrupted")
+def test_another_recipe_is_refused(tmp_path, whole):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     with pytest.raises(StaleArtifactError, match="learning_rate"):
         train(tmp_path, training=replace(TRAINING, learning_rate=0.1))
 
 
 def test_divergence_is_told(tmp_path):
-    from dataclasses import replace
-
     broken = replace(TRAINING, learning_rate=1e30, clip_norm=None)
     with pytest.raises(DivergedError, match="step"):
         train(tmp_path, training=broken)

@@ -90,9 +90,6 @@ class Engine(Protocol):
         several, every step's loss stays the mean over the whole batch.
         """
 
-    def first_batch(self, train: EpochStream) -> dict[str, Any]:
-        """The first batch of epoch 0, of the backend's arrays, not yet completed."""
-
     def session(
         self,
         shell: "keras.Model",

@@ -148,11 +148,6 @@ def compile(
         shell.optimizer.build(shell.trainable_variables)
 
 
-def first_batch(train: EpochStream) -> dict[str, tf.Tensor]:
-    """Read by an iterator of its own."""
-    return next(iter(train.batches(0)))
-
-
 def session(
     shell: keras.Model,
     train: EpochStream,

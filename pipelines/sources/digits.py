@@ -1,0 +1,24 @@
+"""scikit-learn's digits: small, and always there."""
+
+import numpy as np
+from PIL import Image
+
+from pipelines.examples import Examples, Raw, Request
+from pipelines.images import in_words, square
+
+
+def read(request: Request) -> Raw:
+    """1,797 grey images of hand-written digits."""
+    from sklearn.datasets import load_digits
+
+    shape, bunch = request.image_shape, load_digits()
+    pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
+    images = np.stack([square(Image.fromarray(p), shape) for p in pixels])
+    return Raw(
+        name="digits",
+        version="scikit-learn",
+        class_names=tuple(str(name) for name in bunch.target_names),
+        train=Examples.numbered(images, bunch.target),
+        test=None,
+        notes=(f"8x8 grey images were brought to {in_words(shape)}",),
+    )

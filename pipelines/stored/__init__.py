@@ -1,0 +1,1 @@
+"""What a distillation set holds: stores, targets, and how they lie on disk."""

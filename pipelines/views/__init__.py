@@ -1,0 +1,1 @@
+"""How views are made of images: one module for each kind."""
