@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from kerasdistill.recipes.base import Augmentation
 from kerasdistill.seeds import view_seeds
-from pipelines import augment
+from pipelines.views import augment
 
 BATCH = 512
 URBAN = Augmentation()
@@ -77,7 +77,7 @@ def main() -> None:
     few = max(1, asked.views // 64)  # the slow way needs no more to be timed
     measured = timing.rates(
         {
-            "pipelines.augment.views": lambda: pipeline(images, seeds),
+            "pipelines.views.augment.views": lambda: pipeline(images, seeds),
             "NumPy and scipy.ndimage.zoom": lambda: one_by_one(
                 images[:few], seeds[:few]
             ),

@@ -14,15 +14,16 @@ from pathlib import Path
 import keras
 from labelling import noise
 
-from kerasdistill.experiments.shells import shell
+from kerasdistill.experiments.born_again.signals import Signal, Teacher
 from kerasdistill.experiments.student import stored_stream
-from kerasdistill.experiments.teaching import Signal, Teacher
 from kerasdistill.models import fast_layers, loading
 from kerasdistill.models.build import build
 from kerasdistill.objectives import Ban
 from kerasdistill.recipes import born_again as recipes
+from kerasdistill.running.building import shell
 from kerasdistill.training.epochs import EpochStream
-from pipelines import distillation_set, live_views, precompute
+from pipelines import distillation_set, precompute
+from pipelines.views import live_views
 
 ARCH = "wide-resnet-16-1"
 PRECISION = "mixed_bfloat16"

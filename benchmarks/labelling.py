@@ -62,7 +62,7 @@ def bare(paths: list[str], views: int) -> float:
 
     from kerasdistill.models import loading
     from pipelines import scoring
-    from pipelines.averaging import mean_logits
+    from pipelines.stored.averaging import mean_logits
 
     scoring.pin_to_one_thread()
     teachers = [loading.load(path) for path in paths]

@@ -19,7 +19,7 @@ import timing
 from kerasdistill.models import language  # noqa: E402
 from kerasdistill.recipes.architectures import Lstm  # noqa: E402
 from kerasdistill.training.language_models import LanguageModel  # noqa: E402
-from pipelines import text  # noqa: E402
+from pipelines.words import text  # noqa: E402
 
 PEER = Path(__file__).with_name("torch_lstm.py")
 WORDS, STREAMS, WINDOW = 10_000, 32, 35

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipelines import text
+from pipelines.words import text
 
 Model = Callable[[int, int, int], float]  # p(third word | the two before it)
 

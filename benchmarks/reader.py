@@ -19,13 +19,14 @@ import tensorflow as tf
 from kerasdistill.files import sha256_file
 from kerasdistill.recipes.base import Augmentation
 from kerasdistill.seeds import view_seeds
-from pipelines import augment, integrity, records
 from pipelines.datasets import Examples, ImageData
 from pipelines.distillation_set import DistillationSet
-from pipelines.layout import Layout
-from pipelines.manifest import SCHEMA_VERSION, Manifest, Shard
-from pipelines.records import Block
-from pipelines.replay import make_views
+from pipelines.stored import integrity, records
+from pipelines.stored.layout import Layout
+from pipelines.stored.manifest import SCHEMA_VERSION, Manifest, Shard
+from pipelines.stored.records import Block
+from pipelines.stored.replay import make_views
+from pipelines.views import augment
 
 BATCH = 128
 CLASSES = 10

@@ -20,13 +20,13 @@ import tensorflow as tf
 
 from kerasdistill import devices
 from kerasdistill.budget import Budget
-from kerasdistill.experiments import training
 from kerasdistill.experiments.student import stored_stream
 from kerasdistill.models import student
 from kerasdistill.recipes import urban2017
+from kerasdistill.running import building
 from kerasdistill.training.epochs import EpochStream
 from pipelines.distillation_set import DistillationSet
-from pipelines.layout import Layout
+from pipelines.stored.layout import Layout
 
 SHAPES = {"three convolutions": {"convs": 3}, "one hidden layer": {"hidden": 1}}
 
@@ -60,7 +60,7 @@ def trainer(stream: EpochStream, shape: dict[str, int]) -> Callable[[], int]:
         seed=0,
         precision=devices.resolve_precision("auto"),
     )
-    shell = training.shell(model, recipe.training)
+    shell = building.shell(model, recipe.training)
     shell.compile(optimizer=keras.optimizers.SGD(1e-4, momentum=0.9, nesterov=True))
     shell.complete = stream.complete
     shell.make_train_function()

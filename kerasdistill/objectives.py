@@ -1,7 +1,7 @@
 """What trainings make small: each loss is a value with its own settings.
 
 A new loss is a class here, a line in `OBJECTIVES` and, usually, a pure function in
-`training.losses`: the command line, recipes, trainings and reports know it by that.
+`losses`: the command line, recipes, trainings and reports know it by that.
 Settings have defaults; `name` is the loss's on the command line and in JSON.
 """
 
@@ -275,6 +275,6 @@ def _by_labels(batch: dict, loss: Callable[[Any], Any]) -> Any:
 
 def _losses() -> Any:
     # With Keras: whoever reads recipes and reports does not wait for it.
-    from kerasdistill.training import losses
+    from kerasdistill import losses
 
     return losses

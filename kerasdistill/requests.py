@@ -15,10 +15,13 @@ from typing import Any
 LATER: dict[str, bool] = {"later": True}
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any, *, later: bool = True) -> Any:
     """All fields; a dataclass inside a mapping, or of a type that its place does not
-    name, has its `kind` beside its fields."""
-    return _in_full(value, but=lambda field: False)
+    name, has its `kind` beside its fields.
+
+    Without `later`, fields marked `LATER` are left out at their default.
+    """
+    return _in_full(value, but=lambda field: not later and "later" in field.metadata)
 
 
 def older(value: Any) -> Any:

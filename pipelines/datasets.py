@@ -8,10 +8,9 @@ import numpy as np
 
 from kerasdistill.errors import UserError
 from kerasdistill.seeds import permutation
-from pipelines import image_folder
-from pipelines.examples import Examples, ImageData, Raw, Request
-from pipelines.images import IMAGE_SHAPE, Shape, check_shape
-from pipelines.sources import digits, tfds
+from pipelines.sources import digits, image_folder, tfds
+from pipelines.sources.examples import Examples, ImageData, Raw, Request
+from pipelines.sources.images import IMAGE_SHAPE, Shape, check_shape
 from pipelines.sources.source import Source
 
 __all__ = ["SOURCES", "Examples", "ImageData", "Raw", "Request", "load"]

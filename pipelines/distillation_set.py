@@ -11,20 +11,22 @@ import tensorflow as tf
 
 from kerasdistill.errors import UserError
 from kerasdistill.files import digest_of
-from pipelines import augment, datasets, records, refusals
-from pipelines.averaging import AVERAGINGS
+from pipelines import datasets
 from pipelines.datasets import ImageData
-from pipelines.integrity import (
+from pipelines.stored import records, refusals
+from pipelines.stored.averaging import AVERAGINGS
+from pipelines.stored.integrity import (
     check_shards,
     chosen_members,
     data_fields,
     read_manifest,
     require,
 )
-from pipelines.layout import AVERAGING, VALIDATION_PASS, member_name
-from pipelines.manifest import Manifest
-from pipelines.replay import augmentation_of, replayer
+from pipelines.stored.layout import AVERAGING, VALIDATION_PASS, member_name
+from pipelines.stored.manifest import Manifest
+from pipelines.stored.replay import augmentation_of, replayer
 from pipelines.stored.stores import WITHOUT_PIXELS
+from pipelines.views import augment
 from pipelines.views.view import with_partner_labels
 
 Fields = Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]

@@ -20,9 +20,9 @@ from pipelines.beam.job import SCRATCH, WORKER_LOG, run_pipeline, stage
 from pipelines.beam.progress import Progress, reporting
 from pipelines.beam.runners import make_runner, pipeline_options
 from pipelines.datasets import ImageData
-from pipelines.layout import BLOCK_VIEWS, VIEWS_PER_SHARD, Layout
-from pipelines.manifest import Manifest
-from pipelines.planning import (
+from pipelines.stored.layout import BLOCK_VIEWS, VIEWS_PER_SHARD, Layout
+from pipelines.stored.manifest import Manifest
+from pipelines.stored.planning import (
     bytes_of_views,
     check_arguments,
     check_disk,

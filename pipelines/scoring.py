@@ -11,14 +11,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasdistill.cards import own_card, read_card
 from kerasdistill.errors import UserError
+from kerasdistill.exports.cards import own_card, read_card
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.models.summary import leaf_layers
 from kerasdistill.seeds import permutation
 from pipelines.datasets import ImageData
-from pipelines.layout import AVERAGING
-from pipelines.manifest import first_difference
+from pipelines.stored.layout import AVERAGING
+from pipelines.stored.manifest import first_difference
 from pipelines.stored.scorer import outputs
 
 CHECKED_IMAGES = 512

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from kerasdistill import cards
+from kerasdistill.exports import cards
 from kerasdistill.models import loading
 
 

@@ -7,9 +7,10 @@ import keras
 import numpy as np
 import pytest
 
-from kerasdistill import evaluation, formats
+from kerasdistill import evaluation
 from kerasdistill.budget import Budget
 from kerasdistill.errors import UserError
+from kerasdistill.exports import formats
 from kerasdistill.models import student, twins
 from kerasdistill.models.build import build
 from kerasdistill.recipes import born_again as born_again_recipes

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kerasdistill import evaluation, export
+from kerasdistill import evaluation
 from kerasdistill.budget import Budget
+from kerasdistill.exports import saved_model as export
 from kerasdistill.models import student
 from kerasdistill.recipes import urban2017
 from pipelines import datasets

@@ -78,11 +78,11 @@ def _answer(asked: argparse.Namespace) -> dict[str, Any]:
     _start(deterministic=asked.deterministic)
     from kerasdistill import devices
     from kerasdistill.cli import commands
-    from kerasdistill.models import loading
+    from kerasdistill.models import trust
 
     with (
         devices.using(getattr(asked, "devices", "all")),
-        loading.trusting(getattr(asked, "trust_saved_model", False)),
+        trust.trusting(getattr(asked, "trust_saved_model", False)),
     ):
         answer = commands.COMMANDS[asked.verb](asked)
     if kept is not None and finished.of(asked) == kept:

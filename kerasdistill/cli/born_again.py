@@ -24,8 +24,8 @@ QUICK_ARCH, QUICK_EPOCHS = "wide-resnet-10-1", 10
 
 def run(asked: argparse.Namespace) -> dict[str, Any]:
     """born-again: generations, each taught by the one before, and their ensembles."""
-    from kerasdistill.experiments import born_again as experiment
-    from kerasdistill.experiments.teaching import Signal
+    from kerasdistill.experiments.born_again import story as experiment
+    from kerasdistill.experiments.born_again.signals import Signal
 
     _check(asked)
     request = experiment.BornAgain(

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kerasdistill import cards, evaluation
+from kerasdistill import evaluation
 from kerasdistill.cli import born_again as born_again_verb
 from kerasdistill.cli import (
     inspecting,
@@ -21,6 +21,7 @@ from kerasdistill.cli import (
 )
 from kerasdistill.cli.looking_options import EXPORT_FORMATS
 from kerasdistill.errors import UserError
+from kerasdistill.exports import cards
 from kerasdistill.models import loading
 from kerasdistill.recipes import base, urban2017
 
@@ -46,9 +47,9 @@ def run_ensemble(asked: argparse.Namespace) -> dict[str, Any]:
         raise UserError("--select all keeps every teacher; leave out --size")
     teachers = asked.teacher
     if asked.from_search is not None:
-        from kerasdistill.experiments import searches
+        from kerasdistill.experiments.search import families
 
-        teachers = searches.teachers_found(asked.from_search)
+        teachers = families.teachers_found(asked.from_search)
     data = interpret.data(asked)
     return ensemble.run(
         interpret.adapted_teachers(asked, teachers, data),

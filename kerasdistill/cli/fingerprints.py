@@ -7,10 +7,6 @@ from pathlib import Path
 from kerasdistill.files import digest_of
 
 
-class Unseen(Exception):
-    """Something that decides on an answer cannot be seen."""
-
-
 def look(path: Path, *, but: tuple[str, ...] = ()) -> str:
     """Digest of a file's size, times and inode, or of all files' below a folder.
 
@@ -22,8 +18,7 @@ def look(path: Path, *, but: tuple[str, ...] = ()) -> str:
         but: names in the folder, at any depth, that don't count.
 
     Raises:
-        OSError: it is not there, or cannot be read.
-        Unseen: a folder below is a link.
+        OSError: it is not there, cannot be read, or a folder below is a link.
     """
     status = os.stat(path)
     if not stat.S_ISDIR(status.st_mode):
@@ -32,7 +27,7 @@ def look(path: Path, *, but: tuple[str, ...] = ()) -> str:
     for place, folders, files in os.walk(root, onerror=_raise):
         folders[:] = sorted(name for name in folders if name not in but)
         if any(os.path.islink(os.path.join(place, name)) for name in folders):
-            raise Unseen(place)  # `walk` does not look behind links
+            raise OSError(f"{place} holds a link")  # `walk` stops at it
         found.append([os.path.relpath(place, root), *folders])
         for name in sorted(name for name in files if name not in but):
             found.append([name, *_numbers(os.stat(os.path.join(place, name)))])

@@ -18,9 +18,15 @@ from typing import Any
 
 import kerasdistill
 from kerasdistill import machine
-from kerasdistill.cli.fingerprints import Unseen, look
+from kerasdistill.cli.fingerprints import look
 from kerasdistill.errors import UserError
-from kerasdistill.files import SEAL, digest_of, unsealed, write_sealed_json
+from kerasdistill.files import (
+    SEAL,
+    digest_of,
+    remove_partial,
+    unsealed,
+    write_sealed_json,
+)
 from kerasdistill.runs import environment
 
 FOLDER = ".finished"
@@ -60,7 +66,7 @@ class Finished:
                 if look(Path(self.workdir, name), but=_VOLATILE) != before:
                     return None
             found = self._moved(kept)
-        except (OSError, ValueError, KeyError, TypeError, UserError, Unseen):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, UserError):
             return None
         if found is not None:
             print("finished before; no file of it has changed", file=sys.stderr)
@@ -79,8 +85,9 @@ class Finished:
                     for name in sorted(self._written(answer))
                 },
             }
+            remove_partial(self.file.parent)  # left by killed processes
             write_sealed_json(self.file, record)
-        except (OSError, ValueError, TypeError, Unseen):
+        except (OSError, ValueError, TypeError):
             return  # such as a workdir that is read-only: the next call takes longer
 
     def _written(self, answer: dict[str, Any]) -> Iterator[str]:
@@ -132,7 +139,7 @@ def of(args: argparse.Namespace) -> Finished | None:
     key = digest_of({"options": _mapped(options, inside), "data": places})
     try:
         inputs = _inputs(args, data)
-    except (OSError, ValueError, Unseen):
+    except (OSError, ValueError):
         return None
     return Finished(Path(workdir, FOLDER, f"{key[:24]}.json"), workdir, inputs)
 
@@ -177,16 +184,14 @@ def _data(args: argparse.Namespace) -> list[Path]:
     return [Path(root).expanduser() / kind.split("/")[0]]
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _texts(value: Any) -> list[str]:
     """All texts among nested values."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list | tuple):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from _texts(each)
+    found: list[str] = []
+    _mapped(value, found.append)
+    return found
 
 
-def _mapped(value: Any, change: Callable[[str], str]) -> Any:
+def _mapped(value: Any, change: Callable[[str], Any]) -> Any:
     """Nested values with all texts changed."""
     if isinstance(value, dict):
         return {name: _mapped(each, change) for name, each in value.items()}

@@ -9,7 +9,7 @@ from kerasdistill.cli import interpret
 from kerasdistill.errors import UserError
 from kerasdistill.reports import findings_text
 from pipelines.datasets import ImageData
-from pipelines.integrity import read_manifest
+from pipelines.stored.integrity import read_manifest
 
 
 def run_inspect(asked: argparse.Namespace) -> dict[str, Any]:

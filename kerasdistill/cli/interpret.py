@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kerasdistill import cards
 from kerasdistill.cli import distilling_options, requested
 from kerasdistill.cli.arguments import image_shape
 from kerasdistill.errors import UserError
+from kerasdistill.exports import cards
 from kerasdistill.recipes import base, urban2017
 from pipelines import datasets
 from pipelines.stored.stores import STORES
@@ -47,13 +47,13 @@ def adapted_teachers(
     asked: argparse.Namespace, teachers: Sequence[str], image_data: datasets.ImageData
 ) -> list[str]:
     """The teachers as files that take the data's images."""
-    from kerasdistill.experiments import teachers as others
+    from kerasdistill.experiments import adapting
 
     scratch = None
     if asked.plan:  # which makes nothing in the workdir
         scratch = tempfile.mkdtemp()
         atexit.register(shutil.rmtree, scratch, ignore_errors=True)
-    return others.adapted(
+    return adapting.adapted(
         teachers,
         data=image_data,
         workdir=asked.workdir,
@@ -94,7 +94,7 @@ def data_of_set(
     asked: argparse.Namespace, path: str | Path
 ) -> datasets.ImageData | None:
     """What a set makes its views from; None for one that holds them."""
-    from kerasdistill.experiments import opening
+    from kerasdistill.running import opening
 
     manifest = opening.manifest_of(path)
     if not manifest.needs_data:
@@ -121,7 +121,7 @@ def _class_names(asked: argparse.Namespace, set_path: str | None) -> tuple[str, 
             "images serve precompute, student, verify and born-again --teacher"
         )
     if set_path is not None:
-        from kerasdistill.experiments import opening
+        from kerasdistill.running import opening
 
         return opening.manifest_of(set_path).class_names
     teachers = [asked.teacher] if asked.verb == "born-again" else asked.teacher

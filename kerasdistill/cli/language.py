@@ -9,15 +9,19 @@ from kerasdistill.cli import objective_options
 from kerasdistill.errors import UserError
 from kerasdistill.objectives import BanWithLabels
 from kerasdistill.recipes import base, ptb
-from pipelines import text
+from pipelines.words import text
 
 
 def run(asked: argparse.Namespace) -> dict[str, Any]:
     """language-model: train one, or generations of them; go on from a text."""
-    from kerasdistill.experiments import (
-        language_generations,
-        language_model,
-        language_sample,
+    from kerasdistill.experiments.language import (
+        generations as language_generations,
+    )
+    from kerasdistill.experiments.language import (
+        model as language_model,
+    )
+    from kerasdistill.experiments.language import (
+        sample as language_sample,
     )
 
     _check(asked)
@@ -40,7 +44,7 @@ def run(asked: argparse.Namespace) -> dict[str, Any]:
 
 def evaluate(asked: argparse.Namespace) -> dict[str, Any]:
     """evaluate: perplexity of a model file or SavedModel on a split."""
-    from kerasdistill.experiments import language_model
+    from kerasdistill.experiments.language import model as language_model
 
     data = text.load(asked.data_dir, quick=asked.quick)
     return language_model.evaluate(asked.path, data=data, split=asked.split)
@@ -80,7 +84,12 @@ def _check(asked: argparse.Namespace) -> None:
 
 def lineage(asked: argparse.Namespace) -> Any:
     """The generations that a command line asks for."""
-    from kerasdistill.experiments import language_generations, language_signal
+    from kerasdistill.experiments.language import (
+        generations as language_generations,
+    )
+    from kerasdistill.experiments.language import (
+        signal as language_signal,
+    )
 
     recipe = _recipe(asked)
     if asked.teacher and (asked.arch, asked.size, asked.layers) == (None, None, None):

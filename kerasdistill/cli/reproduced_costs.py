@@ -12,8 +12,8 @@ from kerasdistill.cli.arguments import parse
 from kerasdistill.recipes import urban2017
 from kerasdistill.running import steps
 from kerasdistill.running.steps import Cost, Plan, Step
-from pipelines import text
 from pipelines.datasets import ImageData
+from pipelines.words import text
 
 _TOLD = 5  # words at a line's beginning that tell it from the others
 
@@ -53,7 +53,8 @@ def _of_students(lines: Sequence[Sequence[str]], table: argparse.Namespace) -> P
 
 def _story(asked: argparse.Namespace, data: ImageData) -> Sequence[Step]:
     """The steps of a line's verb: teacher, student or baseline."""
-    from kerasdistill.experiments import chain, training
+    from kerasdistill.experiments import chain
+    from kerasdistill.running import training
 
     if asked.trials is not None:
         if asked.verb == "student":
@@ -78,12 +79,13 @@ def _story(asked: argparse.Namespace, data: ImageData) -> Sequence[Step]:
 
 def _of_generations(lines: Sequence[Sequence[str]]) -> Plan:
     """A line's trainings together; their networks are measured on small batches."""
-    from kerasdistill.experiments import costs, generations
-    from kerasdistill.experiments.teaching import Signal
+    from kerasdistill.experiments.born_again import generations
+    from kerasdistill.experiments.born_again.signals import Signal
+    from kerasdistill.running import timing
 
     first = parse(lines[0])  # the data are the same for all lines
     how = {"data": interpret.data(first), "workdir": first.workdir}
-    how |= {"signal": Signal(), "meter": costs.Meter(small=True)}
+    how |= {"signal": Signal(), "meter": timing.Meter(small=True)}
     story: list[Step] = []
     zeros: dict[str, dict[str, Any]] = {}  # by what later lines call its teacher
     names = [shlex.join(line[: line.index("--workdir")]) for line in lines]
@@ -112,7 +114,7 @@ def _of_generations(lines: Sequence[Sequence[str]]) -> Plan:
 
 
 def _of_texts(lines: Sequence[Sequence[str]], table: argparse.Namespace) -> Plan:
-    from kerasdistill.experiments import language_generations
+    from kerasdistill.experiments.language import generations as language_generations
 
     data = text.load(table.data_dir, quick=table.quick)
     story: list[Step] = []

@@ -13,6 +13,7 @@ from kerasdistill.recipes import (
     base,
     born_again,
     fast,
+    reading,
     urban2017,
     urban2017_presets,
 )
@@ -140,7 +141,9 @@ def _check_precision(asked: argparse.Namespace) -> None:
 
 def check_labels(asked: argparse.Namespace, objective: Objective) -> None:
     """Refuses, before anything is read, labels that the data have not."""
-    if asked.dataset.startswith(datasets.UNLABELLED) and "label" in objective.needs:
+    from pipelines.datasets import UNLABELLED
+
+    if asked.dataset.startswith(UNLABELLED) and "label" in objective.needs:
         raise UserError(
             f"--loss {objective.name} weighs labels, which {asked.dataset} has not; "
             "use one that learns from the teacher alone, such as ban"
@@ -159,7 +162,7 @@ def _read_recipe(asked: argparse.Namespace) -> base.StudentRecipe:
     # A run's recipe.json holds the whole request.
     if isinstance(value, dict) and "kind" not in value and "recipe" in value:
         value = value["recipe"]
-    recipe = base.from_json(value)
+    recipe = reading.from_json(value)
     if not isinstance(recipe, base.StudentRecipe):
         raise UserError(
             f"{path} is no student's recipe; pass a student's or baseline's"

@@ -40,17 +40,18 @@ def student_story(
     asked: argparse.Namespace, make: Make, data: datasets.ImageData
 ) -> Any:
     """The search of student --trials, and the steps before it."""
-    from kerasdistill.experiments import chain, searches
+    from kerasdistill.experiments import chain
+    from kerasdistill.experiments.search import families
 
     wanted = _search(asked, make, data)
     where = {"data": data, "workdir": asked.workdir}
     if asked.distillation_set:
         how = interpret.set_options(asked)
         how["given"] = how.pop("distillation_set_path")
-        return searches.on_set(wanted, **where, **how)
+        return families.on_set(wanted, **where, **how)
     led_by = interpret.chain_of(asked, wanted.middle, data)
     command = interpret.command()
-    return searches.on_set(
+    return families.on_set(
         wanted,
         **where,
         before=chain.before(led_by, **where, force=asked.force, command=command),
@@ -99,14 +100,14 @@ def labelled_story(
     asked: argparse.Namespace, make: Make, data: datasets.ImageData
 ) -> Any:
     """The search of baseline --trials or teacher --trials."""
-    from kerasdistill.experiments import searches
+    from kerasdistill.experiments.search import families
 
     wanted = _search(asked, make, data)
-    return searches.on_labels(wanted, data=data, workdir=asked.workdir)
+    return families.on_labels(wanted, data=data, workdir=asked.workdir)
 
 
 def _done(story: Any, asked: argparse.Namespace) -> dict[str, Any]:
-    from kerasdistill.experiments import search
+    from kerasdistill.experiments.search import story as search
 
     return search.run(story, only_plan=asked.plan)
 
@@ -147,7 +148,7 @@ def _pinned(space: Any, asked: argparse.Namespace) -> Any:
 
 
 def _search(asked: argparse.Namespace, make: Make, data: datasets.ImageData) -> Any:
-    from kerasdistill.experiments.asking import Search
+    from kerasdistill.experiments.search.definition import Search
     from tuners import cluster
 
     space = make(image_shape=data.image_shape, num_classes=data.num_classes)

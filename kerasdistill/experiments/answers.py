@@ -4,8 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasdistill import cards, evaluation, export
+from kerasdistill import evaluation
 from kerasdistill.errors import UserError
+from kerasdistill.exports import cards
+from kerasdistill.exports import saved_model as export
 from kerasdistill.models import loading
 from pipelines.datasets import ImageData
 

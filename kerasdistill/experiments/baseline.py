@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from kerasdistill.experiments import training
 from kerasdistill.recipes import base
-from kerasdistill.running import steps
+from kerasdistill.running import steps, training
 from pipelines.datasets import ImageData
 
 KIND = "baseline"

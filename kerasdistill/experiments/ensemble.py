@@ -10,13 +10,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasdistill import cards, evaluation
+from kerasdistill import evaluation
 from kerasdistill.errors import UserError
 from kerasdistill.experiments import selection
-from kerasdistill.experiments.bars import bar
+from kerasdistill.exports import cards
 from kerasdistill.models import ensemble, loading
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.running import steps
+from kerasdistill.running.progress import bar
 from kerasdistill.running.steps import Cost, Results, Step
 from kerasdistill.runs import RunDirectory
 from pipelines import scoring

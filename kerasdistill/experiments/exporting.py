@@ -8,10 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasdistill import cards, formats
 from kerasdistill.errors import UserError
-from kerasdistill.experiments.opening import opened
+from kerasdistill.exports import cards, formats
 from kerasdistill.models import loading
+from kerasdistill.running.opening import opened
 from kerasdistill.seeds import permutation
 from pipelines.datasets import ImageData
 

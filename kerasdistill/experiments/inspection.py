@@ -9,16 +9,16 @@ import numpy as np
 from kerasdistill import evaluation
 from kerasdistill.errors import UserError
 from kerasdistill.experiments.answers import logits_of
-from kerasdistill.experiments.opening import opened
 from kerasdistill.experiments.precompute import FOLDER
 from kerasdistill.files import write_atomic, write_json_atomic
 from kerasdistill.reports import findings, plots, sheets
+from kerasdistill.running.opening import opened
 from kerasdistill.runs import read_json
 from kerasdistill.training import board
 from pipelines.datasets import ImageData
 from pipelines.distillation_set import DistillationSet
-from pipelines.integrity import read_manifest
-from pipelines.layout import AVERAGING, MANIFEST_NAME
+from pipelines.stored.integrity import read_manifest
+from pipelines.stored.layout import AVERAGING, MANIFEST_NAME
 
 SAMPLE = 4096  # views of a set that are looked at
 _BATCH = 256

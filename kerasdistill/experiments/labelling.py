@@ -14,8 +14,8 @@ from pipelines import precompute, scoring
 from pipelines.beam import probe
 from pipelines.beam.progress import print_progress
 from pipelines.datasets import ImageData
-from pipelines.layout import Layout
-from pipelines.remaining import missing_work
+from pipelines.stored.layout import Layout
+from pipelines.stored.remaining import missing_work
 
 FOLDER = "distillation_set"  # inside the run's
 STEP = "distillation set"  # its name in a plan

@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from kerasdistill.errors import UserError
-from kerasdistill.experiments import labelling, opening
+from kerasdistill.experiments import labelling
 from kerasdistill.experiments.labelling import FOLDER, STEP, Signal
 from kerasdistill.files import sha256_file
-from kerasdistill.running import steps
+from kerasdistill.running import opening, steps
 from kerasdistill.running.steps import Results, Step
 from kerasdistill.runs import RunDirectory, read_json
-from pipelines import augment, integrity
 from pipelines.datasets import ImageData
-from pipelines.manifest import Manifest
+from pipelines.stored import integrity
+from pipelines.stored.manifest import Manifest
+from pipelines.views import augment
 
 _ELSEWHERE = (
     "{0} is not inside the run folder that made it; to extend a set that was written "

@@ -9,18 +9,17 @@ from typing import Any
 import tensorflow as tf
 
 from kerasdistill import devices
-from kerasdistill.experiments import costs, opening, residence, training
 from kerasdistill.recipes import base
-from kerasdistill.running import steps
+from kerasdistill.running import memory, opening, steps, timing, training
 from kerasdistill.running.steps import Cost, Results, Step
 from kerasdistill.runs import RunDirectory
 from kerasdistill.training.epochs import EpochStream
-from pipelines import augment, live_views
-from pipelines import resident as resident_passes
 from pipelines.datasets import ImageData
 from pipelines.distillation_set import DistillationSet
-from pipelines.layout import AVERAGING
+from pipelines.stored import resident as resident_passes
+from pipelines.stored.layout import AVERAGING
 from pipelines.stored.stores import STORES
+from pipelines.views import augment, live_views
 
 KIND = "student"  # of the run, and the step's name in a plan
 
@@ -65,15 +64,15 @@ def step(
     def cost(run: RunDirectory | None, before: Results) -> Cost:
         kept = store or described(before).manifest.store
         stream = like_stored(recipe, data, store=kept)
-        speed = costs.measure(recipe, stream=stream, data=data)
-        return costs.training_cost(recipe, speed=speed, data=data, run=run)
+        speed = timing.measure(recipe, stream=stream, data=data)
+        return timing.training_cost(recipe, speed=speed, data=data, run=run)
 
     def work(run: RunDirectory, before: Results) -> dict[str, Any]:
         path = set_path(before)
         how = {"data": data, "workdir": workdir}
         stored = opening.opened(path, expect=expect, **how, **signal)
         wanted = passes or stored.manifest.passes
-        held = residence.choose(
+        held = memory.choose(
             stored, asked=resident, passes=wanted, epochs=recipe.training.epochs
         )
         print(f"{run.path}: {held.because}", file=sys.stderr)
@@ -120,7 +119,7 @@ def run(
         options: of `step`: passes (how many of its passes to use, from the first;
             None: all), members (whose logits to learn, numbered from 1; None: all;
             choosing needs a set that keeps members, and so does another averaging),
-            averaging (how their logits become one: `pipelines.averaging`) and
+            averaging (how their logits become one: `pipelines.stored.averaging`) and
             resident (whether a replay set's views are held in memory: "always",
             "never", or "auto": where that is faster; no part of the request, as the
             results are the same).
@@ -187,7 +186,7 @@ def stored_stream(
     """The set's first passes as training data: epoch e is pass e modulo `passes`.
 
     `in_memory` and `keep` change where a replay set's views come from, not what they
-    are; see `pipelines.resident`.
+    are; see `pipelines.stored.resident`.
     """
     shown = dict if stored.labelled else without_label
     if in_memory:

@@ -7,15 +7,16 @@ from typing import Any
 import keras
 
 from kerasdistill.errors import UserError
-from kerasdistill.experiments.bars import bar
-from kerasdistill.experiments.opening import manifest_of, opened
 from kerasdistill.models import loading
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.recipes import base
+from kerasdistill.running.opening import manifest_of, opened
+from kerasdistill.running.progress import bar
 from kerasdistill.running.steps import Cost, OnlyPlanned, Plan, size
 from kerasdistill.runs import read_json
-from pipelines import scoring, verification
+from pipelines import scoring
 from pipelines.datasets import ImageData
+from pipelines.stored import verification
 
 
 def run(

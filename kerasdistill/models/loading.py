@@ -1,36 +1,12 @@
 """Model files, read without running code from them."""
 
-import contextlib
-import contextvars
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import keras
 
 from kerasdistill.errors import UserError
 from kerasdistill.models import language  # noqa: F401, Keras must know its layers
-
-_TRUSTED = contextvars.ContextVar("trusted SavedModels", default=False)
-
-
-@contextlib.contextmanager
-def trusting(saved_models: bool) -> Iterator[None]:
-    """Within it, models may hold SavedModels (--trust-saved-model), if it is true."""
-    before = _TRUSTED.set(saved_models)
-    try:
-        yield
-    finally:
-        _TRUSTED.reset(before)
-
-
-def require_trust(path: str | Path) -> None:
-    """UserError outside of `trusting`."""
-    if not _TRUSTED.get():
-        raise UserError(
-            f"{path} is a SavedModel, which may run any code; if you trust it, add "
-            "--trust-saved-model"
-        )
 
 
 def load(path: str | Path) -> keras.Model:

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 
 from kerasdistill.errors import UserError
-from kerasdistill.models import loading
+from kerasdistill.models import trust
 
 ENDPOINT = "serving_default"
 
@@ -29,8 +29,8 @@ class TrustedSavedModel(keras.layers.TFSMLayer):
 
     @classmethod
     def from_config(cls, config, custom_objects=None, safe_mode=None):
-        """As Keras'; UserError outside of `loading.trusting`."""
-        loading.require_trust(config["filepath"])
+        """As Keras'; UserError outside of `trust.trusting`."""
+        trust.require_trust(config["filepath"])
         return cls(**config)
 
 
@@ -42,7 +42,7 @@ def model_of(path: str | Path) -> keras.Model:
     """
     import tensorflow as tf
 
-    loading.require_trust(path)
+    trust.require_trust(path)
     try:
         signature = tf.saved_model.load(str(path)).signatures[ENDPOINT]
         (spec,) = signature.structured_input_signature[1].values()

@@ -5,9 +5,8 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from kerasdistill.errors import UserError
 from kerasdistill.objectives import HardLabel, Objective
-from kerasdistill.recipes import checking, older, reading
+from kerasdistill.recipes import older
 from kerasdistill.recipes.architectures import Architecture, LanguageNetwork
 from kerasdistill.requests import LATER, plain
 
@@ -237,7 +236,7 @@ Recipe = (
     | BornAgainRecipe
     | LanguageModelRecipe
 )
-_KINDS = {kind.__name__: kind for kind in typing.get_args(Recipe)}
+KINDS = {kind.__name__: kind for kind in typing.get_args(Recipe)}
 
 
 def for_images(recipe: Any, image_shape: tuple[int, int, int]) -> Any:
@@ -259,17 +258,9 @@ def fields(value: Any) -> dict[str, Any]:
 
 
 def to_json(recipe: Recipe) -> dict[str, Any]:
-    """A dictionary of plain values that `from_json` turns back into the recipe."""
-    return plain({"": recipe})[""]
+    """A dictionary of plain values; `reading.from_json` turns it back.
 
-
-def from_json(value: dict[str, Any]) -> Recipe:
-    """The recipe written by `to_json`; UserError names a field that is off."""
-    if not isinstance(value, dict) or value.get("kind") not in [*_KINDS]:
-        kinds = ", ".join(_KINDS)
-        raise UserError(f"a recipe needs a 'kind' among {kinds}; rewrite the file")
-    value = older.patched(value)
-    rest = {name: item for name, item in value.items() if name != "kind"}
-    recipe = reading.read(_KINDS[value["kind"]], rest, where=value["kind"])
-    checking.check(recipe)
-    return recipe
+    Without fields that are younger than its first version and at their default, so that
+    results of all versions can be compared.
+    """
+    return plain({"": recipe}, later=False)[""]

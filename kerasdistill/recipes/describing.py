@@ -8,8 +8,6 @@ from typing import Any
 from kerasdistill.errors import UserError
 from kerasdistill.recipes import architectures, base, born_again, reading
 
-_KINDS = {kind.__name__: kind for kind in typing.get_args(base.Recipe)}
-
 
 def describe(network: Any) -> str:
     """Such as "65-65-65", "MLP 900-900", "MobileNetV2" or "wide-resnet-28-10"; the
@@ -24,7 +22,7 @@ def describe_json(recipe: Any) -> str | None:
     The architecture alone is read, so a training of another version does no harm.
     """
     try:
-        hints = typing.get_type_hints(_KINDS[recipe["kind"]])
+        hints = typing.get_type_hints(base.KINDS[recipe["kind"]])
         network = recipe["architecture"]
         return describe(reading.read(hints["architecture"], network, where="recipe"))
     except (UserError, LookupError, TypeError):

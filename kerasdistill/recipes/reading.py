@@ -8,6 +8,19 @@ from typing import Any, Literal
 
 from kerasdistill.errors import UserError
 from kerasdistill.objectives import OBJECTIVES, Objective
+from kerasdistill.recipes import base, checking, older
+
+
+def from_json(value: dict[str, Any]) -> base.Recipe:
+    """The recipe written by `base.to_json`; UserError names a field that is off."""
+    if not isinstance(value, dict) or value.get("kind") not in [*base.KINDS]:
+        kinds = ", ".join(base.KINDS)
+        raise UserError(f"a recipe needs a 'kind' among {kinds}; rewrite the file")
+    value = older.patched(value)
+    rest = {name: item for name, item in value.items() if name != "kind"}
+    recipe = read(base.KINDS[value["kind"]], rest, where=value["kind"])
+    checking.check(recipe)
+    return recipe
 
 
 def read(kind: Any, value: Any, *, where: str) -> Any:

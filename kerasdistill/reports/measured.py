@@ -13,7 +13,7 @@ from typing import Any
 
 from kerasdistill.errors import UserError
 from kerasdistill.files import digest_of
-from kerasdistill.recipes import base
+from kerasdistill.recipes import reading
 from kerasdistill.recipes.older import training_of
 from kerasdistill.reports import paper
 from kerasdistill.reports.collect import Found
@@ -111,7 +111,7 @@ def _group(results: dict[str, Any]) -> str:
     if "training" in recipe:
         recipe["training"] = {**recipe["training"], "seed": 0}
         try:  # fields that are younger than the results had their defaults
-            recipe = canonical({"": base.from_json(recipe)})
+            recipe = canonical({"": reading.from_json(recipe)})
         except UserError:
             recipe["training"] = {**training_of(recipe), "seed": 0}
     told = results.get("distillation_set") or {}

@@ -13,11 +13,10 @@ from collections.abc import Callable
 import keras
 from keras import ops
 
-from kerasdistill import objectives
+from kerasdistill import losses, objectives
 from kerasdistill.errors import UserError
 from kerasdistill.models.summary import leaf_layers
 from kerasdistill.objectives import Objective
-from kerasdistill.training import losses
 
 _ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 

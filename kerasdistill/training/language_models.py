@@ -14,9 +14,9 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from kerasdistill import losses
 from kerasdistill.models import language
 from kerasdistill.objectives import HardLabel, Objective
-from kerasdistill.training import losses
 
 
 class LanguageModel(keras.Model):

@@ -11,9 +11,9 @@ from apache_beam.io.filesystems import FileSystems
 from kerasdistill.errors import StaleArtifactError, UserError
 from kerasdistill.files import replacing, sha256_file, write_atomic
 from pipelines.beam import files
-from pipelines.integrity import parse_manifest
-from pipelines.layout import MANIFEST_NAME
-from pipelines.manifest import Manifest, Shard
+from pipelines.stored.integrity import parse_manifest
+from pipelines.stored.layout import MANIFEST_NAME
+from pipelines.stored.manifest import Manifest, Shard
 
 _COPIES_AT_ONCE = 8
 

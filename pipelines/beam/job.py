@@ -15,19 +15,20 @@ from apache_beam.runners.runner import PipelineRunner
 from apache_beam.utils.shared import Shared
 
 from kerasdistill.errors import UserError, WorkersLostError
-from kerasdistill.models import loading
-from pipelines import augment, records
+from kerasdistill.models import loading, trust
 from pipelines.beam import files
 from pipelines.beam.clusters import following
 from pipelines.beam.runners import quieten, watching_workers
 from pipelines.beam.shards import ShardWriter, Work, last_written
 from pipelines.beam.workers import Process, Tools, prepare_process
 from pipelines.datasets import Examples, ImageData
-from pipelines.layout import VALIDATION_PASS, Layout, member_name, sidecar_name
 from pipelines.sources.source import Source
+from pipelines.stored import records
+from pipelines.stored.layout import VALIDATION_PASS, Layout, member_name, sidecar_name
 from pipelines.stored.scorer import Scorer
 from pipelines.stored.stores import WITHOUT_PIXELS
 from pipelines.stored.targets import StoredTarget, stored_targets
+from pipelines.views import augment
 
 SCRATCH = ".work"
 WORKER_LOG = f"{SCRATCH}/workers.log"
@@ -106,7 +107,7 @@ class ScoreShards(beam.DoFn):
                     for split in {"train", "validation"} - job.sources.keys()
                 }
             # The process that staged them has asked whether they are trusted.
-            with loading.trusting(True):
+            with trust.trusting(True):
                 teachers = [
                     path and loading.load(files.local_copy(path, folder))
                     for path in job.teachers

@@ -15,10 +15,11 @@ import numpy as np
 from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
 from kerasdistill import devices
-from kerasdistill.models import loading
-from pipelines import augment, scoring
+from kerasdistill.models import loading, trust
+from pipelines import scoring
 from pipelines.beam import runners
 from pipelines.stored.scorer import Scorer
+from pipelines.views import augment
 
 MOST_PROBES = 4  # processes at once: enough to see them share cores and memory
 _BLOCK_VIEWS = 128
@@ -130,7 +131,7 @@ def timed(
     request: dict[str, Any], clock: Callable[[], float] = time.time
 ) -> WorkerSpeed:
     """Does in this process what one worker would; see `measure`."""
-    with loading.trusting(True):  # whoever asks has loaded them under its own rule
+    with trust.trusting(True):  # whoever asks has loaded them under its own rule
         teachers = [loading.load(path) for path in request["teachers"]]
     score = Scorer(
         teachers,

@@ -11,7 +11,7 @@ from apache_beam.io.filesystems import FileSystems
 from pipelines.beam import files
 from pipelines.beam.job import Job
 from pipelines.beam.shards import Work, last_written
-from pipelines.layout import sidecar_name
+from pipelines.stored.layout import sidecar_name
 
 Progress = Callable[[int, int, float | None], None]
 

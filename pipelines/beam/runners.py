@@ -32,8 +32,9 @@ from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from kerasdistill import errors
 from kerasdistill.errors import UserError
-from pipelines import augment, scoring
+from pipelines import scoring
 from pipelines.beam import clusters
+from pipelines.views import augment
 
 _RUNNERS_IN_PROCESS = ("fnapirunner", "directrunner", "direct")
 _SUBPROCESS = "beam:env:harness_subprocess_python:v1"  # Beam has no shorter name

@@ -14,18 +14,18 @@ from apache_beam.io.filesystems import FileSystems
 
 from kerasdistill.errors import StaleArtifactError, UserError
 from kerasdistill.files import sealed, unsealed
-from pipelines import records
 from pipelines.beam import files
-from pipelines.integrity import sealed as sealed_manifest
-from pipelines.layout import (
+from pipelines.stored import records
+from pipelines.stored.integrity import sealed as sealed_manifest
+from pipelines.stored.layout import (
     MANIFEST_NAME,
     PLAN_NAME,
     Layout,
     member_name,
     sidecar_name,
 )
-from pipelines.manifest import Manifest
-from pipelines.planning import finished_manifest, joined
+from pipelines.stored.manifest import Manifest
+from pipelines.stored.planning import finished_manifest, joined
 
 # A shard to be written: its pass, its number inside the pass, whether its views are
 # missing, and the positions of the teachers whose own logits are.

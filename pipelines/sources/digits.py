@@ -3,8 +3,8 @@
 import numpy as np
 from PIL import Image
 
-from pipelines.examples import Examples, Raw, Request
-from pipelines.images import in_words, square
+from pipelines.sources.examples import Examples, Raw, Request
+from pipelines.sources.images import in_words, square
 
 
 def read(request: Request) -> Raw:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Source(Protocol):
-    """Labelled images of one shape; `pipelines.examples.Examples` is the one in memory.
+    """Labelled images of one shape; `examples.Examples` is the one in memory.
 
     labels: int64 [N], -1 where there is none. sample_ids: int64 [N]. image_shape:
     height, width, channels. images: uint8 [N, H, W, C], all of them, which a source

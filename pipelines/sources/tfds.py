@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from kerasdistill.errors import UserError
-from pipelines.examples import Examples, Raw, Request
-from pipelines.images import Shape, array_square, in_words
+from pipelines.sources.examples import Examples, Raw, Request
+from pipelines.sources.images import Shape, array_square, in_words
 
 _PROBE_SECONDS = 10
 

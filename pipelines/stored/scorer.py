@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from kerasdistill.errors import UserError
 from kerasdistill.models.fast_layers import hasten
-from pipelines.averaging import AVERAGINGS
-from pipelines.layout import AVERAGING
-from pipelines.replay import make_views
+from pipelines.stored.averaging import AVERAGINGS
+from pipelines.stored.layout import AVERAGING
+from pipelines.stored.replay import make_views
 from pipelines.stored.targets import ENCODINGS, StoredTarget
 
 

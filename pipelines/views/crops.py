@@ -3,8 +3,8 @@
 import tensorflow as tf
 
 from kerasdistill.recipes.base import CropAugmentation
-from pipelines.draws import uniform
-from pipelines.shifts import reflected_crop
+from pipelines.views.draws import uniform
+from pipelines.views.shifts import reflected_crop
 
 
 @tf.function

@@ -7,7 +7,7 @@ import tensorflow as tf
 from scipy import ndimage
 
 from kerasdistill.recipes.base import Augmentation
-from pipelines.draws import uniform
+from pipelines.views.draws import uniform
 
 _PLACED_SIDE = 64  # images up to here have a matrix for each place of each crop
 

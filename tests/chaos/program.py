@@ -142,7 +142,8 @@ class Moments:
 
 def shrink() -> None:
     """Tiny data, and no time spent on finding out how long it will take."""
-    from kerasdistill.experiments import costs, language_costs
+    from kerasdistill.experiments.language import costs as language_costs
+    from kerasdistill.running import timing
     from pipelines import datasets
     from pipelines.beam import probe
     from pipelines.sources import digits
@@ -151,7 +152,7 @@ def shrink() -> None:
     datasets.SOURCES["digits"] = lambda request: raw
     datasets.QUICK_EXAMPLES = EXAMPLES
     language_costs._TIMED_SECONDS = 0.01
-    costs.measure = lambda *a, **k: costs.Speed(0.01, 1e4, 1.0, 1000)
+    timing.measure = lambda *a, **k: timing.Speed(0.01, 1e4, 1.0, 1000)
     probe.measure = lambda *a, **k: probe.WorkerSpeed(1e3, 1.0)
 
 
@@ -229,13 +230,6 @@ if __name__ == "__main__":
     os.dup2(2, 1)
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     import kerasdistill.cli.commands  # noqa: F401
-    from kerasdistill.experiments import (  # noqa: F401
-        born_again,
-        chain,
-        language_generations,
-        precompute,
-        searches,
-    )
 
     shrink()
     gc.freeze()  # what is imported is shared with the children, and stays so

@@ -12,8 +12,8 @@ import keras
 import numpy as np
 import pytest
 
-from kerasdistill import cards
 from kerasdistill.errors import UserError
+from kerasdistill.exports import cards
 from kerasdistill.files import SEAL
 from kerasdistill.models import loading
 from kerasdistill.models.digest import weights_digest
@@ -21,7 +21,7 @@ from kerasdistill.runs import read_json
 from kerasdistill.training import checkpoint
 from pipelines import distillation_set
 from pipelines.beam import shards
-from pipelines.layout import Layout, sidecar_name
+from pipelines.stored.layout import Layout, sidecar_name
 
 TRIES = 60  # of each kind of file; four times as many in the slow suite
 COUNTS = Counter()

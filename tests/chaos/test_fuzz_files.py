@@ -16,8 +16,9 @@ from PIL import Image
 
 from kerasdistill.errors import UserError
 from kerasdistill.files import sha256_file
-from pipelines import datasets, distillation_set, text
-from pipelines.integrity import parse_manifest, sealed
+from pipelines import datasets, distillation_set
+from pipelines.stored.integrity import parse_manifest, sealed
+from pipelines.words import text
 from tests.chaos.fuzzing import SLOW, cases, ends_well
 from tests.chaos.test_fuzz_requests import JSON, places, put
 

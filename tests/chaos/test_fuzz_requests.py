@@ -11,7 +11,7 @@ from kerasdistill import objectives
 from kerasdistill.budget import Budget
 from kerasdistill.cli import arguments
 from kerasdistill.errors import UserError
-from kerasdistill.recipes import base, checking, urban2017
+from kerasdistill.recipes import base, checking, reading, urban2017
 from tests.chaos.fuzzing import SLOW, cases, ends_well
 
 PARSER = arguments.build_parser()
@@ -57,7 +57,7 @@ def solved(text: str, shape: tuple[str, int], kernel: int) -> None:
 
     recipe = ends_well(student)
     if not isinstance(recipe, UserError):
-        assert base.from_json(json.loads(json.dumps(base.to_json(recipe)))) == recipe
+        assert reading.from_json(json.loads(json.dumps(base.to_json(recipe)))) == recipe
 
 
 RECIPES = [
@@ -94,7 +94,7 @@ JSON = st.recursive(
 
 def round_trip(recipe: base.Recipe, training: base.Training) -> None:
     recipe = dataclasses.replace(recipe, training=training)
-    assert base.from_json(json.loads(json.dumps(base.to_json(recipe)))) == recipe
+    assert reading.from_json(json.loads(json.dumps(base.to_json(recipe)))) == recipe
 
 
 def places(value, path=()):
@@ -119,9 +119,9 @@ def changed_recipe(recipe: base.Recipe, where: int, new) -> None:
     value = json.loads(json.dumps(base.to_json(recipe)))
     spots = list(places(value))
     mutated = put(value, spots[where % len(spots)], new)
-    found = ends_well(lambda: base.from_json(mutated))
+    found = ends_well(lambda: reading.from_json(mutated))
     if not isinstance(found, UserError):
-        again = base.from_json(json.loads(json.dumps(base.to_json(found))))
+        again = reading.from_json(json.loads(json.dumps(base.to_json(found))))
         assert again == found
 
 

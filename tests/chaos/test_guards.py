@@ -12,7 +12,8 @@ from kerasdistill.models import student
 from kerasdistill.recipes.base import Augmentation, Student, Training
 from kerasdistill.training import distillation_models
 from kerasdistill.training.fit import fit
-from pipelines import live_views, scoring
+from pipelines import scoring
+from pipelines.views import live_views
 from tests.conftest import CLASSES, make_examples
 
 CNN = Student(filters=(3,), hidden=(4,), bottleneck=None, kernel=3)

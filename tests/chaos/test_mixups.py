@@ -13,8 +13,9 @@ import tensorflow as tf
 from kerasdistill.errors import StaleArtifactError, UserError
 from kerasdistill.files import sha256_file
 from kerasdistill.recipes.base import Augmentation, fields
-from pipelines import datasets, distillation_set, verification
-from pipelines.integrity import sealed
+from pipelines import datasets, distillation_set
+from pipelines.stored import verification
+from pipelines.stored.integrity import sealed
 from tests.chaos.program import EXAMPLES
 
 

@@ -11,13 +11,13 @@ import keras
 import numpy as np
 import pytest
 
-from kerasdistill import cards
 from kerasdistill.cli import answers
 from kerasdistill.cli.__main__ import main
 from kerasdistill.errors import StaleArtifactError, UserError, one_line
+from kerasdistill.exports import cards
 from kerasdistill.models import loading
 from kerasdistill.training import checkpoint
-from pipelines.manifest import Manifest
+from pipelines.stored.manifest import Manifest
 
 DATA = "--dataset digits --quick --json"
 

@@ -11,7 +11,7 @@ import pytest
 from kerasdistill.cli.__main__ import main
 from kerasdistill.recipes import base, urban2017
 from pipelines import datasets
-from pipelines.integrity import sealed
+from pipelines.stored.integrity import sealed
 
 STUDENT = "student --budget 100k --convs 2 --epochs 1 --schedule cosine"
 SHARD = "pass-00000.tfrecord-00000-of-00001"
@@ -228,13 +228,14 @@ def test_second_process_on_a_run_directory(tmp_path, capsys):
     arguments = ask(line, tmp=tmp_path)
     from kerasdistill.cli import arguments as grammar
     from kerasdistill.cli import requested
+    from kerasdistill.recipes import urban2017
     from kerasdistill.runs import RunDirectory
 
     asked = grammar.parse(arguments)
     data = datasets.load("digits")
     make = requested.student_maker(asked, urban2017.baseline)
     recipe = requested.trained_as_asked(make(data), asked)
-    request = {"recipe": base.to_json(recipe), "dataset": data.identity()}
+    request = {"recipe": recipe, "dataset": data.identity()}
     folder = RunDirectory.open(asked.workdir, "baseline", request).path
     folder.mkdir(parents=True)
     with open(folder / "lock", "a") as lock:

@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from kerasdistill import formats
 from kerasdistill.cli import answers, finished
 from kerasdistill.cli.__main__ import main
+from kerasdistill.exports import formats
 
 DIGITS = ["--dataset", "digits", "--precision", "float32"]
 SHORT = ["--epochs", "1", "--schedule", "cosine"]

@@ -13,16 +13,17 @@ from kerasdistill.cli import (
 )
 from kerasdistill.cli.__main__ import main
 from kerasdistill.errors import DivergedError
-from kerasdistill.experiments import (
-    costs,
-    generations,
-    language_costs,
-    language_model,
+from kerasdistill.experiments.born_again import generations
+from kerasdistill.experiments.language import (
+    costs as language_costs,
 )
-from kerasdistill.experiments.language_teachers import Models
-from kerasdistill.recipes import base, urban2017_presets
+from kerasdistill.experiments.language import (
+    model as language_model,
+)
+from kerasdistill.experiments.language.saved import Models
+from kerasdistill.recipes import base, reading, urban2017_presets
 from kerasdistill.reports import paper
-from kerasdistill.running import steps
+from kerasdistill.running import steps, timing
 from kerasdistill.running.steps import Cost, Plan
 from pipelines import datasets
 
@@ -74,9 +75,14 @@ def small(monkeypatch, measured_briefly):
     monkeypatch.setitem(reproduced_tables.TABLES, "urban-table-1", made)
 
 
-def test_plan_then_run_then_nothing_is_left(small, unexported, tmp_path, capsys):
+def test_plan_then_run_then_nothing_is_left(
+    small, unexported, tmp_path, capsys, monkeypatch
+):
+    few = {"train": 48, "validation": 24, "test": 24}
+    monkeypatch.setattr(datasets, "QUICK_EXAMPLES", few)
     workdir = ["--workdir", str(tmp_path), "--dataset", "digits"]
     line = ["reproduce", "urban-table-1", *workdir, "--precision", "float32"]
+    line += ["--quick"]
     assert main([*line, "--plan", "--json"]) == 0
     planned = json.loads(capsys.readouterr().out)
     assert len(planned["steps"]) == 1 and planned["planned_seconds"] > 0
@@ -102,11 +108,11 @@ def measured(monkeypatch):
     def measure(recipe, *, scored, **_):
         assert recipe.training.batch_size == 16 and recipe.training.epochs == 2
         networks.append(recipe.architecture)
-        return costs.Speed(
+        return timing.Speed(
             step_seconds=1.6, scoring_rate=20.0, startup_seconds=0.0, num_params=10
         )
 
-    monkeypatch.setattr(costs, "measure", measure)
+    monkeypatch.setattr(timing, "measure", measure)
     return networks
 
 
@@ -237,7 +243,7 @@ def test_preset(capsys):
     asked = arguments.parse("student --preset snn-ecnn-mimic-30k".split())
     recipe = requested.student_maker(asked, None)(None)
     assert recipe == urban2017_presets.snn_ecnn_mimic_30k()
-    assert base.from_json(base.to_json(recipe)) == recipe
+    assert reading.from_json(base.to_json(recipe)) == recipe
     for more in ("--budget 1M", "--recipe a.json", "--trials 3"):
         line = f"student --preset snn-ecnn-mimic-30k {more}".split()
         assert main(line) == 2

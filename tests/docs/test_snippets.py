@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasdistill import export, language_export
+from kerasdistill import losses
+from kerasdistill.exports import language as language_export
+from kerasdistill.exports import saved_model as export
 from kerasdistill.models import language
 from kerasdistill.recipes.architectures import Lstm
-from kerasdistill.training import keras_losses, losses
+from kerasdistill.training import keras_losses
 from pipelines import distillation_set
 
 from .conftest import ROOT

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from kerasdistill.experiments import costs, training
+from kerasdistill.running import timing, training
 from kerasdistill.training.epochs import FitResult
 from pipelines import precompute
 
@@ -26,10 +26,10 @@ def unmeasured(monkeypatch, request):
     """What a trial costs is only measured in slow tests; it takes seconds."""
     if request.node.get_closest_marker("slow"):
         return
-    speed = costs.Speed(
+    speed = timing.Speed(
         step_seconds=0.1, scoring_rate=1e3, startup_seconds=1.0, num_params=5_000
     )
-    monkeypatch.setattr(costs, "measure", lambda *_, **__: speed)
+    monkeypatch.setattr(timing, "measure", lambda *_, **__: speed)
     # Collecting garbage takes a third of a second in a process of many tests.
     monkeypatch.setattr(keras.utils, "clear_session", lambda: None)
 

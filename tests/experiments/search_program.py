@@ -7,8 +7,9 @@ import dataclasses
 import sys
 
 from kerasdistill.budget import Budget
-from kerasdistill.experiments import search, searches
-from kerasdistill.experiments.asking import Search
+from kerasdistill.experiments.search import families
+from kerasdistill.experiments.search import story as search
+from kerasdistill.experiments.search.definition import Search
 from kerasdistill.recipes.base import Augmentation
 from pipelines import datasets
 from tuners import record, spaces
@@ -46,7 +47,7 @@ def asked(kind="baseline", **changes) -> Search:
 
 
 def run(data, workdir, **changes):
-    return search.run(searches.on_labels(asked(**changes), data=data, workdir=workdir))
+    return search.run(families.on_labels(asked(**changes), data=data, workdir=workdir))
 
 
 def outcomes(folder):
@@ -62,7 +63,7 @@ def main(workdir: str) -> None:
     space = spaces.baseline(budget=Budget(20_000), **SHAPE, num_classes=10)
     shared = {"family": {}, "max_trials": 5, "oracle": "gp"}
     wanted = Search(kind="baseline", space=space, finish=finish, **shared)
-    search.run(searches.on_labels(wanted, data=data, workdir=workdir))
+    search.run(families.on_labels(wanted, data=data, workdir=workdir))
 
 
 if __name__ == "__main__":

@@ -16,30 +16,32 @@ import keras
 import numpy as np
 import pytest
 
-from kerasdistill import export
 from kerasdistill.errors import StaleArtifactError, UserError
-from kerasdistill.experiments import (
-    born_again,
-    costs,
+from kerasdistill.experiments import labelling
+from kerasdistill.experiments.born_again import (
     generations,
-    labelling,
     lineage,
-    teaching,
+    signals,
 )
-from kerasdistill.experiments.born_again import BornAgain
-from kerasdistill.experiments.teaching import Signal
+from kerasdistill.experiments.born_again import (
+    story as born_again,
+)
+from kerasdistill.experiments.born_again.signals import Signal
+from kerasdistill.experiments.born_again.story import BornAgain
+from kerasdistill.exports import saved_model as export
 from kerasdistill.models import fast_layers
 from kerasdistill.models.build import build
 from kerasdistill.objectives import OBJECTIVES, BanWithLabels
 from kerasdistill.recipes import base
 from kerasdistill.recipes import born_again as recipes
 from kerasdistill.recipes.architectures import BanResNet, DenseNet
+from kerasdistill.running import timing
 from kerasdistill.running.steps import OnlyPlanned
 from kerasdistill.training.loop import Epochs
 from tests.conftest import shapes
 
 ROOT = Path(__file__).resolve().parents[2]
-SPEED = costs.Speed(
+SPEED = timing.Speed(
     step_seconds=0.5, scoring_rate=10.0, startup_seconds=4.0, num_params=1000
 )
 SHARED = BanResNet(kind="wide", units=1, ratio=1, stem=2, sizes=(2, 2, 3))
@@ -72,7 +74,7 @@ def asked(loss="ban", *, generations=2, teacher=None, signal=None, **changes):
 @pytest.fixture
 def quickly(monkeypatch):
     """Measuring builds networks that it then throws away; Beam would start workers."""
-    monkeypatch.setattr(costs, "measure", lambda *_, **__: SPEED)
+    monkeypatch.setattr(timing, "measure", lambda *_, **__: SPEED)
     speed = labelling.probe.WorkerSpeed(views_per_second=100.0, startup_seconds=3.0)
     monkeypatch.setattr(labelling.probe, "measure", lambda *_, **__: speed)
     run = labelling.precompute.run
@@ -95,7 +97,7 @@ def finished(tmp_path_factory):
     data = shapes()
     workdir = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(costs, "measure", lambda *_, **__: SPEED)
+        patch.setattr(timing, "measure", lambda *_, **__: SPEED)
         patch.setattr(export, "export_saved_model", lambda *_, **__: {})
         results = born_again.run(asked(), data=data, workdir=workdir)
     return data, workdir, results
@@ -211,14 +213,14 @@ def test_a_generation_that_no_run_recorded_is_looked_at_before_it_teaches(chain)
     model = workdir / Path(results["generations"][1]["model"]).parent.name
     found = json.loads((model / "results.json").read_text())
     found["model"] = str(model / "model.keras")
-    teacher = teaching.teacher_of(found, name="generation 1", data=data)
+    teacher = signals.teacher_of(found, name="generation 1", data=data)
     assert teacher.digest == found["weights_digest"]
     with pytest.raises(StaleArtifactError, match="generation 1 has changed"):
         other = {**found, "weights_digest": "0" * 64}
-        teaching.teacher_of(other, name="generation 1", data=data)
+        signals.teacher_of(other, name="generation 1", data=data)
     (model / "model.keras").unlink()
     with pytest.raises(StaleArtifactError, match="generation 1 is missing"):
-        teaching.teacher_of(found, name="generation 1", data=data)
+        signals.teacher_of(found, name="generation 1", data=data)
 
 
 @pytest.mark.parametrize("gone", [True, False])
@@ -281,7 +283,7 @@ def test_on_labels_the_teacher_gives_its_layers_and_no_answers(
     chain, quickly, monkeypatch
 ):
     data, workdir, results = chain
-    monkeypatch.setattr(teaching.Teacher, "ask", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr(signals.Teacher, "ask", lambda *_: pytest.fail("asked"))
     request = asked("hard-label", generations=1, epochs=1)
     shared = dataclasses.replace(request.recipe, architecture=SHARED)
     path = results["generations"][0]["model"]
@@ -351,7 +353,7 @@ def test_the_plan_names_what_is_left(image_data, tmp_path, quickly, capsys):
     names = [f"generation {number}" for number in range(4)]
     assert [*stopped.value.plan.costs] == names
     told = capsys.readouterr().err
-    assert "generation 3 (DenseNet, 1,000 weights, 2 epochs" in told
+    assert "generation 3 (DenseNet, 2 epochs" in told
     assert not any(tmp_path.iterdir())
 
 
@@ -481,7 +483,7 @@ def main(workdir: str, *options: str) -> None:
 
     if "--die" in options:
         Epochs._save = save_and_die
-    costs.measure = lambda *_, **__: SPEED
+    timing.measure = lambda *_, **__: SPEED
     request = asked(generations=1, epochs=3)
     made = born_again.run(request, data=shapes(), workdir=workdir)
     print([row["weights_digest"] for row in made["generations"]])

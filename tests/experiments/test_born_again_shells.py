@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasdistill.experiments.shells import shell
 from kerasdistill.models import fast_layers
 from kerasdistill.models.build import build
 from kerasdistill.objectives import OBJECTIVES, PermutedPredictions
 from kerasdistill.recipes import born_again as recipes
+from kerasdistill.running.building import shell
 from kerasdistill.seeds import derive_seed
 from kerasdistill.training.fit import fit
-from pipelines import live_views
+from pipelines.views import live_views
 
 SMALL = recipes.recipe("wide-resnet-10-1")
 DKPP = PermutedPredictions()

@@ -6,10 +6,12 @@ import keras
 import numpy as np
 import pytest
 
-from kerasdistill import export, runs
+from kerasdistill import runs
 from kerasdistill.budget import Budget
-from kerasdistill.experiments import baseline, chain, costs, labelling
+from kerasdistill.experiments import baseline, chain, labelling
+from kerasdistill.exports import saved_model as export
 from kerasdistill.recipes import urban2017
+from kerasdistill.running import timing
 from kerasdistill.running.steps import OnlyPlanned
 from kerasdistill.training.loop import Epochs
 from pipelines import distillation_set
@@ -49,10 +51,10 @@ def in_this_process(monkeypatch):
     So do those that measure a worker: they are said to score 100 views a second.
     Each training is said to take half a second a step.
     """
-    trained = costs.Speed(
+    trained = timing.Speed(
         step_seconds=0.5, scoring_rate=10.0, startup_seconds=4.0, num_params=1000
     )
-    monkeypatch.setattr(costs, "measure", lambda *_, **__: trained)
+    monkeypatch.setattr(timing, "measure", lambda *_, **__: trained)
     speed = labelling.probe.WorkerSpeed(views_per_second=100.0, startup_seconds=3.0)
     monkeypatch.setattr(labelling.probe, "measure", lambda *_, **__: speed)
     monkeypatch.setattr(labelling.probe, "count_workers", lambda *_: 2)
@@ -113,7 +115,7 @@ def test_chain(small_chain, image_data, tmp_path, in_this_process, monkeypatch, 
 
     # The same request again: found, neither trained nor measured.
     monkeypatch.setattr(Epochs, "run", lambda *_: pytest.fail("trained"))
-    monkeypatch.setattr(costs, "measure", lambda *_, **__: pytest.fail("measured"))
+    monkeypatch.setattr(timing, "measure", lambda *_, **__: pytest.fail("measured"))
     again = chain.run(small_chain, data=image_data, workdir=tmp_path)
     assert again["weights_digest"] == results["weights_digest"]
     assert again["chain"]["distillation_set"]["shards_done"] == 0

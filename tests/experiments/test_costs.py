@@ -8,17 +8,12 @@ import tensorflow as tf
 
 from kerasdistill import runs
 from kerasdistill.errors import StaleArtifactError
-from kerasdistill.experiments import (
-    baseline,
-    costs,
-    labelling,
-    precompute,
-    teacher,
-    training,
-)
-from kerasdistill.experiments.costs import Speed, Stopwatch
+from kerasdistill.experiments import baseline, labelling, precompute, teacher, verify
 from kerasdistill.models import cnn_teacher
 from kerasdistill.recipes import base, urban2017
+from kerasdistill.running import timing, training
+from kerasdistill.running.steps import OnlyPlanned
+from kerasdistill.running.timing import Speed, Stopwatch
 from kerasdistill.runs import RunDirectory
 from kerasdistill.training import checkpoint
 from kerasdistill.training.schedules import PaperSchedule
@@ -62,7 +57,7 @@ def steps(watch, most=100):
 
 
 def test_the_stopwatch_leaves_out_compiling_and_full_buffers(monkeypatch):
-    monkeypatch.setattr(costs, "_WARM_SECONDS", 1.0)
+    monkeypatch.setattr(timing, "_WARM_SECONDS", 1.0)
     # Made at 0, begun at 10, compiled at 30; seven steps out of a buffer; then
     # a step takes 0.5 s, until 1.5 s are over.
     buffered = [30.0 + 0.01 * step for step in range(1, 8)]
@@ -74,7 +69,7 @@ def test_the_stopwatch_leaves_out_compiling_and_full_buffers(monkeypatch):
 
 
 def test_slow_steps_are_few(monkeypatch):
-    monkeypatch.setattr(costs, "_WARM_SECONDS", 1.0)
+    monkeypatch.setattr(timing, "_WARM_SECONDS", 1.0)
     watch = Stopwatch(1.5, clock=Clock(0.0, 0.0, 9.0, 13.0, 16.0, 19.0, 22.0))
     assert steps(watch) == 4
     assert watch.seconds_per_step == 3.0
@@ -85,16 +80,16 @@ def test_a_training_costs_epochs_validation_and_what_is_done_once(
 ):
     how = {"speed": SPEED, "data": image_data}
     run = interrupted(tmp_path, recipe, image_data, epochs=1)
-    stored = costs.stored_bytes(run)
-    cost = costs.training_cost(recipe, run=run, **how)
+    stored = timing.stored_bytes(run)
+    cost = timing.training_cost(recipe, run=run, **how)
     # 41 images are three steps; 15 and 12 are scored 10 a second.
     an_epoch = 3 * 0.5 + 1.5
-    assert cost.seconds == pytest.approx(2 * an_epoch + 2.7 + costs._ONCE * 4.0)
+    assert cost.seconds == pytest.approx(2 * an_epoch + 2.7 + timing._ONCE * 4.0)
     assert cost.num_bytes == 28 * 1000 - stored
     assert "3-4-5, 2 epochs, 27 images/s, float32" in cost.how
     run = interrupted(tmp_path, recipe, image_data, epochs=2)
     few = replace(SPEED, num_params=1)
-    one = costs.training_cost(recipe, run=run, speed=few, data=image_data)
+    one = timing.training_cost(recipe, run=run, speed=few, data=image_data)
     assert one.num_bytes == 0 and "1 epoch," in one.how
 
 
@@ -115,29 +110,29 @@ def test_epochs_left(recipe, image_data, tmp_path):
     fresh = training.run_directory(
         recipe, kind="teacher", data=image_data, workdir=tmp_path
     )
-    assert costs.epochs_left(recipe, fresh) == 3 and costs.stored_bytes(fresh) == 0
+    assert timing.epochs_left(recipe, fresh) == 3 and timing.stored_bytes(fresh) == 0
     run = interrupted(tmp_path, recipe, image_data, epochs=2)
-    assert costs.epochs_left(recipe, run) == 1
-    assert costs.stored_bytes(run) > 2_000
+    assert timing.epochs_left(recipe, run) == 1
+    assert timing.stored_bytes(run) > 2_000
 
     papers = replace(
         recipe, training=replace(recipe.training, schedule="paper", epochs=None)
     )
     run = interrupted(tmp_path, papers, image_data, epochs=40)
-    assert costs.epochs_left(papers, run) == costs.ASSUMED_EPOCHS - 40
+    assert timing.epochs_left(papers, run) == timing.ASSUMED_EPOCHS - 40
     run = interrupted(tmp_path, papers, image_data, epochs=140)
-    assert costs.epochs_left(papers, run) == 1
+    assert timing.epochs_left(papers, run) == 1
     ended = PaperSchedule(epoch=31, stop=True)
     run = interrupted(tmp_path, papers, image_data, epochs=31, schedule=ended)
-    assert costs.epochs_left(papers, run) == 0
+    assert timing.epochs_left(papers, run) == 0
     (run.path / "checkpoints" / "last.npz").write_bytes(b"PK")
     with pytest.raises(StaleArtifactError, match="is damaged"):
-        costs.epochs_left(papers, run)
+        timing.epochs_left(papers, run)
 
 
 def test_measuring_trains_a_copy(recipe, image_data):
     stream = training.labelled_stream(recipe, kind="teacher", data=image_data)
-    speed = costs.measure(recipe, stream=stream, data=image_data)
+    speed = timing.measure(recipe, stream=stream, data=image_data)
     assert 0 < speed.step_seconds < 5 and speed.scoring_rate > 10
     assert speed.startup_seconds > speed.step_seconds
     assert speed.num_params > 300
@@ -147,12 +142,12 @@ def test_a_plan_is_made_once_and_stays_out_of_the_identity(
     recipe, image_data, tmp_path, monkeypatch, capsys
 ):
     speeds = iter([SPEED])
-    monkeypatch.setattr(costs, "measure", lambda *_, **__: next(speeds))
+    monkeypatch.setattr(timing, "measure", lambda *_, **__: next(speeds))
     made = teacher.run(recipe, data=image_data, workdir=tmp_path)
     told = capsys.readouterr().err
     assert "step 1: teacher (3-4-5, 3 epochs" in told and "teacher: planned" in told
     kept = runs.read_json(made["results"])
-    assert kept["planned_seconds"] == pytest.approx(9.0 + 2.7 + costs._ONCE * 4.0)
+    assert kept["planned_seconds"] == pytest.approx(9.0 + 2.7 + timing._ONCE * 4.0)
     assert kept["process_seconds"] >= kept["seconds"]
     assert "planned" not in str(
         runs.read_json(tmp_path / run_name(made) / "recipe.json")
@@ -167,8 +162,8 @@ def run_name(results):
 
 
 def test_a_baseline_plans_too(image_data, tmp_path, monkeypatch):
-    monkeypatch.setattr(costs, "measure", lambda *_, **__: SPEED)
-    monkeypatch.setattr(costs, "epochs_left", lambda *_: 7)
+    monkeypatch.setattr(timing, "measure", lambda *_, **__: SPEED)
+    monkeypatch.setattr(timing, "epochs_left", lambda *_: 7)
     made = urban2017.baseline(
         budget=urban2017.Budget(5_000),
         convs=2,
@@ -182,7 +177,7 @@ def test_a_baseline_plans_too(image_data, tmp_path, monkeypatch):
         augmentation=replace(made.augmentation, min_crop=6),
     )
     found = baseline.run(made, data=image_data, workdir=tmp_path)
-    expected = 7 * (0.5 + 1.5) + 2.7 + costs._ONCE * 4.0
+    expected = 7 * (0.5 + 1.5) + 2.7 + timing._ONCE * 4.0
     assert found["planned_seconds"] == pytest.approx(expected)
 
 
@@ -251,7 +246,15 @@ def test_a_failed_probe_stops_nothing(label, monkeypatch, capsys):
 def test_a_plan_names_a_network_somebody_brought(image_data):
     given = base.GivenNetwork("keras:MobileNetV2", None)
     recipe = urban2017.given(given, image_shape=(32, 32, 3))
-    step = costs.training_step(
-        "student", recipe, speed=SPEED, data=image_data, epochs=1
-    )
-    assert step.how.startswith("MobileNetV2, ")
+    cost = timing.training_cost(recipe, speed=SPEED, data=image_data, run=None)
+    assert cost.how.startswith("MobileNetV2, ")
+
+
+def test_a_plan_of_verifying_scores_nothing(label, image_data, tmp_path):
+    made, _ = label(1)
+    how = {"data": image_data, "workdir": tmp_path, "sample": 10, "seed": 0}
+    with pytest.raises(OnlyPlanned) as stopped:
+        path = made["distillation_set"]
+        verify.run(path, teacher_paths=None, **how, only_plan=True)
+    (cost,) = stopped.value.plan.costs.values()
+    assert cost.seconds is None and "41 views read, 10 scored" in cost.how

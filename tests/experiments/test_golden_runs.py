@@ -13,16 +13,17 @@ import pytest
 
 from kerasdistill import requests as json_requests
 from kerasdistill.budget import Budget
-from kerasdistill.experiments import (
-    asking,
-    generations,
-    language_generations,
-    language_model,
-    precompute,
-    student,
-    training,
+from kerasdistill.experiments import precompute, student
+from kerasdistill.experiments.born_again import generations
+from kerasdistill.experiments.born_again.signals import Signal
+from kerasdistill.experiments.language import (
+    generations as language_generations,
 )
-from kerasdistill.experiments.teaching import Signal
+from kerasdistill.experiments.language import (
+    model as language_model,
+)
+from kerasdistill.experiments.language.saved import Models
+from kerasdistill.experiments.search import definition
 from kerasdistill.objectives import (
     Ban,
     BanWithLabels,
@@ -32,8 +33,9 @@ from kerasdistill.objectives import (
 )
 from kerasdistill.recipes import base, born_again, fast, ptb, urban2017
 from kerasdistill.recipes.urban2017_presets import PRESETS
+from kerasdistill.running import training
 from kerasdistill.runs import RunDirectory
-from pipelines import text_signal
+from pipelines.words import text_signal
 from tuners import spaces
 
 GOLDEN = Path(__file__).with_name("golden_runs.json")
@@ -92,11 +94,13 @@ def requests(workdir) -> dict[str, RunDirectory]:
 
     def language(recipe, teachers=(), digest=None):
         signal = digest and types.SimpleNamespace(digest=digest)
-        return language_model.run_directory(recipe, TEXT, teachers, signal, workdir)
+        given = Models(tuple({"weights_digest": each} for each in teachers))
+        how = {"teachers": given, "signal": signal, "data": TEXT, "workdir": workdir}
+        return language_model.step(recipe, **how).place({})
 
     def search(kind, space, finish=lambda recipe: recipe, **options):
-        asked = asking.Search(kind, space, finish, {"budget": None}, 20, **options)
-        identity = asking.identity(asked, IMAGES, {})
+        asked = definition.Search(kind, space, finish, {"budget": None}, 20, **options)
+        identity = definition.identity(asked, IMAGES, {})
         return RunDirectory.open(workdir, f"{kind}-search", identity)
 
     cosine = {"schedule": "cosine", "epochs": 24, "batch_size": 32}
@@ -186,10 +190,10 @@ def requests(workdir) -> dict[str, RunDirectory]:
         "language model": language(lstm),
         "language model characters": language(trained(cnn_lstm, seed=1)),
         "language model ban+l": language(
-            language_generations.student_recipe(1, taught), [TEACHER]
+            language_generations._recipe(1, taught), [TEACHER]
         ),
         "language model ban": language(
-            language_generations.student_recipe(2, on_teacher), [TEACHER], "56" * 32
+            language_generations._recipe(2, on_teacher), [TEACHER], "56" * 32
         ),
         "text signal": text_signal_run(workdir),
         "language ensemble": RunDirectory.open(

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasdistill import cards
 from kerasdistill.cli.__main__ import main
 from kerasdistill.errors import UserError
 from kerasdistill.experiments import inspection
+from kerasdistill.exports import cards
 from kerasdistill.files import write_sealed_json
 from kerasdistill.recipes.base import Augmentation
 from kerasdistill.reports import plots

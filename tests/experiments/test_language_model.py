@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasdistill import language_export
 from kerasdistill.cli.__main__ import main
-from kerasdistill.experiments import language_costs
+from kerasdistill.experiments.language import costs as language_costs
+from kerasdistill.exports import language as language_export
 from kerasdistill.running.steps import Cost
 
 SMALL = "--size small --epochs 2 --window 6 --batch-size 4 --precision float32"
@@ -32,7 +32,7 @@ def small_network():
     """The small networks, smaller still; Beam in this process."""
     from dataclasses import replace
 
-    from kerasdistill.experiments import language_signal
+    from kerasdistill.experiments.language import signal as language_signal
     from kerasdistill.recipes import ptb
 
     with pytest.MonkeyPatch.context() as patched:
@@ -138,9 +138,14 @@ def test_stored_signal_of_all_words_is_the_live_one(folder, workdir, capsys):
 
 def test_a_plan_tells_all_generations_and_writes_nothing(folder, tmp_path, capfd):
     from kerasdistill.cli import arguments, language
-    from kerasdistill.experiments import language_generations, language_model
+    from kerasdistill.experiments.language import (
+        generations as language_generations,
+    )
+    from kerasdistill.experiments.language import (
+        model as language_model,
+    )
     from kerasdistill.running import steps
-    from pipelines import text
+    from pipelines.words import text
 
     words = f"language-model {SMALL} --born-again --generations 2 --workdir runs"
     words += f" --teacher-signal stored --store-top-k 3 --plan --data-dir {folder}"

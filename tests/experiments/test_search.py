@@ -12,8 +12,9 @@ import pytest
 
 from kerasdistill import runs
 from kerasdistill.errors import DivergedError, StaleArtifactError, UserError
-from kerasdistill.experiments import asking, searches, training, trials
-from pipelines import live_views
+from kerasdistill.experiments.search import definition, families, trials
+from kerasdistill.running import training
+from pipelines.views import live_views
 from tuners import record
 
 from .search_program import AUGMENTATION, SHAPE, asked, finish, outcomes, run
@@ -90,7 +91,7 @@ def test_no_score_at_all(image_data, tmp_path, monkeypatch):
 def test_another_searchs_folder_is_refused(changes, fragment, image_data, tmp_path):
     folder = str(tmp_path / "mine")
     search_, data = asked(folder=folder), image_data
-    identity = asking.identity(search_, data, {})
+    identity = definition.identity(search_, data, {})
     with runs.RunDirectory(Path(folder), identity):
         pass
     with pytest.raises(StaleArtifactError) as refusal:
@@ -144,9 +145,9 @@ def test_labels_are_needed(image_data, tmp_path):
 
 def test_other_folders_have_no_teachers(image_data, tmp_path):
     with pytest.raises(UserError, match="no folder of a search for teachers"):
-        searches.teachers_found(tmp_path)
-    identity = asking.identity(asked(), image_data, {})
+        families.teachers_found(tmp_path)
+    identity = definition.identity(asked(), image_data, {})
     with runs.RunDirectory(tmp_path / "students", identity) as students:
         pass
     with pytest.raises(UserError, match="no folder of a search for teachers"):
-        searches.teachers_found(students.path)
+        families.teachers_found(students.path)

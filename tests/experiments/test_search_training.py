@@ -11,11 +11,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasdistill import cards, devices, evaluation, runs
+from kerasdistill import devices, evaluation, runs
 from kerasdistill.errors import StaleArtifactError
-from kerasdistill.experiments import ensemble, search, searches, training, trials
+from kerasdistill.experiments import ensemble
+from kerasdistill.experiments.search import families, trials
+from kerasdistill.experiments.search import story as search
+from kerasdistill.exports import cards
 from kerasdistill.models.digest import weights_digest
-from kerasdistill.recipes import base
+from kerasdistill.recipes import reading
+from kerasdistill.running import training
 from kerasdistill.training.loop import Epochs
 from tuners import halving, record, spaces
 
@@ -56,9 +60,9 @@ def test_a_search(image_data, tmp_path, trained, monkeypatch, capsys):
     right = evaluation.accuracy(logits, image_data.test.labels)
     assert found["test_accuracy"] == right
     assert found["planned_seconds"] > 0 and found["process_seconds"] > 0
-    recipe = base.from_json(runs.read_json(found["best_recipe"]))
+    recipe = reading.from_json(runs.read_json(found["best_recipe"]))
     assert recipe == finish(asked().space.recipe(best["values"]))
-    assert base.from_json(found["recipe"]) == recipe
+    assert reading.from_json(found["recipe"]) == recipe
     assert "trial 2 of 2: val_accuracy" in capsys.readouterr().err
     assert_on_board(folder, ["trial_0", "trial_1"])
 
@@ -146,7 +150,7 @@ def stored(two_passes, tmp_path):
 @pytest.mark.slow
 def test_students_on_a_set(image_data, stored, tmp_path):
     def ask(folder, **how):
-        story = searches.on_set(
+        story = families.on_set(
             asked("student", max_trials=2, folder=str(folder)),
             data=image_data,
             workdir=tmp_path,
@@ -178,7 +182,7 @@ def test_teachers_and_their_ensemble(image_data, tmp_path):
         card = cards.read_card(trial["folder"] / "model.keras")
         assert card["val_accuracy"] == trial["val_accuracy"]
         assert card["kind"] == "teacher"
-    paths = searches.teachers_found(found["search"])
+    paths = families.teachers_found(found["search"])
     assert len(paths) == 3
     joined = ensemble.run(
         paths, data=image_data, workdir=tmp_path, select="top", size=2

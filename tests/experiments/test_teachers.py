@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kerasdistill import cards, export
 from kerasdistill.cli.__main__ import main
 from kerasdistill.errors import UserError
-from kerasdistill.experiments import teachers
-from kerasdistill.models import loading
+from kerasdistill.experiments import adapting
+from kerasdistill.exports import cards
+from kerasdistill.exports import saved_model as export
+from kerasdistill.models import loading, trust
 from pipelines import datasets
 
 CLASSES = ("blue", "green", "red")
@@ -60,9 +61,9 @@ def test_keras_applications_give_logits_beside_files_of_probabilities(
     weights.write_bytes(b"read by Keras alone")
     theirs = knows_colours(16)
     made = lambda *_, **__: (theirs, ["preprocess_input"])  # noqa: E731
-    monkeypatch.setattr(teachers.wrapping, "application", made)
+    monkeypatch.setattr(adapting.wrapping, "application", made)
     names, options = [str(own), "keras:Net"], {"weights": [str(weights)]}
-    paths = teachers.adapted(
+    paths = adapting.adapted(
         names, data=data, workdir=tmp_path / "runs", output="probabilities", **options
     )
     images = data.train.images[:4]
@@ -77,7 +78,7 @@ def test_keras_applications_give_logits_beside_files_of_probabilities(
 def test_a_teacher_that_fits_stays_where_it_is(data, tmp_path):
     path = str(tmp_path / "teacher.keras")
     knows_colours(16).save(path)
-    assert teachers.adapted([path], data=data, workdir=tmp_path / "runs") == [path]
+    assert adapting.adapted([path], data=data, workdir=tmp_path / "runs") == [path]
     assert not (tmp_path / "runs").exists()
 
 
@@ -85,7 +86,7 @@ def test_others_are_adapted_once_and_say_how(data, tmp_path):
     path = str(tmp_path / "teacher.keras")
     knows_colours(24, "softmax").save(path)
     options = {"data": data, "workdir": tmp_path / "runs", "output": "probabilities"}
-    (made,) = teachers.adapted([path], **options)
+    (made,) = adapting.adapted([path], **options)
     card = cards.read_card(made)
     assert card["adapted"]["layers"] == [
         "resized to 24x24, bilinear",
@@ -96,7 +97,7 @@ def test_others_are_adapted_once_and_say_how(data, tmp_path):
     names = loading.load(made)(images).numpy().argmax(axis=1)
     np.testing.assert_array_equal(names, data.validation.labels)
     written = (tmp_path / made).stat().st_mtime_ns
-    assert teachers.adapted([path], **options) == [made]
+    assert adapting.adapted([path], **options) == [made]
     assert (tmp_path / made).stat().st_mtime_ns == written
     # Its class order is checked against the labels, as any card-less teacher's.
     from pipelines import scoring
@@ -107,6 +108,7 @@ def test_others_are_adapted_once_and_say_how(data, tmp_path):
         scoring.check_teacher(loading.load(made), made, data=wrong)
 
 
+@pytest.mark.exports
 def test_a_saved_model_s_card_keeps_its_classes(data, tmp_path):
     card = {"class_names": ["red", "green", "blue"], "dataset": {"digest": "x"}}
     images = data.train.images[:2]
@@ -116,9 +118,9 @@ def test_a_saved_model_s_card_keeps_its_classes(data, tmp_path):
     source = str(tmp_path / "saved")
     options = {"data": data, "workdir": tmp_path / "runs"}
     with pytest.raises(UserError, match="--trust-saved-model"):
-        teachers.adapted([source], **options)
-    with loading.trusting(True):
-        (made,) = teachers.adapted([source], **options)
+        adapting.adapted([source], **options)
+    with trust.trusting(True):
+        (made,) = adapting.adapted([source], **options)
         found = cards.read_card(made)
         assert found["class_names"] == card["class_names"]
         assert found["dataset"] == {}
@@ -136,9 +138,9 @@ def test_a_teacher_with_layers_of_its_own_comes_as_a_saved_model(data, tmp_path)
     with pytest.raises(UserError, match="model.export.*--trust-saved-model"):
         loading.load(tmp_path / "own.keras")
     theirs.export(tmp_path / "saved", verbose=False)
-    with loading.trusting(True):
+    with trust.trusting(True):
         options = {"data": data, "workdir": tmp_path / "runs"}
-        (made,) = teachers.adapted([str(tmp_path / "saved")], **options)
+        (made,) = adapting.adapted([str(tmp_path / "saved")], **options)
         images = data.train.images[:4]
         np.testing.assert_allclose(
             loading.load(made)(images), theirs(images.astype("float32")), rtol=1e-6
@@ -146,6 +148,7 @@ def test_a_teacher_with_layers_of_its_own_comes_as_a_saved_model(data, tmp_path)
 
 
 @pytest.mark.slow
+@pytest.mark.exports
 def test_one_line_with_everything_of_others(folder, tmp_path, capsys):
     """Three teachers of other sizes, a student of a file, 20-pixel images."""
     knows_colours(24, "softmax").save(tmp_path / "one.keras")

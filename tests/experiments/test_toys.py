@@ -11,14 +11,14 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from kerasdistill import cards
 from kerasdistill.cli import arguments, born_again
 from kerasdistill.cli.__main__ import main
 from kerasdistill.errors import UserError
 from kerasdistill.experiments import precompute
+from kerasdistill.exports import cards
 from kerasdistill.models import build
 from kerasdistill.objectives import OBJECTIVES, Objective, setting
-from kerasdistill.recipes import base, families, urban2017
+from kerasdistill.recipes import base, families, reading, urban2017
 from kerasdistill.runs import read_json
 from kerasdistill.training.distillation_models import StudentModel
 from pipelines import datasets
@@ -123,7 +123,7 @@ def test_student_resume_and_report(stored, capsys, monkeypatch):
     found = json.loads(out)
     objective = {"name": "toy", "toy_strength": 2.0}
     assert found["recipe"]["training"]["objective"] == objective
-    assert base.from_json(found["recipe"]).training.objective == Toy(2.0)
+    assert reading.from_json(found["recipe"]).training.objective == Toy(2.0)
     run = Path(found["results"]).parent
     request = read_json(run / "recipe.json")
     assert request["recipe"]["training"]["objective"] == objective
@@ -166,7 +166,7 @@ def test_born_again_takes_it():
     line = "born-again --arch wide-resnet-10-1 --loss toy --toy-strength 0.5"
     recipe = born_again.recipe(arguments.parse(line.split()))
     assert recipe.training.objective == Toy(0.5)
-    assert base.from_json(base.to_json(recipe)) == recipe
+    assert reading.from_json(base.to_json(recipe)) == recipe
 
 
 def test_python():
@@ -194,7 +194,7 @@ def test_a_family_under_a_budget(stored, capsys):
     assert abs(found["num_params"] / 200_000 - 1) < 0.01
     told = found["recipe"]["architecture"]
     assert told == {"kind": "ToyNetwork", "units": told["units"], "bias": True}
-    assert type(base.from_json(found["recipe"]).architecture) is ToyNetwork
+    assert type(reading.from_json(found["recipe"]).architecture) is ToyNetwork
     again = ["student", "--recipe", Path(found["results"]).with_name("recipe.json")]
     code, out, err = ask(capsys, *again, *known)
     assert code == 0 and json.loads(out)["results"] == found["results"], err

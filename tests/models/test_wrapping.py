@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kerasdistill import export
 from kerasdistill.errors import StaleArtifactError, UserError
-from kerasdistill.models import ensemble, given, loading, saved, wrapping
+from kerasdistill.exports import saved_model as export
+from kerasdistill.models import ensemble, given, loading, saved, trust, wrapping
 from kerasdistill.models.digest import weights_digest
 
 RNG = np.random.default_rng(0)
@@ -120,7 +120,7 @@ def test_saved_models_need_trust_and_keep_their_numbers(tmp_path):
     export.export_saved_model(model, tmp_path / "saved", card={}, images=images)
     with pytest.raises(UserError, match="--trust-saved-model"):
         saved.model_of(tmp_path / "saved")
-    with loading.trusting(True):
+    with trust.trusting(True):
         wrapped, told = wrapping.adapt(
             saved.model_of(tmp_path / "saved"), image_shape=(16, 16, 3)
         )
@@ -133,7 +133,7 @@ def test_saved_models_need_trust_and_keep_their_numbers(tmp_path):
         np.testing.assert_allclose(each(wide), model(images), atol=1e-4)
     other = foreign()
     export.export_saved_model(other, tmp_path / "other", card={}, images=images)
-    with loading.trusting(True):
+    with trust.trusting(True):
         digest = weights_digest(saved.model_of(tmp_path / "other"))
     assert digest != weights_digest(again)
     # The file alone is no way around the question.
@@ -146,7 +146,7 @@ def test_files_that_would_run_code_are_refused(tmp_path):
     unsafe.add(keras.layers.Lambda(lambda x: x[:, :3]))
     unsafe.save(tmp_path / "unsafe.keras")
     (tmp_path / "model.pkl").write_bytes(b"pickled")
-    with loading.trusting(True):  # of SavedModels alone
+    with trust.trusting(True):  # of SavedModels alone
         for name in ("unsafe.keras", "model.pkl"):
             with pytest.raises(UserError, match=name):
                 loading.load(tmp_path / name)

@@ -10,9 +10,8 @@ from scipy import ndimage
 
 from kerasdistill.recipes.base import Augmentation
 from kerasdistill.seeds import view_seeds
-from pipelines import augment
-from pipelines.draws import uniform
-from pipelines.views import urban
+from pipelines.views import augment, urban
+from pipelines.views.draws import uniform
 
 URBAN = Augmentation()
 STILL = Augmentation(

@@ -18,7 +18,7 @@ from kerasdistill.errors import UserError, WorkersLostError
 from kerasdistill.recipes.base import Augmentation
 from pipelines import scoring
 from pipelines.beam import clusters, job, runners, workers
-from pipelines.layout import Layout
+from pipelines.stored.layout import Layout
 
 
 def refused(capsys, *options: str) -> str:
@@ -179,7 +179,7 @@ def test_copies_in_one_process_share_what_it_loaded(staged, monkeypatch):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda copy: copy.setup(), copies))
     assert len(loads) == 1
-    assert len({id(copy._score) for copy in copies}) == 1
+    assert len({id(copy._tools) for copy in copies}) == 1
     job.ScoreShards(staged).setup()
     assert len(loads) == 2  # another job: its teachers may be others
 

@@ -5,8 +5,8 @@ import pytest
 
 from kerasdistill.recipes.base import CropAugmentation
 from kerasdistill.seeds import view_seeds
-from pipelines import augment, live_views
 from pipelines.datasets import Examples
+from pipelines.views import augment, live_views
 
 SIDE = 12  # wide enough that no crop is another one's mirror image
 IMAGES = np.random.default_rng(0).integers(0, 256, (60, SIDE, SIDE, 3), "uint8")

@@ -10,7 +10,8 @@ import requests
 from PIL import Image
 
 from kerasdistill.errors import UserError
-from pipelines import datasets, images
+from pipelines import datasets
+from pipelines.sources import images
 from pipelines.sources import tfds as tfds_source
 
 SHARED = ("train", "validation", "test")

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from kerasdistill.errors import StaleArtifactError, UserError
-from pipelines import augment, distillation_set
-from pipelines.integrity import sealed
-from pipelines.layout import VALIDATION_PASS, Layout
-from pipelines.manifest import Manifest, first_difference
+from pipelines import distillation_set
+from pipelines.stored.integrity import sealed
+from pipelines.stored.layout import VALIDATION_PASS, Layout
+from pipelines.stored.manifest import Manifest, first_difference
+from pipelines.views import augment
 
 SAMPLES = 41
 

@@ -15,10 +15,12 @@ import pytest
 from kerasdistill.files import digest_of
 from kerasdistill.models import loading
 from kerasdistill.recipes.base import Augmentation, CropAugmentation, Shifts
-from pipelines import datasets, distillation_set, live_views, precompute, verification
-from pipelines.examples import Examples, ImageData
-from pipelines.integrity import SEAL, read_manifest, sealed
+from pipelines import datasets, distillation_set, precompute
 from pipelines.scoring import signal_fields
+from pipelines.sources.examples import Examples, ImageData
+from pipelines.stored import verification
+from pipelines.stored.integrity import SEAL, read_manifest, sealed
+from pipelines.views import live_views
 
 from .conftest import IN_THIS_PROCESS
 

@@ -10,8 +10,8 @@ from kerasdistill.errors import UserError
 from kerasdistill.recipes import base, fast, urban2017
 from kerasdistill.seeds import view_seeds
 from pipelines import datasets
-from pipelines.draws import uniform
 from pipelines.views import urban
+from pipelines.views.draws import uniform
 
 PLAIN = {"hue": 0, "saturation": 0, "value": 0, "saturation_scale": 0, "value_scale": 0}
 

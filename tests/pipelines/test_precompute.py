@@ -17,9 +17,10 @@ import pytest
 from kerasdistill.errors import StaleArtifactError, UserError
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.recipes.base import Augmentation
-from pipelines import distillation_set, planning, precompute, scoring
+from pipelines import distillation_set, precompute, scoring
 from pipelines.beam import progress, runners
-from pipelines.layout import Layout
+from pipelines.stored import planning
+from pipelines.stored.layout import Layout
 
 from .conftest import build_teacher
 

@@ -5,11 +5,11 @@ import subprocess
 import pytest
 
 from kerasdistill.recipes.base import Augmentation
-from pipelines import draws
 from pipelines.beam import probe, runners
 from pipelines.beam.probe import WorkerSpeed
-from pipelines.layout import Layout, sidecar_name
-from pipelines.remaining import missing_shards
+from pipelines.stored.layout import Layout, sidecar_name
+from pipelines.stored.remaining import missing_shards
+from pipelines.views import draws
 
 SPEED = WorkerSpeed(views_per_second=100.0, startup_seconds=5.0)
 
@@ -90,7 +90,7 @@ def test_missing_shards(make_set, tmp_path):
 
 def test_a_worker_has_our_packages_where_others_of_their_names_lie(tmp_path):
     (tmp_path / "pipelines.py").write_text("raise RuntimeError('not ours')")
-    code = "import pipelines.draws; print(pipelines.draws.__file__)"
+    code = "import pipelines.views.draws as ours; print(ours.__file__)"
     *words, _ = probe._worker_words()
     done = subprocess.run([*words, code], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.strip() == draws.__file__, done.stderr

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines import records
+from pipelines.stored import records
 
 SHAPE = (4, 4, 3)
 

@@ -13,7 +13,9 @@ from kerasdistill.models.digest import weights_digest
 from kerasdistill.recipes.base import Student, Training
 from kerasdistill.training.distillation_models import LogitRegressionModel
 from kerasdistill.training.fit import fit
-from pipelines import distillation_set, live_views, resident
+from pipelines import distillation_set
+from pipelines.stored import resident
+from pipelines.views import live_views
 
 SAMPLES, BLOCK = 41, 8
 ALONE = tf.distribute.get_strategy()

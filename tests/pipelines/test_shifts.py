@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kerasdistill.recipes.base import Shifts
-from pipelines import shifts
+from pipelines.views import shifts
 
 STILL = Shifts(pixels=0, mirror=False)
 IDS = np.arange(600)

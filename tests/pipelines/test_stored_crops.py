@@ -9,9 +9,11 @@ import pytest
 from kerasdistill.errors import StaleArtifactError
 from kerasdistill.recipes.base import Augmentation, CropAugmentation
 from kerasdistill.seeds import view_seeds
-from pipelines import augment, distillation_set, resident, verification
+from pipelines import distillation_set
 from pipelines.beam import probe
-from pipelines.integrity import read_manifest
+from pipelines.stored import resident, verification
+from pipelines.stored.integrity import read_manifest
+from pipelines.views import augment
 
 from .test_resident import ALONE
 

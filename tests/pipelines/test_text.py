@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kerasdistill.errors import UserError
-from pipelines import text
+from pipelines.words import text
 
 PTB = Path(os.environ.get("PTB_DIR", Path(__file__).parents[3] / "shared" / "ptb"))
 TEXTS = {

@@ -9,8 +9,8 @@ import tensorflow as tf
 from kerasdistill.errors import StaleArtifactError, UserError
 from kerasdistill.models import language
 from kerasdistill.recipes.architectures import Lstm
-from pipelines import text, text_signal
-from pipelines.beam import text_job
+from pipelines.words import job as text_job
+from pipelines.words import text, text_signal
 
 IN_PROCESS = ("--direct_running_mode=in_memory",)
 CUT = {"streams": 5, "length": 4}

@@ -1,10 +1,12 @@
+import itertools
+
 import keras
 import numpy as np
 import pytest
 
 from kerasdistill.errors import UserError
-from pipelines import distillation_set, verification
-from pipelines.stored import scorer
+from pipelines import distillation_set
+from pipelines.stored import scorer, verification
 
 from .conftest import build_teacher
 
@@ -26,9 +28,22 @@ def verify(made, models, *, data=None, sample=20):
     return verification.verify(stored, models, sample=sample, seed=0)
 
 
-@pytest.mark.parametrize("keep_members", [False, True])
-@pytest.mark.parametrize("store", ["images", "replay"])
-@pytest.mark.parametrize("logits_dtype", ["float32", "float16"])
+# Every value in the normal suite, every combination in the slow one.
+SHORT = [
+    ("images", False, "float32"),
+    ("replay", False, "float32"),
+    ("replay", True, "float16"),
+]
+LONG = [
+    pytest.param(*case, marks=pytest.mark.slow)
+    for case in itertools.product(
+        ("images", "replay"), (False, True), ("float32", "float16")
+    )
+    if case not in SHORT
+]
+
+
+@pytest.mark.parametrize(("store", "keep_members", "logits_dtype"), [*SHORT, *LONG])
 def test_the_same_teachers_say_the_same(
     make_set, pair, image_data, store, keep_members, logits_dtype
 ):
@@ -44,7 +59,12 @@ def test_the_same_teachers_say_the_same(
     assert 20 <= found.views < 41  # whole blocks of 8, one of them of 1
     if logits_dtype == "float32":
         assert found.tolerance == 1e-4
-    assert verify(made, models, data=image_data, sample=10_000).views == 82
+
+
+def test_a_sample_may_be_the_whole_set(make_set, pair):
+    paths, models = pair
+    made = make_set(teacher_paths=paths)
+    assert verify(made, models, sample=10_000).views == 82
 
 
 @pytest.mark.parametrize("keep_members", [False, True])

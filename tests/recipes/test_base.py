@@ -6,7 +6,7 @@ import pytest
 from kerasdistill.budget import Budget
 from kerasdistill.errors import UserError
 from kerasdistill.objectives import KnowledgeDistillation
-from kerasdistill.recipes import base, urban2017
+from kerasdistill.recipes import base, reading, urban2017
 
 KD = KnowledgeDistillation(3.0, 0.25)
 TEACHER = urban2017.teacher(1)
@@ -33,7 +33,7 @@ RECIPES = {
 def test_round_trip_through_json(name):
     recipe = RECIPES[name]
     text = json.dumps(base.to_json(recipe), allow_nan=False)
-    read = base.from_json(json.loads(text))
+    read = reading.from_json(json.loads(text))
     assert read == recipe
     assert hash(read) == hash(recipe)  # tuples came back as tuples
 
@@ -42,7 +42,7 @@ def test_left_out_fields_have_their_defaults_and_integers_serve_as_reals():
     value = base.to_json(STUDENT)
     del value["augmentation"], value["training"]["batch_size"]
     value["training"]["learning_rate"] = 1
-    read = base.from_json(value)
+    read = reading.from_json(value)
     assert read.augmentation == base.Augmentation()
     assert read.training.batch_size == 128
     assert isinstance(read.training.learning_rate, float)
@@ -82,21 +82,21 @@ def changed(recipe, path, value):
 )
 def test_a_bad_value_is_named(path, value, message):
     with pytest.raises(UserError, match=f"TeacherRecipe.{path} is {message}"):
-        base.from_json(changed(TEACHER, path, value))
+        reading.from_json(changed(TEACHER, path, value))
 
 
 def test_an_unknown_field_is_named():
     with pytest.raises(UserError, match=r"StudentRecipe\.training\.lr is not known"):
-        base.from_json(changed(STUDENT, "training.lr", 0.1))
+        reading.from_json(changed(STUDENT, "training.lr", 0.1))
     with pytest.raises(UserError, match=r"StudentRecipe\.teacher is not known"):
-        base.from_json(changed(STUDENT, "teacher", {}))
+        reading.from_json(changed(STUDENT, "teacher", {}))
 
 
 def test_a_missing_field_is_named():
     value = base.to_json(STUDENT)
     del value["training"]["momentum"]
     with pytest.raises(UserError, match="StudentRecipe.training lacks .*'momentum'"):
-        base.from_json(value)
+        reading.from_json(value)
 
 
 @pytest.mark.parametrize("value", [{}, {"kind": "Recipe"}, [], None, "TeacherRecipe"])
@@ -104,7 +104,7 @@ def test_something_else_altogether(value):
     with pytest.raises(
         UserError, match="'kind' among TeacherRecipe, FastTeacherRecipe, StudentRecipe"
     ):
-        base.from_json(value)
+        reading.from_json(value)
 
 
 def test_recipes_are_frozen():

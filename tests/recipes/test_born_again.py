@@ -5,7 +5,7 @@ import pytest
 
 from kerasdistill.errors import UserError
 from kerasdistill.objectives import BanWithLabels
-from kerasdistill.recipes import base, born_again
+from kerasdistill.recipes import base, born_again, reading
 from kerasdistill.recipes.architectures import BanResNet, DenseNet, WideResNet
 
 
@@ -125,7 +125,7 @@ def test_round_trip_through_json(name):
     objective = BanWithLabels(label_weight=0.5)
     training = replace(recipe.training, objective=objective, seed=3)
     recipe = replace(recipe, training=training)
-    read = base.from_json(json.loads(json.dumps(base.to_json(recipe))))
+    read = reading.from_json(json.loads(json.dumps(base.to_json(recipe))))
     assert read == recipe and hash(read) == hash(recipe)
 
 
@@ -146,7 +146,7 @@ def test_bad_fields(part, field, value, message):
     written = base.to_json(born_again.recipe("wide-resnet-16-1"))
     written[part][field] = value
     with pytest.raises(UserError, match=message):
-        base.from_json(written)
+        reading.from_json(written)
 
 
 @pytest.mark.parametrize(

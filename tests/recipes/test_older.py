@@ -14,7 +14,7 @@ from kerasdistill.objectives import (
     KnowledgeDistillation,
     PermutedPredictions,
 )
-from kerasdistill.recipes import base, born_again, fast, ptb, urban2017
+from kerasdistill.recipes import base, born_again, fast, ptb, reading, urban2017
 from kerasdistill.recipes.older import training_of
 from kerasdistill.recipes.urban2017_presets import PRESETS
 
@@ -45,7 +45,7 @@ def test_recipes_of_older_versions(recipe):
     older = json.loads(json.dumps(requests.older({"recipe": recipe})["recipe"]))
     assert older["training"]["loss"] == recipe.training.loss
     assert "objective" not in older["training"]
-    assert base.from_json(older) == recipe
+    assert reading.from_json(older) == recipe
     assert training_of(older) == training_of(requests.plain({"": recipe})[""])
 
 
@@ -69,11 +69,11 @@ def test_as_it_was_written():
     kd = learning(STUDENT, KnowledgeDistillation(4.0, 0.7))
     assert requests.older(kd.training) == training
     written = {**base.to_json(STUDENT), "training": training}
-    assert base.from_json(written) == kd
+    assert reading.from_json(written) == kd
     # A checkpoint holds it too, and is gone on with.
     assert requests.same(training, kd.training)
     del training["label_smoothing"], training["optimizer"]  # still older
-    assert base.from_json({**written, "training": training}) == kd
+    assert reading.from_json({**written, "training": training}) == kd
     assert not requests.same({**training, "alpha": 0.5}, kd.training)
 
 
@@ -82,7 +82,7 @@ def test_a_loss_that_is_not_known(loss):
     value = requests.older({"": STUDENT})[""]
     value["training"]["loss"] = loss
     with pytest.raises(UserError, match="StudentRecipe.training.loss is .*'cwtm'"):
-        base.from_json(value)
+        reading.from_json(value)
 
 
 def test_a_generation_of_another_loss():

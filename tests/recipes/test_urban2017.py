@@ -6,7 +6,7 @@ import pytest
 
 from kerasdistill.budget import PUBLISHED, Budget, student_params
 from kerasdistill.errors import UserError
-from kerasdistill.recipes import base, urban2017, urban2017_bounds
+from kerasdistill.recipes import base, reading, urban2017, urban2017_bounds
 
 # Fact sheet A10, k = 5: dependent width from, to; largest error in percent.
 PRINTED = {
@@ -314,7 +314,7 @@ def test_recipes_survive_json():
         urban2017.student(budget=Budget(30_000), hidden=3),
         urban2017.baseline(budget=PUBLISHED[2], convs=3),
     ):
-        assert base.from_json(base.to_json(recipe)) == recipe
+        assert reading.from_json(base.to_json(recipe)) == recipe
     recipe = urban2017.student(budget=PUBLISHED[0], convs=2)
     variant = replace(recipe, training=replace(recipe.training, epochs=20))
     assert variant.architecture == recipe.architecture

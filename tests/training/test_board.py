@@ -16,7 +16,7 @@ from kerasdistill.training.distillation_models import (
     LogitRegressionModel,
 )
 from kerasdistill.training.fit import fit
-from pipelines import live_views
+from pipelines.views import live_views
 
 CNN = Student(filters=(3,), hidden=(6,), bottleneck=None, kernel=3)
 TRAINING = Training(

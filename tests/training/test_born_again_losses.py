@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasdistill.training import losses
+from kerasdistill import losses
 
 CLASSES = 5
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kerasdistill import losses
 from kerasdistill.errors import UserError
 from kerasdistill.models.fast_layers import BatchNormalization
-from kerasdistill.training import losses
 from kerasdistill.training.born_again_models import (
     BornAgainModel,
     BornAgainWithLabelsModel,
@@ -126,7 +126,7 @@ def test_two_replicas_normalise_and_ask_a_live_teacher_as_one(two_replicas):
     assert_same_weights(single, double, 1e-4)
 
 
-@pytest.mark.parametrize("name", ["ban", "cwtm"])
+@pytest.mark.parametrize("name", [pytest.param("ban", marks=pytest.mark.slow), "cwtm"])
 def test_a_live_teacher_says_what_stored_logits_say_and_stays_as_it_is(name):
     data, teacher = columns(16), network(seed=2, norm=True)
     teacher(np.random.default_rng(0).normal(size=(9, 4, 4, 1)), training=True)

@@ -114,7 +114,11 @@ def test_equals_a_plain_loop(name):
 # 16, 17 and 19 examples: 0, 1 and an odd number modulo the batch of 8.
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("regression", 16), ("kd", 17), ("hard", 19)],
+    [
+        pytest.param("regression", 16, marks=pytest.mark.slow),  # clipped below
+        ("kd", 17),
+        ("hard", 19),
+    ],
 )
 def test_one_and_two_replicas_give_the_same_weights(name, count, two_replicas):
     data = columns(count)
@@ -200,7 +204,12 @@ def test_weights_of_zero_leave_examples_out(two_replicas):
 
 @pytest.mark.parametrize(
     ("replicas", "with_teacher", "count"),
-    [(1, True, 7), (1, False, 9), (2, True, 9), (2, False, 7)],
+    [
+        (1, False, 9),
+        (2, True, 9),
+        pytest.param(1, True, 7, marks=pytest.mark.slow),
+        pytest.param(2, False, 7, marks=pytest.mark.slow),
+    ],
 )
 def test_evaluate_counts_every_example(replicas, with_teacher, count, two_replicas):
     data = columns(count)

@@ -20,7 +20,8 @@ from kerasdistill.training.fit import fit
 from kerasdistill.training.fit_text import fit_text
 from kerasdistill.training.language_models import LanguageModel
 from kerasdistill.training.perplexity import Scorer
-from pipelines import live_views, text
+from pipelines.views import live_views
+from pipelines.words import text
 from tests.conftest import make_examples
 
 CNN = Student(filters=(3,), hidden=(4,), bottleneck=None, kernel=3)

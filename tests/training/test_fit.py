@@ -26,8 +26,8 @@ from kerasdistill.recipes.base import (
 from kerasdistill.training.distillation_models import HardLabelModel
 from kerasdistill.training.epochs import EpochStream
 from kerasdistill.training.fit import fit
-from pipelines import live_views
 from pipelines.datasets import Examples
+from pipelines.views import live_views
 
 ROOT = Path(__file__).resolve().parents[2]
 CNN = Student(

@@ -26,7 +26,7 @@ from kerasdistill.training.fit_text import fit_text
 from kerasdistill.training.language_models import LanguageModel
 from kerasdistill.training.perplexity import Scorer
 from kerasdistill.training.schedules import PerplexitySchedule
-from pipelines import text
+from pipelines.words import text
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = tuple("abcdefgh")

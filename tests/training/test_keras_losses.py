@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
+from kerasdistill import losses
 from kerasdistill.errors import UserError
-from kerasdistill.training import distillation_models, keras_losses, losses
+from kerasdistill.training import distillation_models, keras_losses
 
 TEACHER = np.array([[4.0, 1.0, -2.0], [0.5, 3.0, 0.0], [1.0, 1.0, 2.0]], "f4")
 STUDENT = np.array([[1.0, 2.0, 0.0], [0.0, 1.0, -1.0], [3.0, 0.0, 0.5]], "f4")

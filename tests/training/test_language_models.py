@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kerasdistill import losses
 from kerasdistill.models import language
 from kerasdistill.objectives import Ban, BanWithLabels, HardLabel
 from kerasdistill.recipes.architectures import Lstm
-from kerasdistill.training import losses
 from kerasdistill.training.language_models import LanguageModel
-from pipelines import text
+from pipelines.words import text
 
 WORDS = tuple("abcdefg")
 NETWORK = Lstm(units=4, layers=1, dropout_rate=0.0)

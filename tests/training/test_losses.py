@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasdistill.training import losses
+from kerasdistill import losses
 
 LOG2, LOG3 = np.log(2.0), np.log(3.0)
 # softmax(student) is (1/2, 1/4, 1/4) and (1/4, 1/4, 1/2); softmax(teacher) is

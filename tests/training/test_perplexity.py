@@ -10,7 +10,7 @@ import tensorflow as tf
 from kerasdistill.models import language
 from kerasdistill.recipes.architectures import Lstm
 from kerasdistill.training.perplexity import Scorer, perplexity
-from pipelines import text
+from pipelines.words import text
 
 WORDS = ("<eos>", "a", "b", "c")
 TOKENS = np.array([1, 2, 0, 3, 1, 1, 0], np.int32)

@@ -23,6 +23,12 @@ pytestmark = pytest.mark.filterwarnings(
 SHORT = {"worker_timeout": 1.5, "idle_timeout": 20}
 
 
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch):
+    """Workers that were turned away ask again sooner."""
+    monkeypatch.setattr("tuners.worker._PAUSE_SECONDS", 0.05)
+
+
 @pytest.fixture
 def search(tmp_path, address):
     """Starts a chief in a thread; more trials, or another oracle, if asked."""
@@ -172,7 +178,7 @@ def test_a_worker_that_leaves_gives_its_trial_back_at_once(search, join):
 
 
 def test_a_trial_at_which_workers_die_is_given_up(search, join):
-    oracle, chief = search(trials=1)
+    oracle, chief = search(trials=1, worker_timeout=0.5)
     for number in range(chief_module.MOST_LOSSES):
         victim = join(str(number), silent=True)
         wait_for(lambda client=victim: running(client))
@@ -214,7 +220,7 @@ def test_no_chief_is_said_in_bounded_time(join, address, patience=0.5):
 
 
 def test_a_chief_that_goes_away_is_said_by_a_tuner_too(tmp_path, search, address):
-    oracle, chief = search(idle_timeout=2, worker_timeout=1)
+    oracle, chief = search(idle_timeout=1, worker_timeout=0.5)
 
     class Slow(program.Tuner):
         def run_trial(self, *_, **__):

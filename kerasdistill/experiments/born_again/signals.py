@@ -1,0 +1,209 @@
+"""How a generation's answers reach the next one: live, or stored beforehand."""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasdistill import devices, evaluation
+from kerasdistill.errors import StaleArtifactError, UserError
+from kerasdistill.experiments import precompute
+from kerasdistill.experiments.student import stored_stream, without_label
+from kerasdistill.models import loading
+from kerasdistill.models.digest import weights_digest
+from kerasdistill.models.fast_layers import hasten
+from kerasdistill.recipes import base
+from kerasdistill.running import memory, training
+from kerasdistill.running.opening import opened
+from kerasdistill.running.steps import kept
+from kerasdistill.seeds import derive_seed
+from kerasdistill.training.epochs import EpochStream
+from pipelines import scoring
+from pipelines.datasets import ImageData
+from pipelines.views import augment
+
+KIND = "generation"  # of the run
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Who a generation learns from: its file, the model in it, its weights' digest.
+
+    `forced`: it was accepted without a card, whatever it says of the labels.
+    """
+
+    path: str
+    model: keras.Model
+    digest: str
+    forced: bool = False
+
+    def ask(self, images, training: bool = False):
+        """float32 logits of pixels 0-255, as the Beam job's workers ask for them."""
+        return scoring.outputs([self.model], images)[0]
+
+
+@dataclass(frozen=True)
+class Signal:
+    """How the teacher's answers reach its student.
+
+    "live" asks it in every step; "stored" beforehand, by Beam, for `passes` augmented
+    sweeps (None: one for each epoch) that are kept as `store`. Both show the student
+    the same views in the same order as long as passes last. `resident` is that of
+    `memory.choose`.
+    """
+
+    kind: str = "live"
+    passes: int | None = None
+    store: str = "replay"
+    resident: str = "auto"
+
+    def request(self, recipe: base.BornAgainRecipe) -> dict[str, Any]:
+        """What of it is part of a generation's identity."""
+        if self.kind == "live":
+            return {"signal": self.kind}
+        return {"signal": self.kind, "passes": self.passes_of(recipe)}
+
+    def passes_of(self, recipe: base.BornAgainRecipe) -> int:
+        """How many passes are stored."""
+        return self.passes or recipe.training.epochs
+
+    def of_set(self, recipe: base.BornAgainRecipe) -> precompute.Signal:
+        """What the Beam job is asked for: the views that live training would make."""
+        return precompute.Signal(
+            store=self.store,
+            augmentation=recipe.augmentation,
+            seed=derive_seed(recipe.training.seed, f"{KIND} views"),
+        )
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """What a generation's steps get: batches, and from a live teacher its answers.
+
+    `ask` is None where batches bring them; `validation_logits` are the teacher's;
+    `reading` is entered while batches are read.
+    """
+
+    stream: EpochStream
+    ask: Callable[..., Any] | None
+    validation_logits: np.ndarray
+    facts: dict[str, Any]
+    reading: Callable[[], contextlib.AbstractContextManager]
+
+
+def load_teacher(path: str | Path, *, data: ImageData, force: bool = False) -> Teacher:
+    """A teacher for these data, in the process's strategy.
+
+    Raises:
+        UserError: no safe `.keras` file, or one of other images, classes or split.
+    """
+    with devices.scope():
+        model = hasten(loading.load(path))
+    scoring.check_teacher(model, path, data=data, force=force)
+    return Teacher(str(path), model, weights_digest(model), force)
+
+
+def teacher_of(results: dict[str, Any], *, name: str, data: ImageData) -> Teacher:
+    """A finished generation as the next one's teacher.
+
+    Raises:
+        StaleArtifactError: its model is gone or another one than its results tell of.
+    """
+    path = Path(results["model"])
+    again = f"remove {path.parent} and run again"
+    if not path.is_file():
+        raise StaleArtifactError(f"{name} is missing: there is no {path}; {again}")
+    try:
+        teacher = load_teacher(path, data=data)
+    except UserError as error:
+        raise StaleArtifactError(f"{name} cannot teach: {error}; {again}") from error
+    if teacher.digest != results["weights_digest"]:
+        raise StaleArtifactError(
+            f"{name} has changed: the weights in {path} are {teacher.digest[:12]}, its "
+            f"results tell of {results['weights_digest'][:12]}; {again}"
+        )
+    return teacher
+
+
+class Teachers:
+    """Finished generations as teachers, checked when loaded; the last is kept."""
+
+    def __init__(self, data: ImageData):
+        self._data = data
+        self._last: Teacher | None = None
+
+    def of(self, name: str, results: dict[str, Any]) -> Teacher:
+        """See `teacher_of`."""
+        if self._last is None or self._last.path != results["model"]:
+            self._last = teacher_of(results, name=name, data=self._data)
+        return self._last
+
+    def like(self, name: str, results: dict[str, Any]) -> Teacher:
+        """One that only time is measured with: an untrained one may stand in."""
+        if "weights_digest" in results:
+            return self.of(name, results)
+        with devices.strategy().scope():
+            model = hasten(loading.load(results["model"]))
+        return Teacher(results["model"], model, digest="")
+
+
+def live_stream(recipe: base.BornAgainRecipe, *, data: ImageData) -> EpochStream:
+    """Views made on the fly, with labels where there are any."""
+    stream = training.labelled_stream(recipe, kind=KIND, data=data)
+    if data.labelled:
+        return stream
+    return replace(
+        stream, batches=lambda epoch: stream.batches(epoch).map(without_label)
+    )
+
+
+def live(recipe: base.BornAgainRecipe, teacher: Teacher, data: ImageData) -> Teaching:
+    """The teacher is asked in every step, unless the loss is of labels alone."""
+    taught = recipe.training.objective.learns_from_teacher
+    return Teaching(
+        stream=live_stream(recipe, data=data),
+        ask=teacher.ask,
+        validation_logits=evaluation.predict(teacher.model, data.validation.images),
+        facts={"teacher_signal": "live" if taught else None},
+        reading=contextlib.nullcontext,
+    )
+
+
+def stored(
+    recipe: base.BornAgainRecipe,
+    signal: Signal,
+    made: dict[str, Any],
+    *,
+    name: str,
+    data: ImageData,
+    workdir: str | Path,
+) -> Teaching:
+    """Opens the distillation set that the step `name`, with results `made`, made."""
+    passes, path = signal.passes_of(recipe), made["distillation_set"]
+    expect = {"augmentation": augment.to_json(recipe.augmentation)}
+    opened_set = opened(path, data=data, workdir=workdir, expect=expect)
+    held = memory.choose(
+        opened_set, asked=signal.resident, passes=passes, epochs=recipe.training.epochs
+    )
+    origin = {"path": path, "content_digest": opened_set.manifest.content_digest}
+    return Teaching(
+        stream=stored_stream(
+            opened_set,
+            batch_size=recipe.training.batch_size,
+            passes=passes,
+            in_memory=held.in_memory,
+            keep=held.keep,
+        ),
+        ask=None,
+        validation_logits=opened_set.validation_logits(),
+        facts={
+            "teacher_signal": "stored",
+            "distillation_set": {**origin, "passes": passes},
+            "precompute": kept(name, made),
+        },
+        reading=opened_set.reading,
+    )

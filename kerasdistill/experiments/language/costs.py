@@ -1,0 +1,70 @@
+"""What training a language model costs here: a few real steps, the rest arithmetic."""
+
+import time
+
+import keras
+
+from kerasdistill.recipes import base
+from kerasdistill.recipes.describing import describe
+from kerasdistill.running import timing
+from kerasdistill.running.steps import Cost
+from kerasdistill.runs import RunDirectory
+from kerasdistill.training.epochs import EpochStream
+from kerasdistill.training.language_models import LanguageModel
+from kerasdistill.training.perplexity import Scorer
+from pipelines.words import text
+
+# Weights in the last checkpoint, twice while it is replaced, the best weights, the
+# model and its SavedModel: five float32 numbers.
+BYTES_PER_PARAM = 20
+_TIMED_SECONDS = 1.5
+_ENDLESS = 1 << 30
+
+
+def training_cost(
+    recipe: base.LanguageModelRecipe,
+    *,
+    shell: LanguageModel,
+    stream: EpochStream,
+    data: text.TextData,
+    run: RunDirectory | None,
+) -> Cost:
+    """What is left of a training.
+
+    Args:
+        recipe: its epochs count.
+        shell: is trained for a moment, of no use afterwards.
+        stream: the training windows.
+        data: validation is scored after every epoch, and with test at the end.
+        run: its checkpoints say what is left (None: it has not begun).
+    """
+    shell.compile(optimizer=keras.optimizers.SGD(1e-9))
+    stopwatch = timing.Stopwatch(_TIMED_SECONDS)
+    stopwatch.time(
+        shell.fit, stream.batches(0), steps_per_epoch=_ENDLESS, shuffle=False
+    )
+    window, scorer = recipe.training.window, Scorer([shell.student])
+
+    def scoring_seconds(count: int) -> float:
+        tokens = data.validation[: count * window]
+        began = time.monotonic()
+        scorer.nats(text.windows(tokens, end=data.end, streams=1, length=window))
+        return time.monotonic() - began
+
+    startup = stopwatch.startup_seconds + scoring_seconds(1)
+    num_windows = -(-len(data.validation) // window)
+    count = min(num_windows, 20)
+    a_window = scoring_seconds(count) / count
+    epochs = timing.epochs_left(recipe, run)
+    steps_seconds = stream.steps_per_epoch * stopwatch.seconds_per_step
+    an_epoch = steps_seconds + num_windows * a_window
+    at_the_end = (num_windows + len(data.test) // window) * a_window
+    rate = stream.examples_per_epoch / steps_seconds
+    written = BYTES_PER_PARAM * shell.student.count_params() - timing.stored_bytes(run)
+    left = f"{epochs} epoch{'s' * (epochs != 1)}"
+    network = describe(recipe.architecture)
+    return Cost(
+        seconds=epochs * an_epoch + at_the_end + 2.5 * startup,
+        num_bytes=max(0, written),
+        how=f"{network}, {left}, {rate:,.0f} words/s, {recipe.training.precision}",
+    )

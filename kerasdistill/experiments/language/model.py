@@ -1,0 +1,241 @@
+"""A language model on labels, or born again from one (fact sheet B8)."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from kerasdistill.experiments.language import (
+    costs as language_costs,
+)
+from kerasdistill.experiments.language import (
+    saved as language_teachers,
+)
+from kerasdistill.experiments.language import (
+    signal as language_signal,
+)
+from kerasdistill.experiments.language.saved import Models
+from kerasdistill.exports import cards
+from kerasdistill.exports import language as language_export
+from kerasdistill.models import language
+from kerasdistill.recipes import base
+from kerasdistill.running import steps
+from kerasdistill.running.steps import Cost, Results, Step
+from kerasdistill.runs import RunDirectory
+from kerasdistill.training import language_models
+from kerasdistill.training.epochs import EpochStream, FitResult
+from kerasdistill.training.fit_text import fit_text
+from kerasdistill.training.perplexity import Scorer, perplexity
+from pipelines.words import text
+from pipelines.words.text import TextData
+from pipelines.words.text_signal import Signal
+
+KIND = "language-model"  # of the run, and the step's name in a plan
+_WINDOW = 35  # words scored at once; changes no value
+_SAMPLE = 50  # words that an export is compared on
+
+
+def run(
+    recipe: base.LanguageModelRecipe,
+    *,
+    data: TextData,
+    workdir: str | Path,
+    only_plan: bool = False,
+) -> dict[str, Any]:
+    """Trains a model on labels, or finishes or finds the run that did.
+
+    Returns:
+        The content of `results.json`.
+    """
+    story = [step(recipe, data=data, workdir=workdir)]
+    return steps.run(story, workdir=workdir, only_plan=only_plan).results[KIND]
+
+
+def step(
+    recipe: base.LanguageModelRecipe,
+    *,
+    data: TextData,
+    workdir: str | Path,
+    name: str = KIND,
+    teachers: Models | None = None,
+    signal: Signal | None = None,
+    signal_step: str | None = None,
+) -> Step:
+    """The step that trains one model.
+
+    Args:
+        recipe: architecture and training.
+        data: the text.
+        workdir: where the run folder goes.
+        name: of the step.
+        teachers: asked for every window, unless their signal is stored.
+        signal: theirs, or
+        signal_step: the name of the step that stores it.
+    """
+    teachers = teachers or Models()
+
+    def stored(before: Results) -> Signal | language_signal.MadeUp | None:
+        if signal_step is None:
+            return signal
+        results = before[signal_step]
+        if (made_up := results.get("made_up")) is not None:
+            return made_up
+        return language_signal.read(results["distillation_set"], recipe, data=data)
+
+    def place(before: Results) -> RunDirectory:
+        request: dict[str, Any] = {"recipe": recipe, "dataset": data.identity()}
+        if digests := teachers.of(before, fact="weights_digest"):
+            kept = stored(before)
+            request["teachers"] = digests
+            request["signal"] = "live" if kept is None else kept.digest
+        return RunDirectory.open(workdir, KIND, request)
+
+    def begin(before: Results) -> tuple[language_models.LanguageModel, EpochStream]:
+        cut, kept = language_signal.training_windows(recipe, data), stored(before)
+        models = () if kept is not None else teachers.load(before, data=data)
+        return _shell(recipe, data=data, teachers=models), (kept or text).stream(cut)
+
+    def cost(run: RunDirectory | None, before: Results) -> Cost:
+        shell, stream = begin(before)
+        how = {"shell": shell, "stream": stream, "data": data, "run": run}
+        return language_costs.training_cost(recipe, **how)
+
+    def work(run: RunDirectory, before: Results) -> dict[str, Any]:
+        shell, stream = begin(before)
+        fitted = _fit(shell, recipe, stream=stream, data=data, run=run)
+        results = _publish(shell.student, fitted, recipe, data=data, run=run)
+        paths = teachers.of(before, fact="model")
+        return {**results, "teachers": paths} if paths else results
+
+    def stand_in(scratch: Path) -> dict[str, Any]:
+        return _saved(_untrained(recipe, data=data), recipe, scratch / name, data=data)
+
+    needs = teachers.trained + (() if signal_step is None else (signal_step,))
+    return Step(name, place, work, cost, needs, stand_in)
+
+
+def for_scoring(tokens, data: TextData, window: int) -> text.Windows:
+    """All of a split in one stream."""
+    return text.windows(tokens, end=data.end, streams=1, length=window)
+
+
+def evaluate(path: str | Path, *, data: TextData, split: str) -> dict[str, Any]:
+    """Perplexity of a `.keras` file or a SavedModel on a split.
+
+    Raises:
+        UserError: no language model, or one of another vocabulary.
+    """
+    if Path(path).is_dir():
+        cards.check_files(path)
+        card = cards.read_card(path)
+        text.require_same_words(data.words, tuple(card["words"]), path=path)
+        model = language_export.SavedLanguageModel(path)
+    else:
+        model, _ = language_teachers.load(path, data=data)
+    cut = for_scoring(data.split(split), data, _WINDOW)
+    nats, count = Scorer([model]).nats(cut)
+    return {"perplexity": perplexity(nats), "num_examples": count, "split": split}
+
+
+def _shell(
+    recipe: base.LanguageModelRecipe,
+    *,
+    data: TextData,
+    teachers: Sequence[keras.Model],
+) -> language_models.LanguageModel:
+    training = recipe.training
+    return language_models.LanguageModel(
+        _untrained(recipe, data=data),
+        training.objective,
+        streams=training.batch_size,
+        clip_norm=training.clip_norm,
+        teachers=teachers,
+    )
+
+
+def _untrained(recipe: base.LanguageModelRecipe, *, data: TextData) -> keras.Model:
+    return language.build(
+        recipe.architecture,
+        words=data.words,
+        seed=recipe.training.seed,
+        precision=recipe.training.precision,
+    )
+
+
+def _fit(shell, recipe, *, stream, data: TextData, run: RunDirectory) -> FitResult:
+    student = shell.student
+    weights = f"{student.count_params():,} weights"
+    print(f"{run.path}: {student.name}, {weights}", file=sys.stderr)
+    scorer = Scorer([student])
+    validation = for_scoring(data.validation, data, recipe.training.window)
+    return fit_text(
+        shell,
+        train=stream,
+        validate=lambda: scorer.nats(validation)[0],
+        training=recipe.training,
+        directory=run.path,
+    )
+
+
+def _publish(
+    student: keras.Model,
+    fitted: FitResult,
+    recipe: base.LanguageModelRecipe,
+    *,
+    data: TextData,
+    run: RunDirectory,
+) -> dict[str, Any]:
+    """Scores validation and, for the only time, test; saves the model in two forms."""
+    scorer, window = Scorer([student]), recipe.training.window
+    val_nats, _ = scorer.nats(for_scoring(data.validation, data, window))
+    test_nats, test_tokens = scorer.nats(for_scoring(data.test, data, window))
+    score = perplexity(val_nats)
+    saved = _saved(student, recipe, run.path, data=data, val_perplexity=score)
+    parity = language_export.export_language_model(
+        student,
+        run.path / "saved_model",
+        words=data.words,
+        end=data.end,
+        unknown=data.words.index(text.UNKNOWN),
+        card=cards.read_card(saved["model"]),
+        sample=data.validation[:_SAMPLE],
+    )
+    return {
+        "kind": KIND,
+        **saved,
+        "saved_model": str(run.path / "saved_model"),
+        "parity": parity,
+        "recipe": base.to_json(recipe),
+        "dataset": data.identity(),
+        "val_perplexity": score,
+        "test_perplexity": perplexity(test_nats),
+        "test_tokens": test_tokens,
+        "epochs": fitted.epochs,
+        "best_epoch": fitted.best_epoch,
+        "seconds": fitted.seconds,
+        "words_per_second": fitted.images_per_second,
+        "results": str(run.path / "results.json"),
+    }
+
+
+def _saved(
+    model: keras.Model,
+    recipe: base.LanguageModelRecipe,
+    folder: Path,
+    *,
+    data: TextData,
+    **facts: Any,
+) -> dict[str, Any]:
+    """Writes the model and its card; what results say of it."""
+    path = cards.save_language_model(
+        model,
+        folder,
+        words=data.words,
+        dataset=data.identity(),
+        recipe=base.to_json(recipe),
+        **facts,
+    )
+    card, facts = cards.read_card(path), ("num_params", "weights_digest")
+    return {"model": str(path), **{name: card[name] for name in facts}}

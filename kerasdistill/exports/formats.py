@@ -1,0 +1,295 @@
+"""A model in the formats that devices and servers run, each tried before it is kept."""
+
+import importlib.util
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasdistill import evaluation, machine
+from kerasdistill.errors import UserError
+from kerasdistill.exports import cards
+from kerasdistill.exports import saved_model as export
+from kerasdistill.files import replacing_directory
+from kerasdistill.models import fast_layers, twins
+from kerasdistill.models.digest import weights_digest
+from kerasdistill.models.summary import leaf_layers, num_trainable
+
+# Kernels other than TensorFlow's add in another order; relative to the largest logit.
+CONVERTED_TOLERANCE = 1e-4
+# Root mean square of an int8 model's error against that of the logits.
+INT8_NOISE = 0.1
+LATENCY_BATCHES = (1, 256)
+TIMED_CALLS = (5, 100)  # at least and at most
+_TIMED_SECONDS = 0.5  # are enough
+
+Predict = Callable[[np.ndarray], np.ndarray]  # uint8 [N, H, W, C] -> [N, classes]
+
+
+@dataclass(frozen=True)
+class Format:
+    """How one format is written and run.
+
+    Attributes:
+        file: its name in the export's folder; None: the folder itself.
+        write: model, path, representative images -> nothing.
+        run: path -> a function from uint8 images to logits.
+        packages: to import, and so to be installed.
+        float32: whether it takes models that compute in float32 only.
+    """
+
+    file: str | None
+    write: Callable[[keras.Model, Path, np.ndarray], None]
+    run: Callable[[Path], Predict]
+    packages: tuple[str, ...] = ()
+    float32: bool = False
+
+
+def write_formats(
+    model: keras.Model,
+    directory: str | Path,
+    *,
+    formats: Sequence[str],
+    card: dict[str, Any],
+    images: np.ndarray,
+    representative: np.ndarray,
+    fold_bottleneck: bool = False,
+) -> dict[str, dict[str, Any]]:
+    """Writes the model in every format, runs each and compares it with the model.
+
+    A model that computes in bfloat16 or float16 is written in float32 where the
+    format knows nothing else, and is compared with itself in float32.
+
+    Args:
+        model: takes pixels 0-255, gives logits.
+        directory: created; an existing one is replaced once all formats have passed.
+        formats: names in `FORMATS`.
+        card: written to `card.json` inside, with what is returned under "exports".
+        images: uint8 [N, H, W, C], to compare on and to measure with.
+        representative: uint8 [N, H, W, C], from which int8 learns its ranges.
+        fold_bottleneck: merge the linear bottleneck into the next layer, in float32.
+
+    Returns:
+        By format: file, bytes, compute (the formats it multiplies in), parity (see
+        `export.compared`, with the fraction of images on which it and the model as
+        given name the same class) and latency.
+
+    Raises:
+        UserError: a package is missing, or an export's logits are not the model's.
+    """
+    require(formats)
+    original = evaluation.predict(model, images)
+    single = twins.in_float32(model)
+    exported = twins.fold_bottleneck(single) if fold_bottleneck else model
+    plain = exported if fold_bottleneck else single
+    told = {}
+    with replacing_directory(directory) as beside:
+        for name in formats:
+            form = FORMATS[name]
+            given = plain if form.float32 else exported
+            path = beside / (form.file or "")
+            form.write(given, path, representative)
+            predict = form.run(path)
+            like = single if form.float32 or fold_bottleneck else model
+            expected = evaluation.predict(like, images)
+            found = predict(images)
+            parity = _parity(name, expected, found, export.tolerance_of(given))
+            parity["top1_agreement"] = evaluation.agreement(found, original)
+            told[name] = {
+                "file": form.file or ".",
+                "bytes": _size(path, form),
+                "compute": _compute(name, given),
+                "parity": parity,
+                "latency": latency(predict, images),
+            }
+        about = {
+            "weights_digest": weights_digest(exported),
+            "num_params": num_trainable(exported),
+            "folded_bottleneck": fold_bottleneck,
+            "exports": told,
+        }
+        if "saved-model" in told:
+            about["parity"] = told["saved-model"]["parity"]
+        cards.write_folder_card(beside, {**card, **about})
+    return told
+
+
+def require(formats: Sequence[str]) -> None:
+    """UserError naming the first package that these formats miss."""
+    for name in formats:
+        for package in FORMATS[name].packages:
+            if importlib.util.find_spec(package) is None:
+                raise UserError(
+                    f"--format {name} needs {package}, which is not installed; "
+                    "install kerasdistill[export]"
+                )
+
+
+def latency(predict: Predict, images: np.ndarray) -> dict[str, Any]:
+    """Seconds a batch takes: the median of repeated calls, after one unmeasured.
+
+    Args:
+        predict: see `Predict`.
+        images: uint8 [N, H, W, C], repeated to fill a batch.
+
+    Returns:
+        {"batch_1": seconds, "batch_256": seconds, "processors": those of this
+        process}.
+    """
+    found: dict[str, Any] = {}
+    least, most = TIMED_CALLS
+    for size in LATENCY_BATCHES:
+        batch = np.resize(images, (size, *images.shape[1:]))
+        predict(batch)
+        began, times = time.perf_counter(), []
+        while len(times) < least or (
+            len(times) < most and time.perf_counter() - began < _TIMED_SECONDS
+        ):
+            since = time.perf_counter()
+            predict(batch)
+            times.append(time.perf_counter() - since)
+        found[f"batch_{size}"] = statistics.median(times)
+    return {**found, "processors": machine.cores()}
+
+
+def _parity(
+    name: str, expected: np.ndarray, found: np.ndarray, tolerance: float
+) -> dict[str, Any]:
+    if name != "litert-int8":
+        if FORMATS[name].float32:
+            tolerance = CONVERTED_TOLERANCE
+        return export.compared(expected, found, tolerance=tolerance)
+    # Eight bits are coarse by design: single logits may be off, the whole may not.
+    noise = _root_mean_square(found - expected) / _root_mean_square(expected)
+    if not noise <= INT8_NOISE:
+        raise UserError(
+            f"the int8 model's logits are off by {noise:.1%} of their size, more than "
+            f"{INT8_NOISE:.0%}; give images like those it will see with "
+            "--distillation-set, or leave out litert-int8; nothing was written"
+        )
+    every = export.compared(expected, found, tolerance=float("inf"))
+    return {**every, "tolerance": INT8_NOISE, "relative_noise": noise}
+
+
+def _root_mean_square(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
+
+
+def _compute(name: str, model: keras.Model) -> str:
+    if name == "litert-int8":
+        return "int8"
+    return "+".join(sorted({layer.compute_dtype for layer in leaf_layers(model)}))
+
+
+def _size(path: Path, form: Format) -> int:
+    if form.file is not None:
+        return path.stat().st_size
+    own = {each.file for each in FORMATS.values()} - {None}
+    files = [each for each in path.rglob("*") if each.is_file()]
+    return sum(each.stat().st_size for each in files if each.name not in own)
+
+
+def _write_saved_model(model: keras.Model, path: Path, _: np.ndarray) -> None:
+    export.write_saved_model(model, path)
+
+
+def _write_keras(model: keras.Model, path: Path, _: np.ndarray) -> None:
+    cards.save(fast_layers.stock(model), path)
+
+
+def _run_keras(path: Path) -> Predict:
+    model = keras.saving.load_model(path, compile=False)
+    # A function of its own: what is measured is the model, not Keras' loop.
+    call = tf.function(lambda images: model(images, training=False))
+    return lambda images: call(tf.constant(images)).numpy()
+
+
+def _convert(model: keras.Model, path: Path, **options: Any) -> None:
+    """Keras' own exporter; the input is "image", float32, the output "logits"."""
+    shape = model.input_shape
+    image = keras.Input(shape[1:], name="image")
+    named = keras.Model(image, {"logits": model(image)}, name=model.name)
+    signature = [keras.InputSpec(shape=shape, dtype="float32", name="image")]
+    with warnings.catch_warnings():
+        # Of TensorFlow's converter, which moves to another package, and of names
+        # by which Keras makes tf2onnx work with NumPy 2.
+        warnings.simplefilter("ignore")
+        named.export(path, verbose=False, input_signature=signature, **options)
+
+
+def _write_litert(model: keras.Model, path: Path, _: np.ndarray) -> None:
+    _convert(model, path, format="litert")
+
+
+def _write_int8(model: keras.Model, path: Path, representative: np.ndarray) -> None:
+    def one_by_one():
+        for image in representative:
+            yield [image[None].astype(np.float32)]
+
+    _convert(
+        model,
+        path,
+        format="litert",
+        optimizations=[tf.lite.Optimize.DEFAULT],
+        representative_dataset=one_by_one,
+    )
+
+
+def _run_litert(path: Path) -> Predict:
+    from ai_edge_litert.interpreter import Interpreter
+
+    threads = machine.cores()
+    interpreter = Interpreter(model_path=str(path), num_threads=threads)
+    given = interpreter.get_input_details()[0]
+    output = interpreter.get_output_details()[0]["index"]
+    shapes = [None]  # of the last call
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        if shapes[0] != images.shape:
+            interpreter.resize_tensor_input(given["index"], images.shape)
+            interpreter.allocate_tensors()
+            shapes[0] = images.shape
+        interpreter.set_tensor(given["index"], images.astype(given["dtype"]))
+        interpreter.invoke()
+        return interpreter.get_tensor(output)
+
+    return predict
+
+
+def _write_onnx(model: keras.Model, path: Path, _: np.ndarray) -> None:
+    _convert(model, path, format="onnx")
+
+
+def _run_onnx(path: Path) -> Predict:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        return session.run(None, {name: images.astype(np.float32)})[0]
+
+    return predict
+
+
+_LITERT = {"run": _run_litert, "packages": ("ai_edge_litert",), "float32": True}
+FORMATS = {
+    "saved-model": Format(None, _write_saved_model, export.load_saved_model),
+    "keras": Format("model.keras", _write_keras, _run_keras),
+    "litert": Format("model.tflite", _write_litert, **_LITERT),
+    "litert-int8": Format("model-int8.tflite", _write_int8, **_LITERT),
+    "onnx": Format(
+        "model.onnx",
+        _write_onnx,
+        _run_onnx,
+        packages=("onnx", "tf2onnx", "onnxruntime"),
+        float32=True,
+    ),
+}

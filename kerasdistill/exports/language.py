@@ -1,0 +1,188 @@
+"""A language model as a SavedModel: text or word ids in, log-probabilities out."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasdistill.errors import UserError
+from kerasdistill.exports import cards
+from kerasdistill.files import replacing_directory
+from kerasdistill.models import language
+
+# Largest difference of log-probabilities between a model and its reloaded export:
+# both compute in float32, in another order of summation.
+TOLERANCE = 1e-4
+
+
+class Served(tf.Module):
+    """What is exported; all three ways of asking are signatures.
+
+    serving_default: "text" string [N] -> "log_probabilities" float32 [N, V] of the
+        word after each text; words are parted by spaces, a text begins after `<eos>`.
+    word_ids: "word_ids" int32 [N, T] -> "log_probabilities" [N, T, V] of the word
+        after each; the state begins at zero.
+    advance: "word_ids" and "state_1", "state_2", ... [N, U] -> the same, and the
+        states after the last word: a long text in windows.
+
+    Args:
+        model: see `models.lstm`.
+        words: in the order of their ids.
+        end: id of `<eos>`.
+        unknown: id of `<unk>`.
+    """
+
+    def __init__(
+        self, model: keras.Model, words: tuple[str, ...], *, end: int, unknown: int
+    ):
+        super().__init__()
+        self.model = model
+        self._end = end
+        table = tf.lookup.KeyValueTensorInitializer(
+            tf.constant(words), tf.range(len(words), dtype=tf.int64)
+        )
+        self._ids = tf.lookup.StaticHashTable(table, default_value=unknown)
+        self.ways = self._ways()
+
+    def _ways(self) -> dict[str, Any]:
+        ids = tf.TensorSpec((None, None), tf.int32, name="word_ids")
+        states = {
+            f"state_{number}": tf.TensorSpec(
+                (None, each.shape[-1]), name=f"state_{number}"
+            )
+            for number, each in enumerate(self.model.inputs[1:], start=1)
+        }
+        text = tf.TensorSpec((None,), tf.string, name="text")
+        return {
+            "serving_default": tf.function(self.after_text, [text]),
+            "word_ids": tf.function(self.after_each, [ids]),
+            "advance": tf.function(self.advance).get_concrete_function(ids, **states),
+        }
+
+    def after_text(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """See the class."""
+        ids = tf.cast(self._ids.lookup(tf.strings.split(text).to_tensor(" ")), tf.int32)
+        lengths = tf.cast(tf.strings.split(text).row_lengths(), tf.int32)
+        begin = tf.fill([tf.shape(ids)[0], 1], self._end)
+        found = self.after_each(tf.concat([begin, ids], axis=1))["log_probabilities"]
+        return {"log_probabilities": tf.gather(found, lengths, axis=1, batch_dims=1)}
+
+    def after_each(self, word_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        """See the class."""
+        count = tf.shape(word_ids)[0]
+        sizes = [each.shape[-1] for each in self.model.inputs[1:]]
+        states = {
+            f"state_{i}": tf.zeros([count, size]) for i, size in enumerate(sizes, 1)
+        }
+        found = self.advance(word_ids, **states)
+        return {"log_probabilities": found["log_probabilities"]}
+
+    def advance(self, word_ids: tf.Tensor, **states: tf.Tensor) -> dict[str, tf.Tensor]:
+        """See the class."""
+        names = [f"state_{i}" for i in range(1, len(states) + 1)]
+        before = [states[name] for name in names]
+        logits, *after = self.model([word_ids, *before], training=False)
+        log_probabilities = tf.nn.log_softmax(logits)
+        return {
+            "log_probabilities": log_probabilities,
+            **dict(zip(names, after, strict=True)),
+        }
+
+
+def export_language_model(
+    model: keras.Model,
+    path: str | Path,
+    *,
+    words: tuple[str, ...],
+    end: int,
+    unknown: int,
+    card: dict[str, Any],
+    sample: np.ndarray,
+) -> dict[str, Any]:
+    """Writes `model` as a SavedModel (see `Served`), reloads it and compares.
+
+    Args:
+        model: see `models.lstm`.
+        path: directory to create; an existing one is replaced once the new one is
+            complete and has passed.
+        words: the vocabulary.
+        end: id of `<eos>`.
+        unknown: id of `<unk>`.
+        card: written to `card.json` inside, with the parity added.
+        sample: word ids int32 [N], N >= 1, for the comparison.
+
+    Returns:
+        {"largest_difference", "tolerance", "num_words"}: of log-probabilities.
+
+    Raises:
+        UserError: the reloaded model's differ by more than the tolerance.
+    """
+    served = Served(model, words, end=end, unknown=unknown)
+    with replacing_directory(path) as beside:
+        tf.saved_model.save(served, str(beside), signatures=served.ways)
+        parity = _parity(model, beside, words, end=end, sample=sample)
+        cards.write_folder_card(beside, {**card, "parity": parity})
+    return parity
+
+
+def _parity(
+    model: keras.Model, path: Path, words: tuple[str, ...], *, end: int, sample
+) -> dict[str, Any]:
+    """Compares the last word's answer by text, and all of them by ids."""
+    loaded = tf.saved_model.load(str(path))
+    ids = tf.constant(np.concatenate([[end], sample]).astype(np.int32)[None])
+    logits = model([ids, *language.start(model, 1)], training=False)[0]
+    expected = tf.nn.log_softmax(logits)
+    text = tf.constant([" ".join(words[i] for i in sample)])
+    found = {
+        "by_ids": loaded.signatures["word_ids"](word_ids=ids)["log_probabilities"],
+        "by_text": loaded.signatures["serving_default"](text=text)["log_probabilities"],
+    }
+    differences = [
+        np.abs(found["by_ids"] - expected).max(),
+        np.abs(found["by_text"] - expected[:, -1]).max(),
+    ]
+    difference = float(np.max(differences))
+    if not difference <= TOLERANCE:
+        raise UserError(
+            f"the exported model's log-probabilities differ by {difference:.3g} from "
+            f"the original's, more than {TOLERANCE:.3g}; nothing was written"
+        )
+    return {
+        "largest_difference": difference,
+        "tolerance": TOLERANCE,
+        "num_words": len(sample) + 1,
+    }
+
+
+class SavedLanguageModel:
+    """A loaded SavedModel, streamed like a model of `models.lstm`.
+
+    Raises:
+        UserError: no SavedModel there, or not one of a language model.
+    """
+
+    def __init__(self, path: str | Path):
+        try:
+            self._loaded = tf.saved_model.load(str(path))
+            self._advance = self._loaded.signatures["advance"]
+        except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise UserError(
+                f"{path} is not the SavedModel of a language model ({reason}); pass "
+                "one that language-model wrote, or its .keras file"
+            ) from error
+        given = self._advance.structured_input_signature[1]
+        count = sum(name.startswith("state_") for name in given)
+        self._names = [f"state_{i}" for i in range(1, count + 1)]
+        self.inputs = [given["word_ids"], *(given[name] for name in self._names)]
+
+    def __call__(self, inputs, training=False):
+        """[ids, states] -> [log-probabilities, states]."""
+        ids, *states = inputs
+        found = self._advance(
+            word_ids=ids, **dict(zip(self._names, states, strict=True))
+        )
+        return [found["log_probabilities"], *(found[name] for name in self._names)]

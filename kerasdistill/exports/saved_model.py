@@ -1,0 +1,126 @@
+"""A student alone, as a SavedModel that anything can serve."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasdistill.errors import UserError
+from kerasdistill.exports import cards
+from kerasdistill.files import replacing_directory
+from kerasdistill.models.summary import leaf_layers
+
+# Largest difference allowed between a model and its reloaded export, relative to the
+# largest logit. Both run the same kernels, so anything more is a broken export.
+TOLERANCE = {"float32": 1e-5, "float16": 1e-3, "bfloat16": 1e-2}
+
+
+def export_saved_model(
+    model: keras.Model, path: str | Path, *, card: dict[str, Any], images: np.ndarray
+) -> dict[str, Any]:
+    """Writes `model` alone as a SavedModel, reloads it and compares.
+
+    The signature `serving_default` takes uint8 images [batch, H, W, C] (argument
+    "image") and returns float32 "logits" [batch, classes].
+
+    Args:
+        model: takes pixels 0-255, gives logits.
+        path: directory to create; an existing one is replaced once the new one is
+            complete and has passed.
+        card: written to `card.json` inside, with the parity added.
+        images: uint8 [N, H, W, C], N >= 1, for the comparison.
+
+    Returns:
+        {"largest_difference", "largest_logit", "tolerance", "num_examples"}.
+
+    Raises:
+        UserError: the reloaded model's logits differ by more than the tolerance.
+    """
+    with replacing_directory(path) as beside:
+        write_saved_model(model, beside)
+        expected = keras.ops.convert_to_numpy(model(images, training=False))
+        found = load_saved_model(beside)(images)
+        found = compared(expected, found, tolerance=tolerance_of(model))
+        cards.write_folder_card(beside, {**card, "parity": found})
+    return found
+
+
+def write_saved_model(model: keras.Model, path: str | Path) -> None:
+    """Writes the SavedModel of `export_saved_model` into `path`, nothing else."""
+    shape = (None, *model.input_shape[1:])
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+
+    def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"logits": model(tf.cast(image, tf.float32), training=False)}
+
+    signature = [tf.TensorSpec(shape, tf.uint8, name="image")]
+    archive.add_endpoint("serving_default", serve, input_signature=signature)
+    archive.write_out(str(path), verbose=False)
+
+
+def load_saved_model(path: str | Path):
+    """A function from uint8 images [N, H, W, C] to float32 logits [N, classes]."""
+    loaded = tf.saved_model.load(str(path))
+    signature = loaded.signatures["serving_default"]
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        return signature(image=tf.constant(images))["logits"].numpy()
+
+    predict.loaded = loaded  # the signature holds only weak references
+    return predict
+
+
+def scored(path: str | Path, images: np.ndarray, *, batch_size: int = 500):
+    """Logits of every image by a SavedModel, float32 [N, classes].
+
+    Raises:
+        UserError: no SavedModel there, or not one with our signature.
+        StaleArtifactError: a file is not the one its card knows.
+    """
+    cards.check_files(path)
+    try:
+        predict = load_saved_model(path)
+        starts = range(0, len(images), batch_size)
+        parts = [predict(images[start : start + batch_size]) for start in starts]
+    except (OSError, KeyError, TypeError, ValueError, tf.errors.OpError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"{path} is not a SavedModel from uint8 images to logits ({reason}); pass "
+            "one that export wrote, or a .keras file"
+        ) from error
+    return np.concatenate(parts)
+
+
+def tolerance_of(model: keras.Model) -> float:
+    """The largest difference allowed, by the coarsest format the model computes in."""
+    formats = {layer.compute_dtype for layer in leaf_layers(model)}
+    return max(TOLERANCE.get(name, 0.0) for name in formats | {"float32"})
+
+
+def compared(
+    expected: np.ndarray, found: np.ndarray, *, tolerance: float
+) -> dict[str, Any]:
+    """What an export's parity is; UserError if it is none.
+
+    Args:
+        expected: logits of the original, [N, classes].
+        found: the export's.
+        tolerance: relative to the largest logit, or to 1 if that is smaller.
+    """
+    largest = float(np.max(np.abs(expected)))
+    allowed = tolerance * max(largest, 1.0)
+    difference = float(np.max(np.abs(expected - found)))
+    if not difference <= allowed:
+        raise UserError(
+            f"the exported model's logits differ by {difference:.3g} from the "
+            f"original's, more than {allowed:.3g}; nothing was written"
+        )
+    return {
+        "largest_difference": difference,
+        "largest_logit": largest,
+        "tolerance": allowed,
+        "num_examples": len(expected),
+    }

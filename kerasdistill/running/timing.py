@@ -1,0 +1,276 @@
+"""What a training costs here: a few real steps are timed, the rest is arithmetic."""
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasdistill import devices
+from kerasdistill.objectives import HardLabel
+from kerasdistill.recipes import base
+from kerasdistill.recipes.describing import describe
+from kerasdistill.running.building import built
+from kerasdistill.running.steps import Cost
+from kerasdistill.runs import RunDirectory
+from kerasdistill.training import checkpoint, engines
+from kerasdistill.training.epochs import EpochStream
+from pipelines.datasets import ImageData
+from pipelines.views import live_views
+
+# The paper's schedule stops by itself; this many epochs are assumed for it. (It
+# cannot stop before epoch 31.)
+ASSUMED_EPOCHS = 100
+# Weights and momentum in the last checkpoint, twice while it is replaced, the best
+# weights, the model and its SavedModel: seven float32 numbers.
+BYTES_PER_PARAM = 28
+
+# Steps that pass before the clock starts: the first compiles, and while it does
+# the pipeline fills its buffers, so the next ones come too fast.
+_WARM_STEPS, _WARM_SECONDS = 8, 1.0
+_TIMED_STEPS, _TRAINED_SECONDS, _SCORED_SECONDS = 2, 1.5, 0.5
+# What a training does once, exports included, against the start of what is measured.
+_ONCE = 2.5
+_ENDLESS = 1 << 30
+_SCORED = 500  # images of a batch in inference
+_FEW = 16  # images of a batch where a network is measured small
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast one model trains and is scored here.
+
+    `step_seconds` is for one training batch with the making of its views where that
+    is not hidden, `scoring_rate` in images per second; `startup_seconds` is what
+    tracing, compiling and the first steps of both take once.
+    """
+
+    step_seconds: float
+    scoring_rate: float
+    startup_seconds: float
+    num_params: int
+
+
+def measure(
+    recipe: base.Recipe,
+    *,
+    stream: EpochStream,
+    data: ImageData,
+    ask: Callable | None = None,
+    teacher: keras.Model | None = None,
+    scored: int = _SCORED,
+) -> Speed:
+    """Times a copy of the model on the data it will see; a few seconds, none kept.
+
+    `ask` and `teacher` are those of `building.built`, `scored` the images of a batch in
+    inference.
+    """
+    devices.allow_gpu_growth()  # its memory is for the workers too
+    began = time.monotonic()
+    wrapped = built(recipe, data, ask=ask, teacher=teacher)
+    # So slow that the weights stay as they are: nothing can diverge.
+    engines.current().compile(wrapped, lambda: keras.optimizers.SGD(1e-9, momentum=0.9))
+    building = time.monotonic() - began
+    train, score = Stopwatch(_TRAINED_SECONDS), Stopwatch(_SCORED_SECONDS)
+    train.time(wrapped.fit, stream.batches(0), steps_per_epoch=_ENDLESS)
+    logits = None
+    if recipe.training.objective.learns_from_teacher:
+        logits = np.zeros((len(data.validation), data.num_classes), np.float32)
+    held_out = live_views.for_scoring(
+        data.validation, teacher_logits=logits, batch_size=scored
+    )
+    score.time(wrapped.evaluate, held_out.repeat(), steps=_ENDLESS)
+    return Speed(
+        step_seconds=train.seconds_per_step,
+        scoring_rate=min(scored, len(data.validation)) / score.seconds_per_step,
+        startup_seconds=building + train.startup_seconds + score.startup_seconds,
+        num_params=wrapped.student.count_params(),
+    )
+
+
+@dataclass(frozen=True)
+class TaughtBy:
+    """A teacher to measure with.
+
+    `load` gives its model and what asks it, as `building.built` wants them; `key` tells
+    it from others. It is asked in every step if it is `live`; `recipe` is of its
+    network (None: the student's).
+    """
+
+    key: str
+    load: Callable[[], dict[str, Any]]
+    live: bool
+    recipe: base.Recipe | None = None
+
+
+class Meter:
+    """Measures each network, beside each of its teachers, once.
+
+    With `small`, every network is measured by itself and on few images, which a
+    machine can hold that is not the one that will train it: a step's time is taken as
+    its images' times, and a live teacher's answers are added.
+    """
+
+    def __init__(self, *, small: bool = False):
+        self.small = small
+        self._speeds: dict[tuple[str, str], Speed] = {}
+
+    def speed(
+        self,
+        recipe: base.Recipe,
+        *,
+        data: ImageData,
+        stream: Callable[[base.Recipe], EpochStream],
+        taught_by: TaughtBy | None = None,
+    ) -> Speed:
+        """How fast a recipe's network trains on `stream` of it, taught live or not."""
+        if self.small:
+            return self._from_small(recipe, data, stream, taught_by)
+        key = (_unseeded(recipe), taught_by.key if taught_by else "")
+        if key not in self._speeds:
+            how = taught_by.load() if taught_by else {}
+            batches = stream(recipe)
+            self._speeds[key] = measure(recipe, stream=batches, data=data, **how)
+        return self._speeds[key]
+
+    def _from_small(self, recipe, data, stream, taught_by) -> Speed:
+        speed = self._alone(recipe, data, stream)
+        size = recipe.training.batch_size
+        seconds = size / _FEW * speed.step_seconds
+        if taught_by is not None and taught_by.live:
+            teacher = self._alone(taught_by.recipe or recipe, data, stream)
+            seconds += size / teacher.scoring_rate
+        return replace(speed, step_seconds=seconds)
+
+    def _alone(self, recipe, data, stream) -> Speed:
+        settings = {"objective": HardLabel(), "batch_size": _FEW}
+        small = replace(recipe, training=replace(recipe.training, **settings))
+        key = (json.dumps(base.to_json(small)["architecture"]), "")
+        if key not in self._speeds:
+            kind = type(recipe.architecture).__name__
+            print(f"measuring {kind} …", file=sys.stderr)
+            batches = stream(small)
+            self._speeds[key] = measure(
+                small, stream=batches, data=data, scored=2 * _FEW
+            )
+        return self._speeds[key]
+
+
+def _unseeded(recipe: base.Recipe) -> str:
+    return json.dumps(
+        base.to_json(replace(recipe, training=replace(recipe.training, seed=0)))
+    )
+
+
+class _Enough(Exception):
+    """Ends what a `Stopwatch` is put on."""
+
+
+class Stopwatch(keras.callbacks.Callback):
+    """Times steps, after the first ones, for so many seconds, then stops the work."""
+
+    def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic):
+        super().__init__()
+        self._seconds = seconds
+        self._clock = clock
+        self._began = clock()
+        self._marks: list[float] = []  # when each step had ended
+        self._warm: int | None = None  # steps before those that count
+
+    def time(self, run: Callable[..., object], batches: Any, **steps: int) -> None:
+        """Lets `run`, Keras' fit or evaluate, have batches until it has seen enough.
+
+        Args:
+            run: called with the batches and this object among its callbacks.
+            batches: more than enough of them.
+            steps: by what name and number Keras wants to know how many.
+        """
+        self._began = self._clock()
+        with contextlib.suppress(_Enough):
+            run(batches, callbacks=[self], verbose=0, **steps)
+
+    @property
+    def startup_seconds(self) -> float:
+        """To the end of the first step, which compiles."""
+        return self._marks[0] - self._began
+
+    @property
+    def seconds_per_step(self) -> float:
+        """Mean over the steps that were timed."""
+        steps = len(self._marks) - self._warm
+        return (self._marks[-1] - self._marks[self._warm - 1]) / steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Waits for the device, notes the time, and stops when enough is known."""
+        float(next(iter(logs.values())))
+        self._marks.append(self._clock())
+        steps, now = len(self._marks), self._marks[-1]
+        if self._warm is None:
+            if steps >= _WARM_STEPS or now - self._marks[0] >= _WARM_SECONDS:
+                self._warm = steps
+            return
+        counted = now - self._marks[self._warm - 1]
+        if steps - self._warm >= _TIMED_STEPS and counted >= self._seconds:
+            raise _Enough
+
+    on_test_batch_end = on_train_batch_end
+
+
+def training_cost(
+    recipe: base.Recipe,
+    *,
+    speed: Speed,
+    data: ImageData,
+    run: RunDirectory | None,
+) -> Cost:
+    """What is left of a training.
+
+    Args:
+        recipe: its batch size and precision count.
+        speed: see `measure`.
+        data: its splits' lengths count.
+        run: its folder, whose checkpoints say how far it is (None: not begun).
+    """
+    epochs = epochs_left(recipe, run)
+    batches = -(-len(data.train) // recipe.training.batch_size)
+    an_epoch = batches * speed.step_seconds + len(data.validation) / speed.scoring_rate
+    scored = len(data.validation) + len(data.test)
+    # Tracing, compiling, exporting and comparing what was exported.
+    once = _ONCE * speed.startup_seconds + scored / speed.scoring_rate
+    rate = len(data.train) / (batches * speed.step_seconds)
+    left = f"{epochs} epoch{'s' * (epochs != 1)}"
+    if not recipe.training.epochs:
+        left = f"paper's stop, say {left} more"
+    network = describe(recipe.architecture)
+    written = BYTES_PER_PARAM * speed.num_params - stored_bytes(run)
+    return Cost(
+        seconds=epochs * an_epoch + once,
+        num_bytes=max(0, written),
+        how=f"{network}, {left}, {rate:.0f} images/s, {recipe.training.precision}",
+    )
+
+
+def epochs_left(recipe: base.Recipe, run: RunDirectory | None) -> int:
+    """Epochs that an interrupted training still has to do, all if it never began."""
+    training = recipe.training
+    path = run and run.path / "checkpoints" / "last.npz"
+    done, stopped = 0, False
+    if path and path.exists():
+        state = checkpoint.read_state(path)
+        done, stopped = len(state["history"]), state["schedule"]["stop"]
+    if training.epochs is not None:
+        left = training.epochs - done
+    else:
+        left = max(1, ASSUMED_EPOCHS - done)
+    return 0 if stopped and training.schedule == "paper" else max(0, left)
+
+
+def stored_bytes(run: RunDirectory | None) -> int:
+    """What the run's checkpoints take on disk."""
+    paths = (run.path / "checkpoints").glob("*.npz") if run else ()
+    return sum(path.stat().st_size for path in paths)

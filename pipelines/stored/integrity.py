@@ -1,0 +1,167 @@
+"""Is a distillation set on disk finished, whole, and the one that was asked for?"""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from kerasdistill.errors import StaleArtifactError, UserError
+from kerasdistill.files import digest_of, sha256_file
+from pipelines.datasets import ImageData
+from pipelines.stored.averaging import AVERAGINGS
+from pipelines.stored.layout import (
+    AVERAGING,
+    MANIFEST_NAME,
+    PLAN_NAME,
+    Layout,
+    sidecar_name,
+)
+from pipelines.stored.manifest import Manifest, Shard, first_difference
+
+SEAL = "manifest_sha256"
+
+
+def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest's fields with a checksum of them all, as the file holds them."""
+    return {**value, SEAL: digest_of(value)}
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of the set at `path`, whole and of this schema version.
+
+    Raises:
+        UserError: there is none: what is there, and what finishes or makes it.
+        StaleArtifactError: it was damaged or edited.
+    """
+    file = path / MANIFEST_NAME
+    try:
+        content = file.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise _unfinished(path) from None
+    return parse_manifest(content, where=str(file))
+
+
+def parse_manifest(content: bytes, *, where: str) -> Manifest:
+    """The manifest in a file's content; `where` is the file, for errors.
+
+    Raises:
+        StaleArtifactError: it was damaged or edited.
+    """
+    try:
+        value = json.loads(content)
+        seal = value.pop(SEAL, None) if isinstance(value, dict) else None
+        manifest = Manifest.from_json(value, where=where)
+    except ValueError as error:
+        raise StaleArtifactError(
+            f"{where} is not readable ({error}); precompute the set again"
+        ) from error
+    if seal != digest_of(value):
+        raise StaleArtifactError(
+            f"{where}: field {SEAL} does not fit the other fields: the manifest was "
+            "damaged or edited; precompute the set again"
+        )
+    return manifest
+
+
+def data_fields(data: ImageData) -> dict[str, Any]:
+    """The manifest fields that the transfer set fixes."""
+    return {
+        "dataset": data.identity(),
+        "class_names": list(data.class_names),
+        "image_shape": list(data.image_shape),
+    }
+
+
+def require(path: Path, manifest: Manifest, expect: Mapping[str, Any]) -> None:
+    """StaleArtifactError with the first field of the manifest that is not as
+    expected."""
+    difference = first_difference(expect, manifest.to_json())
+    if difference:
+        field, expected, found = difference
+        raise StaleArtifactError(
+            f"distillation set {path}: field {field} is {found!r}, expected "
+            f"{expected!r}; use a set made from this data, or precompute a new one"
+        )
+
+
+def chosen_members(
+    path: Path, manifest: Manifest, members: Sequence[int] | None, averaging: str
+) -> tuple[int, ...]:
+    """Places of the members to be read; none if the stored mean is what is asked."""
+    count = len(manifest.teachers)
+    if averaging not in AVERAGINGS:
+        raise UserError(
+            f"averaging {averaging!r} is not known; use {' or '.join(AVERAGINGS)}"
+        )
+    wanted = list(range(1, count + 1)) if members is None else list(members)
+    if not wanted or len(set(wanted)) < len(wanted):
+        raise UserError(f"members {wanted} are none, or one twice; name each once")
+    if strangers := [number for number in wanted if not 1 <= number <= count]:
+        raise UserError(
+            f"member {strangers[0]} is not in {path}, which has members 1 to {count}"
+        )
+    places = tuple(sorted(number - 1 for number in wanted))
+    if places == tuple(range(manifest.stored_mean_of)) and averaging == AVERAGING:
+        return ()
+    if not manifest.keep_members:
+        raise UserError(
+            f"{path} keeps the mean logits of its {count} teachers only; to choose "
+            "members or another averaging, precompute with --keep-members"
+        )
+    return places
+
+
+def check_shards(
+    path: Path,
+    shards: tuple[Shard, ...],
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    for shard in shards:  # sizes first: they cost nothing
+        file = path / shard.name
+        if not file.is_file():
+            raise _bad_shard(path, shard, "missing")
+        size = file.stat().st_size
+        if size != shard.bytes:
+            verb = "truncated" if size < shard.bytes else "too long"
+            raise _bad_shard(path, shard, f"{verb}: {size} of {shard.bytes} bytes")
+    done, total = 0, sum(shard.bytes for shard in shards)
+    owners = {shard.sha256: shard.name for shard in shards}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        digests = pool.map(sha256_file, [path / shard.name for shard in shards])
+        for shard, digest in zip(shards, digests, strict=True):
+            if digest != shard.sha256:
+                owner = owners.get(digest)
+                reason = f"swapped: it holds {owner}" if owner else "damaged: its "
+                raise _bad_shard(
+                    path, shard, reason if owner else f"{reason}sha256 differs"
+                )
+            done += shard.bytes
+            if progress:
+                progress(done, total)
+
+
+def _unfinished(path: Path) -> UserError:
+    try:
+        plan = json.loads((path / PLAN_NAME).read_text())
+        layout = Layout(**plan["layout"])
+        command = plan["command"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return UserError(
+            f"{path} is not a distillation set (no {MANIFEST_NAME}); make one with: "
+            "python -m kerasdistill.cli precompute --teacher PATH"
+        )
+    names = layout.shard_names()
+    done = sum((path / sidecar_name(name)).exists() for name in names)
+    return UserError(
+        f"distillation set {path} is unfinished: it has {done} of {len(names)} "
+        f"shards; finish it with: {command}"
+    )
+
+
+def _bad_shard(path: Path, shard: Shard, reason: str) -> StaleArtifactError:
+    return StaleArtifactError(
+        f"distillation set {path}: shard {shard.name} is {reason}; restore it, or run "
+        "the same precompute command again to make it anew"
+    )

@@ -1,0 +1,210 @@
+"""What teachers say of every next word of a text, kept on disk: the largest K.
+
+All 10,000 log-probabilities would be 40 kB a word; K of them with their ids are 4 K
+bytes. What is left out is known as a sum: `losses.ban_of_largest` takes it for one
+outcome more. A signal is a directory: shards of some streams each, whose record w is
+window w, and a manifest, published last. It belongs to one text, cut one way, and
+reading it costs no memory.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from kerasdistill.errors import StaleArtifactError, UserError
+from kerasdistill.files import digest_of, sha256_file, write_json_atomic
+from kerasdistill.training.epochs import EpochStream
+from pipelines.stored.integrity import SEAL, sealed
+from pipelines.stored.layout import MANIFEST_NAME
+from pipelines.words import text
+
+SCHEMA_VERSION = 1
+STREAMS_PER_SHARD = 4
+
+
+@dataclass(frozen=True)
+class Request:
+    """All that a signal depends on.
+
+    dataset: `TextData.identity()`; teachers: digests of their weights, whose
+    probabilities are averaged; top_k: words kept at every step.
+    """
+
+    dataset: dict[str, Any]
+    teachers: tuple[str, ...]
+    streams: int
+    window: int
+    windows: int
+    top_k: int
+
+    def __post_init__(self):
+        if self.top_k > self.dataset["num_words"]:
+            raise UserError(
+                f"--store-top-k {self.top_k} is more than the vocabulary's "
+                f"{self.dataset['num_words']:,} words; give fewer"
+            )
+
+    @property
+    def ids_dtype(self) -> np.dtype:
+        """Little-endian whole numbers that can hold every id."""
+        return np.dtype("<u2" if self.dataset["num_words"] <= 1 << 16 else "<i4")
+
+    @property
+    def num_bytes(self) -> int:
+        """On disk, but for a few bytes a record."""
+        steps = self.streams * self.window * self.windows
+        return steps * self.top_k * (self.ids_dtype.itemsize + 2)
+
+    @property
+    def shards(self) -> tuple[str, ...]:
+        """File names, in the order of their streams."""
+        count = -(-self.streams // STREAMS_PER_SHARD)
+        return tuple(f"signal.tfrecord-{i:05d}-of-{count:05d}" for i in range(count))
+
+    def rows(self, shard: int) -> slice:
+        """The streams in a shard."""
+        first = shard * STREAMS_PER_SHARD
+        return slice(first, min(first + STREAMS_PER_SHARD, self.streams))
+
+
+def encode(window: int, ids: np.ndarray, log_probabilities: np.ndarray) -> bytes:
+    """A serialized tf.Example of one window: [streams, T, K] each, as they are kept."""
+    feature = {
+        "window": tf.train.Feature(int64_list=tf.train.Int64List(value=[window])),
+        "ids": _bytes(ids.tobytes()),
+        "log_probabilities": _bytes(log_probabilities.astype("<f2").tobytes()),
+    }
+    example = tf.train.Example(features=tf.train.Features(feature=feature))
+    return example.SerializeToString(deterministic=True)
+
+
+def publish(path: str | Path, request: Request, shards: Sequence[Mapping]) -> None:
+    """Writes the manifest.
+
+    Args:
+        path: of the signal.
+        request: what it was made for.
+        shards: {name, bytes, sha256, covered, words} of each, in order: `covered` is
+            the sum of the probability kept of `words` words.
+    """
+    words = sum(shard["words"] for shard in shards)
+    value = {
+        "schema_version": SCHEMA_VERSION,
+        **asdict(request),
+        "teachers": list(request.teachers),
+        "covered_probability": sum(shard["covered"] for shard in shards) / words,
+        "shards": list(shards),
+    }
+    write_json_atomic(Path(path) / MANIFEST_NAME, sealed(value))
+
+
+@dataclass(frozen=True, eq=False)
+class Signal:
+    """A finished signal."""
+
+    path: Path
+    request: Request
+    manifest: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """Of all its content."""
+        return digest_of([shard["sha256"] for shard in self.manifest["shards"]])
+
+    def stream(self, cut: text.Windows) -> EpochStream:
+        """The windows with the teachers' answers, as training data.
+
+        Batches are those of `text.stream` with "teacher_ids" int32 and
+        "teacher_log_probabilities" float32 [B, T, K].
+        """
+        plain = text.stream(cut)
+
+        def batches(first_epoch: int) -> tf.data.Dataset:
+            shards = [
+                tf.data.TFRecordDataset(str(self.path / name)).map(self._decode)
+                for name in self.request.shards
+            ]
+            answers = tf.data.Dataset.zip(tuple(shards)).map(_joined).repeat()
+            both = tf.data.Dataset.zip(plain.batches(first_epoch), answers)
+            return both.map(lambda batch, answer: {**batch, **answer}).prefetch(4)
+
+        return EpochStream(plain.steps_per_epoch, plain.examples_per_epoch, batches)
+
+    def _decode(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        schema = {
+            name: tf.io.FixedLenFeature([], tf.string)
+            for name in ("ids", "log_probabilities")
+        }
+        example = tf.io.parse_single_example(serialized, schema)
+        shape = [-1, self.request.window, self.request.top_k]
+        kind = tf.uint16 if self.request.ids_dtype.itemsize == 2 else tf.int32
+        ids = tf.io.decode_raw(example["ids"], kind)
+        values = tf.io.decode_raw(example["log_probabilities"], tf.float16)
+        return {
+            "teacher_ids": tf.reshape(tf.cast(ids, tf.int32), shape),
+            "teacher_log_probabilities": tf.reshape(tf.cast(values, tf.float32), shape),
+        }
+
+
+def read(path: str | Path, *, data: text.TextData, streams: int, window: int) -> Signal:
+    """The finished, whole signal at `path`, made for this text cut this way.
+
+    Raises:
+        UserError: none there, or of another text or cut.
+        StaleArtifactError: damaged.
+    """
+    path = Path(path)
+    file = path / MANIFEST_NAME
+    if not file.is_file():
+        raise UserError(
+            f"{path} is not a finished signal (no {MANIFEST_NAME}); make one with "
+            "language-model --born-again --teacher-signal stored"
+        )
+    try:
+        value = json.loads(file.read_bytes())
+        seal = value.pop(SEAL)
+        fields = {name: value[name] for name in Request.__dataclass_fields__}
+        request = Request(**{**fields, "teachers": tuple(fields["teachers"])})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StaleArtifactError(
+            f"{file} is not a readable signal's ({error!r}); make the signal again"
+        ) from error
+    if seal != digest_of(value):
+        raise StaleArtifactError(f"{file} was damaged or edited; make the signal again")
+    for shard in value["shards"]:
+        kept = path / shard["name"]
+        if not kept.is_file() or sha256_file(kept) != shard["sha256"]:
+            raise StaleArtifactError(f"{kept} is missing or damaged; make it again")
+    _require(path, request, data=data, streams=streams, window=window)
+    return Signal(path, request, value)
+
+
+def _require(path: Path, request: Request, *, data, streams: int, window: int) -> None:
+    ours, theirs = data.identity(), request.dataset
+    for field in ("vocabulary_digest", "digest"):
+        if ours[field] != theirs[field]:
+            what = "vocabulary" if field == "vocabulary_digest" else "text"
+            raise UserError(
+                f"signal {path} was made from another {what} ({field} "
+                f"{theirs[field][:12]}, expected {ours[field][:12]}); make one of this"
+            )
+    for field, asked in (("streams", streams), ("window", window)):
+        if (found := getattr(request, field)) != asked:
+            option = {"streams": "--batch-size", "window": "--window"}[field]
+            raise UserError(
+                f"signal {path} has {field} {found}, expected {asked}; train with "
+                f"{option} {found} or make another"
+            )
+
+
+def _joined(*shards: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    return {name: tf.concat([s[name] for s in shards], axis=0) for name in shards[0]}
+
+
+def _bytes(value: bytes) -> tf.train.Feature:
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
