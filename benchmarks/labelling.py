@@ -38,18 +38,18 @@ def noise(count: int):
 
 def save_teachers(folder: Path, count: int) -> list[str]:
     """Published teachers 76-126-148-1200 with random weights of their own."""
-    from kerasdistill import devices
-    from kerasdistill.models import cnn_teacher
+    from kerasdistill.models import urban
     from kerasdistill.recipes import urban2017
+    from kerasdistill.training import engines
 
     architecture, paths = urban2017.teacher(1).architecture, []
     for seed in range(count):
-        model = cnn_teacher.build(
+        model = urban.build(
             architecture,
             image_shape=(32, 32, 3),
             num_classes=10,
             seed=seed,
-            precision=devices.resolve_precision("auto"),
+            precision=engines.current().resolve_precision("auto"),
         )
         paths.append(str(folder / f"teacher-{seed}.keras"))
         model.save(paths[-1])

@@ -24,12 +24,11 @@ import tensorflow as tf
 from keras.distillation import Distiller, LogitsDistillation
 from labelling import noise, save_teachers
 
-from kerasdistill import devices
 from kerasdistill.budget import Budget
-from kerasdistill.models import ensemble, loading
-from kerasdistill.models import student as student_model
+from kerasdistill.models import ensemble, loading, urban
 from kerasdistill.recipes import urban2017
 from kerasdistill.recipes.base import Augmentation
+from kerasdistill.training import engines
 from kerasdistill.training.distillation_models import LogitRegressionModel
 from pipelines import distillation_set, precompute
 
@@ -42,12 +41,12 @@ MEMBERS = (1, 4, 16)
 def student() -> keras.Model:
     """1M parameters, three convolutions."""
     recipe = urban2017.student(budget=Budget(1_000_000), convs=3)
-    return student_model.build(
+    return urban.build(
         recipe.architecture,
         image_shape=(32, 32, 3),
         num_classes=10,
         seed=0,
-        precision=devices.resolve_precision("auto"),
+        precision=engines.current().resolve_precision("auto"),
     )
 
 

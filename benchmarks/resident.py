@@ -18,12 +18,12 @@ import numpy as np
 import reader
 import tensorflow as tf
 
-from kerasdistill import devices
 from kerasdistill.budget import Budget
 from kerasdistill.experiments.student import stored_stream
-from kerasdistill.models import student
+from kerasdistill.models import urban
 from kerasdistill.recipes import urban2017
 from kerasdistill.running import building
+from kerasdistill.training import engines
 from kerasdistill.training.epochs import EpochStream
 from pipelines.distillation_set import DistillationSet
 from pipelines.stored.layout import Layout
@@ -53,12 +53,12 @@ def streams(stores: dict[str, DistillationSet]) -> dict[str, EpochStream]:
 def trainer(stream: EpochStream, shape: dict[str, int]) -> Callable[[], int]:
     """What trains a student for one epoch more and says on how many views."""
     recipe = urban2017.student(budget=Budget.parse("1M"), **shape)
-    model = student.build(
+    model = urban.build(
         recipe.architecture,
         image_shape=reader.SHAPE,
         num_classes=reader.CLASSES,
         seed=0,
-        precision=devices.resolve_precision("auto"),
+        precision=engines.current().resolve_precision("auto"),
     )
     shell = building.shell(model, recipe.training)
     shell.compile(optimizer=keras.optimizers.SGD(1e-4, momentum=0.9, nesterov=True))

@@ -267,8 +267,8 @@ def generations() -> str:
             else "missing"
             for name in COLUMNS
         )
-        apart = born_again.told(found["settings"])
-        what = f"{found['network']}, {found['dataset']}{apart}"
+        settings = born_again.settings_text(found)
+        what = f"{found['network']}, {found['dataset']}{settings}"
         lines.append(f"| {what} | {found['epochs']} | {cells} |")
     return "\n".join(lines)
 

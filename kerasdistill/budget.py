@@ -1,4 +1,4 @@
-"""Parameter budgets, and the layer width that a budget leaves to one layer.
+"""Parameter budgets, and how many parameters a student's widths make.
 
 The formulas are those of fact sheet A10, for any image shape and class count.
 A student is described by (filters, hidden, bottleneck) as in `recipes.base.Student`;
@@ -35,8 +35,7 @@ class Budget:
     num_params: int
 
     def __post_init__(self) -> None:
-        whole = type(self.num_params) is int and 1 <= self.num_params <= _LARGEST
-        if not whole:
+        if type(self.num_params) is not int or not 1 <= self.num_params <= _LARGEST:
             raise UserError(
                 f"budget {self.num_params!r} is no whole number of parameters "
                 f"from 1 to {_LARGEST}; give one such as 10M"
@@ -68,12 +67,7 @@ class Budget:
         return f"{self.num_params:,}"
 
 
-PUBLISHED = (
-    Budget(1_000_000),
-    Budget(3_160_000),
-    Budget(10_000_000),
-    Budget(31_600_000),
-)
+PUBLISHED = tuple(map(Budget, (1_000_000, 3_160_000, 10_000_000, 31_600_000)))
 
 
 def conv_params(channels: int, filters: int, *, kernel: int, bias: bool = True) -> int:
@@ -140,67 +134,6 @@ def student_params(
     return count
 
 
-def dependent_bottleneck(
-    budget: Budget,
-    *,
-    filters: Sequence[int] = (),
-    fully_connected: int,
-    kernel: int = 5,
-    pool: int = 3,
-    image_shape: ImageShape = (32, 32, 3),
-    num_classes: int = 10,
-) -> int:
-    """Width of the linear bottleneck of an MLP-1 or a one-convolution student.
-
-    b = (T - conv(filters) - (K+1)*H - K) / (inputs + 1 + H), rounded to nearest and
-    at least 1; inputs are the values flattened after the pooling (all pixels without
-    convolutions), K classes, H ReLU units.
-
-    Raises:
-        UserError: the budget is below the count at width 1, which the message names.
-    """
-    geometry = {
-        "kernel": kernel,
-        "pool": pool,
-        "image_shape": image_shape,
-        "num_classes": num_classes,
-    }
-    without, with_one = (
-        student_params(filters, (fully_connected,), width, **geometry)
-        for width in (0, 1)
-    )
-    return _dependent(budget, without, with_one)
-
-
-def dependent_fully_connected(
-    budget: Budget,
-    *,
-    filters: Sequence[int],
-    kernel: int = 5,
-    pool: int = 2,
-    image_shape: ImageShape = (32, 32, 3),
-    num_classes: int = 10,
-) -> int:
-    """Width of the ReLU layer over 2, 3 or 4 convolutions.
-
-    H = (T - conv(filters) - K) / (s*s*f_last + 1 + K), rounded to nearest and at
-    least 1; s*s pixels are left after the poolings, K classes.
-
-    Raises:
-        UserError: the budget is below the count at width 1, which the message names.
-    """
-    geometry = {
-        "kernel": kernel,
-        "pool": pool,
-        "image_shape": image_shape,
-        "num_classes": num_classes,
-    }
-    without, with_one = (
-        student_params(filters, (width,), None, **geometry) for width in (0, 1)
-    )
-    return _dependent(budget, without, with_one)
-
-
 def hidden_widths(
     budget: Budget, *, ratios: Sequence[float], inputs: int, num_classes: int = 10
 ) -> tuple[int, ...]:
@@ -225,14 +158,8 @@ def hidden_widths(
 
 
 def too_small(budget: Budget, smallest: int) -> UserError:
-    """The refusal of a budget under the smallest possible one."""
+    """The error for a budget under the smallest possible one."""
     return UserError(
         f"budget {budget.num_params} is too small for this model; the smallest "
         f"possible budget is {smallest}"
     )
-
-
-def _dependent(budget: Budget, without: int, with_one: int) -> int:
-    if budget.num_params < with_one:
-        raise too_small(budget, with_one)
-    return max(1, round((budget.num_params - without) / (with_one - without)))

@@ -20,20 +20,21 @@ from kerasdistill.files import nearest_existing
 OK, WARNING, FAILURE = "ok", "warning", "failure"
 _SMALL_DISK, _SMALL_MEMORY = 5e9, 4e9  # a set of 24 passes; a student's training
 _START_SECONDS = 180
+_INFO = "dataset_info.json"
 _SEEN = (
-    "import json, tensorflow as tf; from kerasdistill import devices; "
+    "import json, tensorflow as tf; from kerasdistill.training import engines; "
     "print(json.dumps({'version': tf.__version__, "
     "'devices': [d.name for d in tf.config.list_physical_devices()], "
     "'gpus': len(tf.config.list_physical_devices('GPU')), "
-    "'precision': devices.resolve_precision('auto')}))"
+    "'precision': engines.current().resolve_precision('auto')}))"
 )
 
 
 def examine(
     *, workdir: str, data_dir: str | None, start: bool = False
 ) -> dict[str, Any]:
-    """Looks at everything; TensorFlow is started, in a process of its own, only where
-    a GPU is to be asked for or with `start`.
+    """Looks at everything. TensorFlow is started, in a process of its own, only where
+    there is a GPU that it may see, or with `start`.
 
     Returns:
         "works" (False if a needed package is missing or TensorFlow does not start),
@@ -41,29 +42,37 @@ def examine(
         "precision" and "devices".
     """
     checks = [*_versions(), *_packages(), _backend()]
-    precision, devices = _by_processor(), ["CPU"]
-    needed = {check["check"] for check in checks if check["status"] == FAILURE}
-    if (start or machine.has_gpu()) and not needed:
+    precision = "mixed_bfloat16" if machine.has_bfloat16() else "float32"
+    devices = ["CPU"]
+    if (start or machine.has_gpu()) and _works(checks):
         check, seen = _started()
         checks.append(check)
         if seen is not None:
             precision, devices = seen["precision"], seen["devices"]
-    checks += [
-        _processor(precision),
-        _memory(),
-        _disk(workdir),
-        *_data(data_dir),
-    ]
+    checks += [_processor(precision), _memory(), _disk(workdir), *_data(data_dir)]
     return {
-        "works": all(check["status"] != FAILURE for check in checks),
+        "works": _works(checks),
         "precision": precision,
         "devices": devices,
         "checks": checks,
     }
 
 
+def _works(checks: list[dict[str, Any]]) -> bool:
+    return all(check["status"] != FAILURE for check in checks)
+
+
 def _check(name: str, status: str, found: str, advice: str = "") -> dict[str, Any]:
     return {"check": name, "status": status, "found": found, "advice": advice}
+
+
+def _tested(
+    name: str, version: str, tested: SpecifierSet, *, advice: str
+) -> dict[str, Any]:
+    found = f"{version}, tested {tested}"
+    if tested.contains(version, prereleases=True):
+        return _check(name, OK, found)
+    return _check(name, WARNING, found, advice)
 
 
 def _versions() -> list[dict[str, Any]]:
@@ -74,35 +83,27 @@ def _versions() -> list[dict[str, Any]]:
     except metadata.PackageNotFoundError:
         advice = "install it: pip install . in its folder"
         return [_check("kerasdistill", WARNING, "not installed, only found", advice)]
-    python = platform.python_version()
     tested = SpecifierSet(ours["Requires-Python"] or "")
-    fits = tested.contains(python, prereleases=True)
-    advice = "" if fits else f"use a Python {tested}"
-    checks = [
-        _check("python", OK if fits else WARNING, f"{python}, tested {tested}", advice)
-    ]
+    advice = f"use a Python {tested}"
+    checks = [_tested("python", platform.python_version(), tested, advice=advice)]
     wanted: dict[str, tuple[Requirement, bool]] = {}
     for each in ranges:
         needed = each.marker is None or each.marker.evaluate({"extra": ""})
         if needed or each.marker.evaluate({"extra": "all"}):
             # What is needed anyway comes first, and counts.
             wanted.setdefault(each.name, (each, needed))
-    checks += [_version(each, needed=needed) for each, needed in wanted.values()]
-    return checks
+    return checks + [_version(each, needed=needed) for each, needed in wanted.values()]
 
 
 def _version(wanted: Requirement, *, needed: bool) -> dict[str, Any]:
-    install = f"pip install '{wanted.name}{wanted.specifier}'"
+    name, install = wanted.name, f"pip install '{wanted.name}{wanted.specifier}'"
     try:
-        version = metadata.version(wanted.name)
+        version = metadata.version(name)
     except metadata.PackageNotFoundError:
         if needed:
-            return _check(wanted.name, FAILURE, "not installed", install)
-        found = "not installed, optional"
-        return _check(wanted.name, OK, found, f"for more, {install}")
-    fits = wanted.specifier.contains(version, prereleases=True)
-    found = f"{version}, tested {wanted.specifier}"
-    return _check(wanted.name, OK if fits else WARNING, found, "" if fits else install)
+            return _check(name, FAILURE, "not installed", install)
+        return _check(name, OK, "not installed, optional", f"for more, {install}")
+    return _tested(name, version, wanted.specifier, advice=install)
 
 
 def _packages() -> list[dict[str, Any]]:
@@ -116,60 +117,55 @@ def _packages() -> list[dict[str, Any]]:
 
 def _backend() -> dict[str, Any]:
     """Keras' backend as it will be; trainings here need TensorFlow's."""
-    name, where = os.environ.get("KERAS_BACKEND"), "KERAS_BACKEND"
+    name, setting = os.environ.get("KERAS_BACKEND"), "KERAS_BACKEND"
     file = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"), "keras.json")
     if not name and file.is_file():
-        where = str(file)
+        setting = str(file)
         try:
             name = json.loads(file.read_text()).get("backend")
         except (OSError, ValueError, AttributeError):
             return _check("backend", WARNING, f"{file} is damaged", "remove it")
-    name = name or "tensorflow"
-    if name != "tensorflow":
-        advice = f"training here needs TensorFlow; set it in {where}"
+    if name and name != "tensorflow":
+        advice = f"training here needs TensorFlow; set it in {setting}"
         return _check("backend", WARNING, name, advice)
-    return _check("backend", OK, name)
+    return _check("backend", OK, "tensorflow")
 
 
 def _started() -> tuple[dict[str, Any], dict[str, Any] | None]:
     """TensorFlow, started in a process of its own."""
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    name, seen = "tensorflow starts", None
     try:
         done = subprocess.run(
             [sys.executable, "-c", _SEEN],
             capture_output=True,
             text=True,
             timeout=_START_SECONDS,
-            env=environment,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         )
         seen = json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
         found = f"not started within {_START_SECONDS} s"
-        return _check("tensorflow starts", FAILURE, found, "reinstall it"), None
     except (ValueError, IndexError):
         last = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
-        return _check("tensorflow starts", FAILURE, last[:200], "reinstall it"), None
+        found = last[:200]
+    if seen is None:
+        return _check(name, FAILURE, found, "reinstall it"), None
     found = f"{seen['version']} sees {', '.join(seen['devices'])}"
     if machine.has_gpu() and not seen["gpus"]:
         advice = "there is a GPU that it does not see: pip install tensorflow[and-cuda]"
-        return _check("tensorflow starts", WARNING, found, advice), seen
-    return _check("tensorflow starts", OK, found), seen
-
-
-def _by_processor() -> str:
-    return "mixed_bfloat16" if machine.has_bfloat16() else "float32"
+        return _check(name, WARNING, found, advice), seen
+    return _check(name, OK, found), seen
 
 
 def _processor(precision: str) -> dict[str, Any]:
     """The processor, and why --precision auto is what it is."""
     has = machine.instructions()
     found = f"{machine.cores()} cores with {', '.join(has) or 'no vector units'}"
-    if machine.has_bfloat16():
-        why = "it multiplies bfloat16"
-    else:
-        why = "it has neither avx512_bf16 nor amx_bf16"
+    why = "it has neither avx512_bf16 nor amx_bf16"
     if machine.has_gpu():
         why = "by the GPU's compute capability"
+    elif machine.has_bfloat16():
+        why = "it multiplies bfloat16"
     advice = f"--precision auto is {precision}: {why}"
     if "avx2" not in has:
         return _check("processor", WARNING, found, f"{advice}; slow without avx2")
@@ -200,34 +196,29 @@ def _disk(workdir: str) -> dict[str, Any]:
 
 def _data(data_dir: str | None) -> list[dict[str, Any]]:
     """The data sets that lie prepared for TFDS, and the one that comes along."""
-    default = "~/tensorflow_datasets"
-    asked = data_dir or os.environ.get("TFDS_DATA_DIR") or default
-    place = Path(asked).expanduser()
-    names = sorted({str(file.parents[1].relative_to(place)) for file in _infos(place)})
-    checks = [_check("data", OK, f"{', '.join(names) or 'none'} prepared in {place}")]
-    if "cifar10" not in names:
-        checks[0]["advice"] = (
-            "cifar10 is fetched on first use; set TFDS_DATA_DIR if it lies elsewhere"
-        )
+    default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    place = Path(data_dir or default).expanduser()
+    # NAME/VERSION, or NAME/CONFIG/VERSION.
+    infos = [
+        file for depth in ("*/*", "*/*/*") for file in place.glob(f"{depth}/{_INFO}")
+    ]
+    names = sorted({str(file.parents[1].relative_to(place)) for file in infos})
+    advice = "cifar10 is fetched on first use; set TFDS_DATA_DIR if it lies elsewhere"
+    found = f"{', '.join(names) or 'none'} prepared in {place}"
+    checks = [_check("data", OK, found, "" if "cifar10" in names else advice)]
     if importlib.util.find_spec("sklearn") is not None:
         checks.append(_check("data", OK, "digits (embedded)"))
     return checks
 
 
-def _infos(place: Path) -> list[Path]:
-    if not place.is_dir():
-        return []
-    # NAME/VERSION, or NAME/CONFIG/VERSION.
-    depths = ("*/*", "*/*/*")
-    return [f for each in depths for f in place.glob(f"{each}/dataset_info.json")]
-
-
-def readable(found: dict[str, Any]) -> str:
+def readable(report: dict[str, Any]) -> str:
     """A line for each check, with what to do below it."""
     lines = []
-    for check in found["checks"]:
+    for check in report["checks"]:
         lines.append(f"{check['status']:<8} {check['check']}: {check['found']}")
         if check["advice"]:
             lines.append(f"{'':<11}{check['advice']}")
-    works = "this installation works" if found["works"] else "this cannot work as it is"
+    works = (
+        "this installation works" if report["works"] else "this cannot work as it is"
+    )
     return "\n".join([*lines, works])

@@ -4,18 +4,10 @@ import errno
 import os
 import re
 
-# What a disk answers that is full, gone or not to be written.
+# What a disk that is full, gone or not to be written reports.
 _STORAGE = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EROFS,
-    errno.EIO,
-    errno.EFBIG,
-    errno.ESTALE,
-    errno.ENOENT,
-    errno.ENOTDIR,
-    errno.EACCES,
-    errno.EPERM,
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG),
+    *(errno.ESTALE, errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM),
 )
 
 
@@ -50,25 +42,24 @@ def one_line(text: str) -> str:
 
 
 def storage_failure(error: BaseException) -> str | None:
-    """One line about the disk, if that is what an error, or what caused it, tells of.
+    """One line about the disk, if an error, or what caused it, came from there.
 
-    TensorFlow and Beam tell in text what the system told them; only what a working
-    disk never answers is looked for there.
+    TensorFlow and Beam have the system's words in their text; only what a working disk
+    never reports is looked for there.
     """
     kept = "what is finished is kept: see to the disk and run the same command again"
     plain = [os.strerror(number) for number in _STORAGE[:5]]
-    native = "tensorflow" in type(error).__module__
-    if native:  # its writers also tell of folders that are gone
+    if "tensorflow" in type(error).__module__:  # its writers also name lost folders
         plain.append(os.strerror(errno.ENOENT))
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in _STORAGE:
             return f"{cause.filename or 'storage'}: {cause.strerror}; {kept}"
         for line in str(cause).splitlines():
-            if told := [reason for reason in plain if reason in line]:
-                before, after = line.split(told[0], 1)
+            if reasons := [reason for reason in plain if reason in line]:
+                before, after = line.split(reasons[0], 1)
                 path = re.match(r": '([^']+)'", after)  # as Python's errors end
                 place = path[1] if path else before.strip(" ;:")[-200:]
-                return f"{place or 'storage'}: {told[0]}; {kept}"
+                return f"{place or 'storage'}: {reasons[0]}; {kept}"
         cause = cause.__cause__ or cause.__context__
     return None

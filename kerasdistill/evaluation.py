@@ -59,25 +59,19 @@ def calibration(
         "ece", and "bins" from low to high: "low", "high", "count", and "confidence"
         and "accuracy", its means (None for an empty bin).
     """
-    found = probabilities(logits)
-    confidence = found.max(axis=1)
-    right = found.argmax(axis=1) == labels
+    likely = probabilities(logits)
+    confidence = likely.max(axis=1)
+    right = likely.argmax(axis=1) == labels
     places = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     rows, error = [], 0.0
     for place in range(bins):
         here = places == place
         count = int(here.sum())
-        means = (None, None)
+        row = {"low": place / bins, "high": (place + 1) / bins, "count": count}
+        row |= {"confidence": None, "accuracy": None}
         if count:
-            means = (float(confidence[here].mean()), float(right[here].mean()))
-            error += count / len(labels) * abs(means[1] - means[0])
-        rows.append(
-            {
-                "low": place / bins,
-                "high": (place + 1) / bins,
-                "count": count,
-                "confidence": means[0],
-                "accuracy": means[1],
-            }
-        )
+            row["confidence"] = float(confidence[here].mean())
+            row["accuracy"] = float(right[here].mean())
+            error += count / len(labels) * abs(row["accuracy"] - row["confidence"])
+        rows.append(row)
     return {"ece": error, "bins": rows}

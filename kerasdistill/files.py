@@ -66,12 +66,8 @@ def replacing_directory(path: str | Path) -> Iterator[Path]:
 
 
 def remove_partial(folder: str | Path, *, but_in: Iterable[Path] = ()) -> None:
-    """Removes what a killed process left half-written under `folder`.
-
-    Args:
-        folder: searched at any depth.
-        but_in: folders in it where others may be writing.
-    """
+    """Removes what a killed process left half-written under `folder`, at any depth,
+    but for the folders in it where others may be writing."""
     kept = [Path(place) for place in but_in]
     for pattern in (".*.partial.*", ".partial.*"):
         for path in sorted(Path(folder).rglob(pattern)):
@@ -92,15 +88,8 @@ def nearest_existing(path: str | Path) -> Path:
 
 
 def require_space(folder: str | Path, needed: float) -> None:
-    """Refuses work that will not fit, or that cannot be written at all.
-
-    Args:
-        folder: where it is to go; may not exist yet.
-        needed: bytes.
-
-    Raises:
-        UserError: the file system has less free, or the place is none to write to.
-    """
+    """UserError if `folder`, which may not exist yet, cannot be written to, or has
+    fewer bytes free than are needed."""
     place = nearest_existing(folder)
     if not place.is_dir() or not os.access(place, os.W_OK):
         raise UserError(f"{place} cannot be written to; choose another --workdir")
@@ -140,10 +129,7 @@ def sealed(value: dict[str, Any]) -> dict[str, Any]:
 
 def unsealed(value: Any, *, where: str | Path) -> Any:
     """A JSON file's value without its checksum; one that has none comes as it is.
-
-    Raises:
-        StaleArtifactError: the checksum does not fit the other fields.
-    """
+    StaleArtifactError if the checksum does not fit the other fields."""
     if not isinstance(value, dict) or SEAL not in value:
         return value
     rest = {name: field for name, field in value.items() if name != SEAL}
@@ -178,7 +164,8 @@ def sha256_files(folder: str | Path) -> dict[str, str]:
 
 def digest_of(value: Any) -> str:
     """Hex digest of a JSON-able value, whatever the order of its keys."""
-    return sha256_bytes(json.dumps(value, sort_keys=True).encode())
+    text = json.dumps(value, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _sync(path: Path) -> None:

@@ -1,27 +1,19 @@
 """The papers' losses, one value per example. Pure functions of arrays.
 
 All take logits (before softmax) in any float type, compute in float32 and return
-float32 [batch]; the mean over the global batch is taken by the model shells.
+float32 [batch]; the mean over the global batch is taken by the model shells. Unless a
+function says more, `labels` are integers [batch], `teacher_logits` and
+`student_logits` are [batch, classes], and `temperature` is T > 0.
 """
 
 import numpy as np
 from keras import ops
-
-from kerasdistill.errors import UserError
-
-
-def require_temperature(temperature: float) -> None:
-    """UserError unless it is above 0."""
-    if not temperature > 0:
-        raise UserError(f"temperature {temperature} was given; expected above 0")
 
 
 def hard_label(labels, student_logits, *, smoothing=0.0):
     """Cross-entropy with class ids: -log softmax(z)[y].
 
     Args:
-        labels: integers [batch].
-        student_logits: [batch, classes].
         smoothing: this much of the target is spread evenly over all classes
             (Szegedy et al. 2016, section 7).
     """
@@ -40,25 +32,14 @@ def logit_regression(teacher_logits, student_logits):
 
     Keras' mean squared error divides by the number of classes as well, which would
     change what the paper's learning rates mean.
-
-    Args:
-        teacher_logits: [batch, classes].
-        student_logits: [batch, classes].
     """
-    difference = ops.cast(student_logits, "float32") - ops.cast(
-        teacher_logits, "float32"
-    )
+    teacher_logits = ops.cast(teacher_logits, "float32")
+    difference = ops.cast(student_logits, "float32") - teacher_logits
     return ops.sum(ops.square(difference), axis=-1)
 
 
 def soft_cross_entropy(teacher_logits, student_logits, *, temperature=1.0):
-    """-sum_c softmax(t/T)_c log softmax(z/T)_c (Hinton et al. 2015; BAN, eq. 2).
-
-    Args:
-        teacher_logits: [batch, classes].
-        student_logits: [batch, classes].
-        temperature: T > 0.
-    """
+    """-sum_c softmax(t/T)_c log softmax(z/T)_c (Hinton et al. 2015; BAN, eq. 2)."""
     targets = ops.softmax(ops.cast(teacher_logits, "float32") / temperature, axis=-1)
     logits = ops.cast(student_logits, "float32") / temperature
     return ops.categorical_crossentropy(targets, logits, from_logits=True)
@@ -72,10 +53,7 @@ def knowledge_distillation(
     T^2 keeps the size of the soft term's gradients (Hinton et al. 2015, section 2).
 
     Args:
-        labels: integers [batch]; not looked at when alpha is 1.
-        teacher_logits: [batch, classes].
-        student_logits: [batch, classes].
-        temperature: T > 0.
+        labels: not looked at when alpha is 1.
         alpha: weight of the soft term, in [0, 1].
     """
     soft = soft_cross_entropy(teacher_logits, student_logits, temperature=temperature)
@@ -89,18 +67,13 @@ def ban(teacher_logits, student_logits, *, temperature=1.0):
     """T^2 CE(p, q), p and q softmax at T: the Born-Again loss (BAN, eq. 2; T = 1).
 
     By the student's logits its gradient is T (q - p), eq. 5.
-
-    Args:
-        teacher_logits: [batch, classes].
-        student_logits: [batch, classes].
-        temperature: T > 0.
     """
     soft = soft_cross_entropy(teacher_logits, student_logits, temperature=temperature)
     return temperature**2 * soft
 
 
 def ban_of_largest(ids, log_probabilities, student_logits):
-    """BAN where of the teacher's probabilities the largest alone are known.
+    """BAN where only the teacher's largest probabilities are stored.
 
     What they leave, r = 1 - sum_k p_k, is one outcome more, "another word":
     -sum_k p_k log q_k - r log(1 - sum_k q_k). With all of the probabilities this is
@@ -109,15 +82,14 @@ def ban_of_largest(ids, log_probabilities, student_logits):
     Args:
         ids: integers [batch, K], the classes, each once.
         log_probabilities: the teacher's, [batch, K].
-        student_logits: [batch, classes].
     """
-    known = ops.exp(ops.cast(log_probabilities, "float32"))
-    rest = ops.maximum(1.0 - ops.sum(known, axis=-1), 0.0)
+    stored = ops.exp(ops.cast(log_probabilities, "float32"))
+    rest = ops.maximum(1.0 - ops.sum(stored, axis=-1), 0.0)
     student = ops.log_softmax(ops.cast(student_logits, "float32"), axis=-1)
     student = ops.take_along_axis(student, ops.cast(ids, "int32"), axis=-1)
     # Kept off 1, where the student leaves nothing to other words either.
     covered = ops.minimum(ops.sum(ops.exp(student), axis=-1), 1.0 - 1e-6)
-    return -ops.sum(known * student, axis=-1) - rest * ops.log1p(-covered)
+    return -ops.sum(stored * student, axis=-1) - rest * ops.log1p(-covered)
 
 
 def ban_plus_labels(
@@ -131,15 +103,7 @@ def ban_plus_labels(
 ):
     """BAN+L: label_weight CE(y, q) + teacher_weight T^2 CE(p, q).
 
-    The paper prints no weights; 1 and 1 are ours.
-
-    Args:
-        labels: integers [batch].
-        teacher_logits: [batch, classes].
-        student_logits: [batch, classes].
-        label_weight: of the labels' term, >= 0.
-        teacher_weight: of the teacher's term, >= 0.
-        temperature: T > 0, of the teacher's term.
+    The paper prints no weights, which are >= 0; 1 and 1 are ours.
     """
     soft = ban(teacher_logits, student_logits, temperature=temperature)
     return label_weight * hard_label(labels, student_logits) + teacher_weight * soft
@@ -152,17 +116,11 @@ def cwtm(labels, teacher_logits, student_logits, *, temperature=1.0):
     whether the teacher is right or wrong. The sums run over the *global* batch, so
     both parts are returned and the caller divides.
 
-    Args:
-        labels: integers [batch].
-        teacher_logits: [batch, classes].
-        student_logits: [batch, classes].
-        temperature: T > 0, of the teacher's probabilities.
-
     Returns:
         (CE(y, q), w), both float32 [batch].
     """
-    confidences = confidence(teacher_logits, temperature=temperature)
-    return hard_label(labels, student_logits), confidences
+    weights = confidence(teacher_logits, temperature=temperature)
+    return hard_label(labels, student_logits), weights
 
 
 def confidence(teacher_logits, *, temperature=1.0):
@@ -176,11 +134,8 @@ def dkpp(teacher_logits, student_logits, *, keys, temperature=1.0):
     probabilities other than its largest change places.
 
     Args:
-        teacher_logits: [batch, classes].
-        student_logits: [batch, classes].
         keys: whole numbers >= 0 [batch, classes], such as `shuffle_keys`; see
             `permuted_others`.
-        temperature: T > 0.
     """
     # Softmax commutes with permutations, so the logits may move instead.
     shuffled = permuted_others(ops.cast(teacher_logits, "float32"), keys)

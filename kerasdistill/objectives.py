@@ -89,11 +89,8 @@ class HardLabel(Objective):
     needs = ("label",)
 
     def per_example(self, batch, logits, **_):
-        """See `losses.hard_label`."""
-        smoothing = self.label_smoothing
-        return _by_labels(
-            batch, lambda y: _losses().hard_label(y, logits, smoothing=smoothing)
-        )
+        options = {"smoothing": self.label_smoothing}
+        return _by_labels(batch, lambda y: _losses().hard_label(y, logits, **options))
 
 
 @dataclass(frozen=True)
@@ -104,7 +101,6 @@ class LogitRegression(Objective):
     needs = ("teacher_logits",)
 
     def per_example(self, batch, logits, **_):
-        """See `losses.logit_regression`."""
         return _losses().logit_regression(batch["teacher_logits"], logits)
 
 
@@ -129,11 +125,9 @@ class KnowledgeDistillation(_Softened):
 
     @property
     def needs(self):
-        """Labels are needed only where they weigh something."""
         return ("teacher_logits",) if self.alpha == 1.0 else super().needs
 
     def per_example(self, batch, logits, **_):
-        """See `losses.knowledge_distillation`."""
         options = {"temperature": self.temperature, "alpha": self.alpha}
         teacher = batch["teacher_logits"]
         return _by_labels(
@@ -144,13 +138,12 @@ class KnowledgeDistillation(_Softened):
 
 @dataclass(frozen=True)
 class Ban(_Softened):
-    """Cross-entropy with the teacher's probabilities; labels are not looked at."""
+    """Cross-entropy with the teacher's probabilities, without labels."""
 
     name = "ban"
     needs = ("teacher_logits",)
 
     def per_example(self, batch, logits, **_):
-        """See `losses.ban`, and `losses.ban_of_largest` where few are known."""
         if "teacher_ids" in batch:
             largest = batch["teacher_ids"], batch["teacher_log_probabilities"]
             return _losses().ban_of_largest(*largest, logits)
@@ -177,7 +170,6 @@ class BanWithLabels(Ban):
         super().__post_init__()
 
     def per_example(self, batch, logits, **_):
-        """See `losses.ban_plus_labels`."""
         labels = _by_labels(batch, lambda y: _losses().hard_label(y, logits))
         soft = super().per_example(batch, logits)
         return self.label_weight * labels + self.teacher_weight * soft
@@ -191,7 +183,7 @@ class ConfidenceWeighted(_Softened):
     weighted = True
 
     def per_example(self, batch, logits, **_):
-        """See `losses.cwtm`; who sums divides by the weights of the global batch."""
+        # Whoever sums divides by the weights of the global batch.
         values = _by_labels(batch, lambda y: _losses().hard_label(y, logits))
         teacher = batch["teacher_logits"]
         return values, _losses().confidence(teacher, temperature=self.temperature)
@@ -217,16 +209,13 @@ class PermutedPredictions(_Softened):
 
     @property
     def needs_step(self):
-        """Fresh permutations do."""
         return self.permutation == "fresh"
 
     @property
     def needs(self):
-        """Fresh permutations depend on the example."""
         return ("sample_id",) * self.needs_step + ("teacher_logits",)
 
     def per_example(self, batch, logits, *, seed=0, step=0):
-        """See `losses.dkpp`."""
         losses, teacher = _losses(), batch["teacher_logits"]
         draw = {"classes": logits.shape[-1], "seed": seed}
         if self.needs_step:
@@ -257,12 +246,9 @@ def settings(kind: type[Objective]) -> dict[str, dataclasses.Field]:
 
 def on_stored_logits() -> list[str]:
     """The names of objectives that learn from a teacher by what sets store."""
-    made = {name: kind() for name, kind in OBJECTIVES.items()}
-    return [
-        name
-        for name, each in made.items()
-        if each.learns_from_teacher and set(each.needs) <= set(STORED)
-    ]
+    made = [kind() for kind in OBJECTIVES.values()]
+    stored = [each for each in made if set(each.needs) <= set(STORED)]
+    return [each.name for each in stored if each.learns_from_teacher]
 
 
 def _by_labels(batch: dict, loss: Callable[[Any], Any]) -> Any:

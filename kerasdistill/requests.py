@@ -60,7 +60,7 @@ def same(before: Any, value: Any, *, newer: bool = False) -> bool:
         before: from `plain` or `older` of this version or another one. A field that it
             lacks had its default.
         value: the request.
-        newer: whether fields that are not known here are at their default for sure.
+        newer: whether unknown fields are certain to be at their default.
     """
     was, now = leaves(before), leaves(plain(value))
     needed = leaves(_in_full(value, but=lambda field: True))
@@ -73,13 +73,11 @@ def same(before: Any, value: Any, *, newer: bool = False) -> bool:
 def differences(before: Any, value: Any) -> list[tuple[str, Any, Any]]:
     """The fields that differ, such as ("dataset.name", "digits", "cifar10"): the value
     in the JSON `before` and the request's."""
-    was = leaves(before)
-    told = []
+    was, lists = leaves(before), []
     for now in (leaves(plain(value)), leaves(older(value))):
-        every = dict.fromkeys([*now, *was])
-        names = [name for name in every if was.get(name) != now.get(name)]
-        told.append([(name, was.get(name), now.get(name)) for name in names])
-    return min(told, key=len)  # of the version that wrote it
+        rows = [(name, was.get(name), now.get(name)) for name in {**now, **was}]
+        lists.append([row for row in rows if row[1] != row[2]])
+    return min(lists, key=len)  # of the version that wrote it
 
 
 def leaves(value: Any, name: str = "") -> dict[str, Any]:
@@ -123,16 +121,14 @@ def _in_full(
 
 
 def _tagged(value: Any, declared: Any = None) -> Any:
-    told = canonical(value)
-    if not dataclasses.is_dataclass(value):
-        return told
-    if _names(declared) == {_kind(value)}:
-        return told
-    return {"kind": _kind(value), "fields": told}
+    fields = canonical(value)
+    if not dataclasses.is_dataclass(value) or _names(declared) == {_kind(value)}:
+        return fields
+    return {"kind": _kind(value), "fields": fields}
 
 
 def _is_strange(value: Any, declared: Any) -> bool:
-    """Whether no reader of the field could tell what the value is by its fields."""
+    """Whether a reader of the field could not know the value's type."""
     if not dataclasses.is_dataclass(value) or _kind(value) != type(value).__name__:
         return False
     return _kind(value) not in _names(declared)

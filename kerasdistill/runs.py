@@ -22,10 +22,7 @@ from kerasdistill.files import (
 _PACKAGES = ("tensorflow", "keras", "numpy", "apache-beam", "tensorflow-datasets")
 _DIFFERENCES = 3  # fields that a refusal names
 # Paths among the results that lie in the run's folder.
-_INSIDE = (
-    *("model", "saved_model", "results"),
-    *("best_recipe", "trials_table", "picture"),
-)
+_INSIDE = "model saved_model results best_recipe trials_table picture".split()
 
 
 class RunDirectory:
@@ -40,7 +37,7 @@ class RunDirectory:
     def __init__(self, path: Path, request: Any, *, named: bool = False):
         self.path = path
         self.request = requests.plain(request)
-        self._asked = request
+        self._given = request
         self._named = named  # the folder's name is the canonical digest
         self._lock = None
 
@@ -98,30 +95,27 @@ class RunDirectory:
         if not recipe.exists():
             write_sealed_json(recipe, self.request)
         before = read_json(recipe)
-        if not requests.same(before, self._asked, newer=self._named):
-            differ = requests.differences(before, self._asked)
-            told = [f"{n} is {was!r}, not {now!r}" for n, was, now in differ]
-            if more := told[_DIFFERENCES:]:
-                told[_DIFFERENCES:] = [f"and {len(more)} more"]
+        if not requests.same(before, self._given, newer=self._named):
+            differ = requests.differences(before, self._given)
+            fields = [f"{n} is {was!r}, not {now!r}" for n, was, now in differ]
+            if more := fields[_DIFFERENCES:]:
+                fields[_DIFFERENCES:] = [f"and {len(more)} more"]
             raise StaleArtifactError(
-                f"{recipe} describes another request ({'; '.join(told)}); "
+                f"{recipe} describes another request ({'; '.join(fields)}); "
                 f"remove {self.path} or choose another folder"
             )
         write_json_atomic(self.path / "environment.json", environment())
 
     def results(self) -> dict[str, Any] | None:
-        """What a finished run found, None while it is not finished."""
+        """A finished run's results, None while it is not finished."""
         path = self.path / "results.json"
         if not path.exists():
             return None
-        found = read_json(path)
+        results = read_json(path)
         # The workdir may have moved, or be named from another directory now.
-        here = {
-            key: str(self.path / Path(found[key]).name)
-            for key in _INSIDE
-            if key in found
-        }
-        return {**found, **here}
+        for key in results.keys() & set(_INSIDE):
+            results[key] = str(self.path / Path(results[key]).name)
+        return results
 
     def finish(self, results: dict[str, Any]) -> dict[str, Any]:
         """Publishes the results; the run is finished from then on.
@@ -129,10 +123,8 @@ class RunDirectory:
         Raises:
             StaleArtifactError: the folder was removed, or replaced by another's.
         """
-        lock = self.path / "lock"
-        if not lock.exists() or not os.path.samestat(
-            lock.stat(), os.fstat(self._lock.fileno())
-        ):
+        lock, held = self.path / "lock", os.fstat(self._lock.fileno())
+        if not lock.exists() or not os.path.samestat(lock.stat(), held):
             raise StaleArtifactError(
                 f"run directory {self.path} was removed or replaced while this run was "
                 "at work in it; run the same command again"

@@ -20,7 +20,6 @@ HELD_OUT_FRACTION = 0.2  # 10,000 of CIFAR's 50,000 (Urban, section 2.1)
 QUICK_EXAMPLES = {"train": 4_000, "validation": 1_000, "test": 2_000}
 _DIGESTED_AT_ONCE = 10_000  # images
 
-
 #: Readers by the data set's whole name, or by its beginning up to a colon.
 SOURCES: dict[str, Callable[[Request], Raw]] = {
     "digits": digits.read,
@@ -40,16 +39,15 @@ def load(
 ) -> ImageData:
     """Loads a data set by name and cuts off the validation split.
 
-    A fifth of every class is held out for validation, chosen by `split_seed`
-    alone; where there is no test split, a fifth is cut off for it first. What was
-    done to the images and the splits is said on stderr.
+    A fifth of every class is held out for validation, chosen by `split_seed` alone;
+    where there is no test split, a fifth is cut off for it first. Prints on stderr what
+    was done to the images and the splits.
 
     Args:
         name: "digits" (scikit-learn's, embedded), "folder:PATH" (train/<class>/*,
             optional test/<class>/*), "unlabelled:PATH" (images in it, at any depth)
             or the name of a TFDS image classification set.
         data_dir: where TFDS keeps its data (None: its own default).
-        split_seed: chooses the held-out examples.
         quick: keep at most 4,000 / 1,000 / 2,000 examples.
         class_names: of unlabelled images' teacher; other sets have their own.
         image_shape: what all images are brought to: height, width (the same) and 3

@@ -2,7 +2,8 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +14,22 @@ from kerasdistill.errors import UserError
 from kerasdistill.files import digest_of
 from pipelines import datasets
 from pipelines.datasets import ImageData
-from pipelines.stored import records, refusals
+from pipelines.stored import integrity, records, refusals
 from pipelines.stored.averaging import AVERAGINGS
-from pipelines.stored.integrity import (
-    check_shards,
-    chosen_members,
-    data_fields,
-    read_manifest,
-    require,
-)
 from pipelines.stored.layout import AVERAGING, VALIDATION_PASS, member_name
 from pipelines.stored.manifest import Manifest
 from pipelines.stored.replay import augmentation_of, replayer
 from pipelines.stored.stores import WITHOUT_PIXELS
 from pipelines.views import augment
-from pipelines.views.view import with_partner_labels
+from pipelines.views.view import Fields, Tensors, with_partner_labels
 
-Fields = Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]
 _READ_AHEAD_BYTES = 8 << 20
+
+
+def batch_sizes(count: int, batch_size: int) -> np.ndarray:
+    """int64: sizes, used in turn, that put a pass's short batch at its end."""
+    full, rest = divmod(count, batch_size)
+    return np.array([batch_size] * full + [rest] * (rest > 0), np.int64)
 
 
 def open(  # noqa: A001 (the set is opened as distillation_set.open(path))
@@ -45,27 +44,25 @@ def open(  # noqa: A001 (the set is opened as distillation_set.open(path))
     """Opens a finished distillation set after checking all of it.
 
     Args:
-        path: the directory.
         members: whose logits to average, numbered from 1 in the manifest's order
             (None: all); other than all needs a set that keeps members.
         averaging: a name in `averaging.AVERAGINGS`; other than the mean of logits
             needs kept members too.
         expect: manifest fields that must have these values; nested fields that are
             not mentioned may be anything.
-        data: the transfer set's data, which must be the one the set was made from.
-            Some stores re-make their views from it; without it, it is loaded by the
-            name in the manifest.
+        data: what the set was made from. Some stores re-make their views from it;
+            without it, it is loaded by the name in the manifest.
         progress: called with (bytes hashed, bytes in all) after each shard.
 
     Raises:
         StaleArtifactError: a field differs, or a shard is missing, truncated,
             damaged or swapped; the message names it.
-        UserError: there is no finished set, or it does not hold what is asked.
+        UserError: there is no finished set, or it lacks these members.
     """
     path = Path(path)
-    manifest = read_manifest(path)
-    chosen = chosen_members(path, manifest, members, averaging)
-    require(path, manifest, dict(expect or {}))
+    manifest = integrity.read_manifest(path)
+    chosen = integrity.chosen_members(path, manifest, members, averaging)
+    integrity.require(path, manifest, dict(expect or {}))
     if data is None and manifest.needs_data:
         data = datasets.load(
             manifest.dataset["name"],
@@ -74,35 +71,34 @@ def open(  # noqa: A001 (the set is opened as distillation_set.open(path))
             image_shape=manifest.image_shape,
         )
     if data is not None:
-        require(path, manifest, data_fields(data))
+        integrity.require(path, manifest, integrity.data_fields(data))
     opened = DistillationSet(path, manifest, data, chosen, averaging)
     opened.check_shards(progress)
     if manifest.needs_data:
-        opened.check_replay()
+        opened.block(0, 0)  # which differs if views are no longer made as they were
     return opened
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class DistillationSet:
     """A checked set on disk; make one with `open`.
 
     `members` are the places, from 0, of the teachers whose kept logits are averaged
-    on reading; there are none where the logits beside the views are what is wanted.
+    on reading; without any, the logits beside the views are read.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        manifest: Manifest,
-        data: ImageData | None,
-        members: tuple[int, ...] = (),
-        averaging: str = AVERAGING,
-    ) -> None:
-        self.path = path
-        self.manifest = manifest
-        self.members = members
-        self.averaging = averaging
-        self._data = data
-        self._mixed = augment.mixes(augmentation_of(path, manifest))
+    path: Path
+    manifest: Manifest
+    data: ImageData | None
+    members: tuple[int, ...] = ()
+    averaging: str = AVERAGING
+
+    def __post_init__(self) -> None:
+        augmentation_of(self.path, self.manifest)  # refuses one that is damaged
+
+    @property
+    def _mixed(self) -> bool:
+        return augment.mixes(augmentation_of(self.path, self.manifest))
 
     @property
     def labelled(self) -> bool:
@@ -116,14 +112,13 @@ class DistillationSet:
         added. UserError if the set has fewer.
         """
         chosen = self._passes(0, passes)
-        layout = self.manifest.layout
-        count = sum(len(layout.shards_of(index)) for index in chosen)
+        count = len(chosen) * len(self.manifest.layout.shards_of(0))
         kept = (self.manifest.member_shards[place] for place in self.members)
         signals = (self.manifest.shards, *kept)
-        found = [shard.sha256 for shards in signals for shard in shards[:count]]
+        digests = [shard.sha256 for shards in signals for shard in shards[:count]]
         if self.averaging != AVERAGING:
-            found.append(self.averaging)
-        return digest_of(found)
+            digests.append(self.averaging)
+        return digest_of(digests)
 
     def steps_per_pass(self, batch_size: int) -> int:
         """Batches in one pass; the last may be short."""
@@ -137,12 +132,8 @@ class DistillationSet:
         """Batches in the stored order; each pass starts a new batch.
 
         So an epoch of one pass is the same whatever came before it; the last batch
-        of a pass may be short. All stores yield the same tensors.
-
-        Args:
-            batch_size: views in a batch.
-            first_pass: pass to begin with.
-            passes: how many passes (None: up to the last).
+        of a pass may be short. All stores yield the same tensors. Without `passes` it
+        goes on to the last pass.
 
         Returns:
             Batches of image uint8 [B, H, W, C], teacher_logits float32 [B, K],
@@ -154,35 +145,26 @@ class DistillationSet:
         chosen = self._passes(first_pass, passes)
         layout = self.manifest.layout
         shards = [shard for index in chosen for shard in layout.shards_of(index)]
-        blocks = self._decoded(shards, self.replayer())
-        full, rest = divmod(layout.num_samples, batch_size)
-        sizes = [batch_size] * full + [rest] * (rest > 0)
-        # Sizes are used in turn, so the short one falls on the end of every pass.
-        batches = blocks.rebatch(np.array(sizes, np.int64))
-        return batches.apply(
-            tf.data.experimental.assert_cardinality(steps * len(chosen))
-        ).prefetch(tf.data.AUTOTUNE)
+        sizes = batch_sizes(layout.num_samples, batch_size)
+        batches = self._decoded(shards, self.replayer()).rebatch(sizes)
+        counted = tf.data.experimental.assert_cardinality(steps * len(chosen))
+        return batches.apply(counted).prefetch(tf.data.AUTOTUNE)
 
     def pass_records(self, pass_index: int) -> tf.data.Dataset:
         """A pass's blocks as they lie on disk, in order; see `records.decode`."""
-        shards = self.manifest.layout.shards_of(self._passes(pass_index, 1)[0])
-        return self._decoded(shards)
+        return self._decoded(self.manifest.layout.shards_of(pass_index))
 
     def validation_logits(self) -> np.ndarray:
-        """The teacher's logits of the validation images, in the data set's order.
-
-        Returns:
-            float32 [validation images, K].
-        """
-        shards = self.manifest.layout.shards_of(VALIDATION_PASS)
-        blocks = self._decoded(shards)
-        logits = [block["teacher_logits"] for block in blocks.as_numpy_iterator()]
+        """The teacher's logits of the validation images, in the data set's order:
+        float32 [validation images, K]."""
+        blocks = self.pass_records(VALIDATION_PASS).as_numpy_iterator()
+        logits = [block["teacher_logits"] for block in blocks]
         return np.concatenate([np.empty((0, self.manifest.num_classes), "f4"), *logits])
 
     def of(self, members: tuple[int, ...]) -> "DistillationSet":
-        """The same set with the logits of these members, places from 0; of none: the
-        mean that is stored."""
-        return DistillationSet(self.path, self.manifest, self._data, members)
+        """The same set with the mean logits of these members, places from 0 (none: the
+        stored mean)."""
+        return DistillationSet(self.path, self.manifest, self.data, members)
 
     def block(self, pass_index: int, block_index: int) -> dict[str, np.ndarray]:
         """One block of a pass, the fields of a batch."""
@@ -191,28 +173,19 @@ class DistillationSet:
         with self.reading():
             return next(blocks.skip(place).take(1).as_numpy_iterator())
 
-    def check_replay(self) -> None:
-        """Re-makes the first block; StaleArtifactError if its pixels differ."""
-        self.block(0, 0)
-
     def check_shards(self, progress: Callable[[int, int], None] | None = None) -> None:
         """StaleArtifactError if a file that is read is not the one in the manifest."""
         kept = [s for place in self.members for s in self.manifest.member_shards[place]]
-        check_shards(self.path, (*self.manifest.shards, *kept), progress)
+        integrity.check_shards(self.path, (*self.manifest.shards, *kept), progress)
 
     def whole_blocks(self, pass_index: int) -> tf.data.Dataset:
-        """All that is known of a pass's blocks, in order: the fields of a record, and
-        the image but for the validation pass."""
-        shards = self.manifest.layout.shards_of(pass_index)
-        if pass_index == VALIDATION_PASS:
-            return self._decoded(shards)
-        return self._decoded(shards, self._with_image())
+        """As `pass_records`, with the image too but for the validation pass."""
+        then = dict if pass_index == VALIDATION_PASS else self._with_image()
+        return self._decoded(self.manifest.layout.shards_of(pass_index), then)
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[None]:
+    def reading(self) -> contextlib.AbstractContextManager[None]:
         """Turns a check that fails inside TensorFlow's graph into our own error."""
-        with refusals.told(self.path, changed=self.check_shards):
-            yield
+        return refusals.translated(self.path, changed=self.check_shards)
 
     def _passes(self, first: int, count: int | None) -> range:
         stored = self.manifest.passes
@@ -229,15 +202,14 @@ class DistillationSet:
         return range(first, last)
 
     def replayer(self) -> Fields:
-        """What turns a decoded record into a batch; views that are made again are so on
-        the CPU, whose bits the fingerprints are of. See `reading` for what it raises.
-        """
+        """What turns a decoded record into a batch. It makes views again on the CPU,
+        whose bits the fingerprints are of; see `reading` for its errors."""
         with_image = self._with_image()
         names = ["image", "teacher_logits", "label", "sample_id"]
         names += ["partner_label", "share"] * self._mixed
         names += [each.target.key for each in self.manifest.stored_targets]
 
-        def for_students(fields: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        def for_students(fields: Tensors) -> Tensors:
             whole = with_partner_labels(with_image(fields))
             return {name: whole[name] for name in names}
 
@@ -246,48 +218,44 @@ class DistillationSet:
     def _with_image(self) -> Fields:
         if not self.manifest.needs_data:
             return dict
-        return replayer(self.path, self.manifest, self._data.train)
+        return replayer(self.path, self.manifest, self.data.train)
 
     def _decoded(
         self, shards: Sequence[tuple[int, int]], then: Fields = dict
     ) -> tf.data.Dataset:
-        """The blocks of these shards, with the logits that were chosen."""
+        """The blocks of these shards, with the mean of the chosen logits."""
         manifest = self.manifest
         names = [manifest.layout.shard_name(*shard) for shard in shards]
         views = {"store": manifest.store, "mixed": self._mixed}
         if VALIDATION_PASS in dict(shards):
             views = {"store": WITHOUT_PIXELS, "mixed": False}
-        signal = {
+        views |= {
+            "image_shape": manifest.image_shape,
+            "targets": manifest.stored_targets,
+        }
+        logits = {
             "num_classes": manifest.num_classes,
             "logits_dtype": manifest.logits_dtype,
         }
 
-        def decode(record: tf.Tensor, *members: tf.Tensor) -> dict[str, tf.Tensor]:
-            fields = records.decode(
-                record,
-                **views,
-                **signal,
-                image_shape=manifest.image_shape,
-                targets=manifest.stored_targets,
-            )
+        def read(names: Sequence[str]) -> tf.data.Dataset:
+            paths = tf.constant([str(self.path / name) for name in names], tf.string)
+            return tf.data.TFRecordDataset(paths, buffer_size=_READ_AHEAD_BYTES)
+
+        def decode(record: tf.Tensor, *members: tf.Tensor) -> Tensors:
+            fields = records.decode(record, **views, **logits)
             if members:
-                kept = [records.decode_member(each, **signal) for each in members]
+                kept = [records.decode_member(each, **logits) for each in members]
                 fields["teacher_logits"] = self._averaged(fields, kept)
             return then(fields)
 
         digests = [manifest.teachers[place]["weights_digest"] for place in self.members]
         kept = [[member_name(name, digest) for name in names] for digest in digests]
-        return tf.data.Dataset.zip(*map(self._records, (names, *kept))).map(
+        return tf.data.Dataset.zip(*map(read, (names, *kept))).map(
             decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
 
-    def _records(self, names: Sequence[str]) -> tf.data.Dataset:
-        paths = tf.constant([str(self.path / name) for name in names], tf.string)
-        return tf.data.TFRecordDataset(paths, buffer_size=_READ_AHEAD_BYTES)
-
-    def _averaged(
-        self, fields: dict[str, tf.Tensor], kept: Sequence[dict[str, tf.Tensor]]
-    ) -> tf.Tensor:
+    def _averaged(self, fields: Tensors, kept: Sequence[Tensors]) -> tf.Tensor:
         """The members' logits in one, sure to be of the very views in `fields`."""
         same = [
             tf.reduce_all(each[name] == fields[name])

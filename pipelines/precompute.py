@@ -20,15 +20,8 @@ from pipelines.beam.job import SCRATCH, WORKER_LOG, run_pipeline, stage
 from pipelines.beam.progress import Progress, reporting
 from pipelines.beam.runners import make_runner, pipeline_options
 from pipelines.datasets import ImageData
+from pipelines.stored import planning
 from pipelines.stored.layout import BLOCK_VIEWS, VIEWS_PER_SHARD, Layout
-from pipelines.stored.manifest import Manifest
-from pipelines.stored.planning import (
-    bytes_of_views,
-    check_arguments,
-    check_disk,
-    positions,
-    request_fields,
-)
 
 
 @dataclass(frozen=True)
@@ -37,8 +30,8 @@ class PrecomputeResult:
 
     `views` and `bytes` are those of the whole set; `views_per_second` is the rate of
     this run's own scoring, start of the workers included (0 if nothing was left).
-    `members` are the numbers, from 1, that the teachers asked for have in a set that
-    keeps members; it may hold others too.
+    `members` are the numbers, from 1, of these teachers in a set that keeps members;
+    it may hold others too.
     """
 
     distillation_set: str
@@ -82,20 +75,16 @@ def run(
     Args:
         teacher_paths: `.keras` files; the stored logits are the mean of theirs. To
             give a set that keeps members another one, its own file is enough.
-        data: the transfer set is its train split.
-        augmentation: how views are made: of one of the kinds in `augment.VIEWS`.
-        passes: augmented sweeps over the transfer set.
+        augmentation: of one of the kinds in `augment.VIEWS`.
         store: a name in `stores.STORES`: "images" keeps pixels, "replay" seeds.
-        output: directory of the set, anything Beam's FileSystems can write.
-        seed: chooses views and their order.
+        output: a directory that Beam's FileSystems can write.
         keep_members: store every teacher's own logits beside the mean.
         logits_dtype: how logits are stored, "float32" or "float16".
-        targets: what is kept beside the logits, names in `targets.TARGETS`.
+        targets: names in `targets.TARGETS` of what is kept beside the logits.
         workers: processes of Beam's in-process runner (None: one per core, or a
             single one where there is a GPU).
         beam_options: Beam's own options, see `beam_options`.
-        views_per_shard: size of a shard; no effect on contents or order.
-        block_views: views scored in one batch.
+        views_per_shard: no effect on contents or order.
         force: accept a card-less teacher that disagrees with the labels.
         command: what finishes this set; errors about an unfinished set quote it.
         progress: called with (shards ready, shards in all, seconds left or None).
@@ -110,14 +99,14 @@ def run(
     counts |= {"block_views": block_views, "views_per_shard": views_per_shard}
     signal = {"store": store, "logits_dtype": logits_dtype, "targets": targets}
     signal["teacher_paths"] = teacher_paths
-    check_arguments(**signal, **counts)
+    planning.check_arguments(**signal, **counts)
     options = pipeline_options(beam_options)
     output = files.absolute(output)
     log = files.join(output, WORKER_LOG)
     runner = make_runner(options, beam_options, workers, log=log)
     samples = (len(data.train), len(data.validation))
     layout = Layout(*samples, passes, seed, block_views, views_per_shard)
-    asked = request_fields(
+    fields = planning.request_fields(
         **signal,
         data=data,
         augmentation=augmentation,
@@ -125,14 +114,19 @@ def run(
         layout=layout,
         force=force,
     )
-    request = shards.joined_with_earlier(output, asked)
+    request = shards.joined_with_earlier(output, fields)
     layout = replace(layout, passes=request["passes"])
-    members = positions(asked, request["teachers"])
+    members = planning.positions(fields, request["teachers"])
     teachers = dict(zip(members, teacher_paths, strict=True))
     todo = shards.unfinished(output, layout, shards.kept_digests(request))
-    _check(todo, teachers, request, layout, output, data)
+    scoring = {place for work in todo for place in work[3]}
+    _refuse_missing(scoring - set(teachers), request, output)
+    views = [layout.shard_views(*work[:2]) for work in todo]
+    missing = sum(planning.bytes_of_views(request, layout, work) for work in todo)
+    if FileSystems.get_scheme(output) is None:
+        planning.check_disk(output, needed=missing, data=data)
     if todo and before:
-        before(*_amount(todo, request, layout))
+        before(views, missing)
     began = time.monotonic()
     scratch = files.join(output, SCRATCH)
     if todo:
@@ -142,58 +136,28 @@ def run(
             run_pipeline(job, todo, options, runner)
     seconds = time.monotonic() - began
     manifest = shards.publish_manifest(output, request, layout, scratch)
-    _delete_scratch(output)
-    kept = tuple(place + 1 for place in members) if keep_members else ()
-    return replace(_result(output, manifest, todo, seconds), members=kept)
-
-
-def _result(
-    output: str, manifest: Manifest, todo: Sequence[shards.Work], seconds: float
-) -> PrecomputeResult:
-    views = sum(manifest.layout.shard_views(*work[:2]) for work in todo)
-    every = (manifest.shards, *manifest.member_shards)
+    try:
+        FileSystems.delete([scratch])
+    except BeamIOError as error:  # the set is complete all the same
+        logging.getLogger(__name__).warning("left %s behind: %s", scratch, error)
+    written = (manifest.shards, *manifest.member_shards)
     return PrecomputeResult(
         distillation_set=output,
         content_digest=manifest.content_digest,
         views=manifest.views,
-        bytes=sum(shard.bytes for each in every for shard in each),
-        views_per_second=views / seconds if todo else 0.0,
+        bytes=sum(shard.bytes for each in written for shard in each),
+        views_per_second=sum(views) / seconds if todo else 0.0,
         shards_done=len(todo),
         shards_skipped=len(manifest.shards) - len(todo),
+        members=tuple(place + 1 for place in members) if keep_members else (),
     )
 
 
-def _check(
-    todo: Sequence[shards.Work],
-    teachers: Mapping[int, str],
-    request: Mapping[str, Any],
-    layout: Layout,
-    output: str,
-    data: ImageData,
-) -> None:
-    """UserError unless every teacher that has to score is there, and disk enough."""
-    needed = {place for work in todo for place in work[3]}
-    for place in sorted(needed - set(teachers)):
+def _refuse_missing(places: set[int], request: Mapping[str, Any], output: str) -> None:
+    """UserError if teachers that have to score, by their places, are not there."""
+    for place in sorted(places):
         file = request["teachers"][place]["file"]
         raise UserError(
             f"{output} also keeps the logits of member {place + 1} ({file}), which has "
             "views to score; add its file to --teacher"
         )
-    if FileSystems.get_scheme(output) is None:
-        _, total = _amount(todo, request, layout)
-        check_disk(output, needed=total, data=data)
-
-
-def _amount(
-    todo: Sequence[shards.Work], request: Mapping[str, Any], layout: Layout
-) -> tuple[list[int], int]:
-    """Views in every shard to be scored, and what is missing of them in bytes."""
-    views = [layout.shard_views(*work[:2]) for work in todo]
-    return views, sum(bytes_of_views(request, layout, work) for work in todo)
-
-
-def _delete_scratch(output: str) -> None:
-    try:
-        FileSystems.delete([files.join(output, SCRATCH)])
-    except BeamIOError as error:  # the set is complete all the same
-        logging.getLogger(__name__).warning("left %s/.work behind: %s", output, error)

@@ -32,17 +32,11 @@ def check_teacher(
     data: ImageData,
     force: bool = False,
 ) -> None:
-    """Refuses a teacher that cannot have been trained for these classes.
+    """Refuses a teacher that cannot have been trained for the classes of `data`.
 
-    Args:
-        teacher: the loaded model.
-        path: its file; the card is looked for beside it.
-        data: the data whose views it is to score.
-        force: accept a teacher without a card whatever its accuracy.
-
-    Raises:
-        UserError: shapes, classes, split or outputs do not fit.
-        StaleArtifactError: the card describes other weights.
+    `path` is its file, whose card lies beside it; with `force` a teacher without a card
+    may have any accuracy. UserError if shapes, classes, split or outputs do not fit;
+    StaleArtifactError if the card describes other weights.
     """
     shapes = (tuple(teacher.input_shape[1:]), tuple(teacher.output_shape[1:]))
     expected = (data.image_shape, (data.num_classes,))
@@ -55,8 +49,8 @@ def check_teacher(
     if card is not None:
         _check_card(card, path, data)
     # The card of an adapted teacher may know nothing of its classes.
-    told = card is not None and "class_names" in card
-    if not told and not data.labelled and not force:
+    named = card is not None and "class_names" in card
+    if not named and not data.labelled and not force:
         raise UserError(
             f"teacher {path} has no card.json that names its classes, and without "
             "labels their order cannot be checked; --force accepts it"
@@ -78,7 +72,7 @@ def check_teacher(
     chance = 1.0 / data.num_classes
     # Twice chance is out of reach with two classes: there, halfway to perfect.
     least = min(2.0 * chance, (1.0 + chance) / 2.0)
-    if not told and data.labelled and agreement < least and not force:
+    if not named and data.labelled and agreement < least and not force:
         raise UserError(
             f"teacher {path} has no card.json that names its classes; its top-1 "
             f"agrees with {agreement:.1%} of the labels, expected at least "
@@ -86,21 +80,11 @@ def check_teacher(
         )
 
 
-def signal_fields(
-    teachers: Sequence[keras.Model], paths: Sequence[str]
-) -> dict[str, Any]:
+def signal_fields(teachers: list[keras.Model], paths: Sequence[str]) -> dict[str, Any]:
     """The manifest fields that the teachers and this machine fix."""
     gpus = tf.config.list_physical_devices("GPU")
     return {
-        "teachers": [
-            {
-                "weights_digest": weights_digest(teacher),
-                "file": Path(path).name,
-                "precision": _precision(teacher),
-                **_adapted(path),
-            }
-            for teacher, path in zip(teachers, paths, strict=True)
-        ],
+        "teachers": [_described(*each) for each in zip(teachers, paths, strict=True)],
         "averaging": AVERAGING,
         "scoring": {"device": "gpu" if gpus else "cpu"},
         "environment": {
@@ -113,24 +97,24 @@ def signal_fields(
     }
 
 
-def _adapted(path: str) -> dict[str, Any]:
-    """What was put around somebody else's teacher, from its card."""
-    card = read_card(path) or {}
-    return {"adapted": card["adapted"]} if "adapted" in card else {}
-
-
-def _precision(teacher: keras.Model) -> str:
-    """Names of the dtype policies of all layers, such as mixed_bfloat16+float32."""
+def _described(teacher: keras.Model, path: str) -> dict[str, Any]:
     policies = {layer.dtype_policy.name for layer in leaf_layers(teacher)}
-    return "+".join(sorted(policies))
+    described = {
+        "weights_digest": weights_digest(teacher),
+        "file": Path(path).name,
+        "precision": "+".join(sorted(policies)),  # such as float32+mixed_bfloat16
+    }
+    card = read_card(path) or {}
+    if "adapted" in card:  # what was put around somebody else's teacher
+        described["adapted"] = card["adapted"]
+    return described
 
 
 def pin_to_one_thread() -> None:
     """Sums are then formed in the same order whatever runs beside this process."""
-    options = tf.config.threading
     try:
-        options.set_intra_op_parallelism_threads(1)
-        options.set_inter_op_parallelism_threads(1)
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
     except RuntimeError:  # TensorFlow has started: a process that is not a worker's
         if not pinned_to_one_thread():
             logging.getLogger(__name__).info(
@@ -142,27 +126,23 @@ def pinned_to_one_thread() -> bool:
     """Whether one operation of TensorFlow's uses one thread, by call or environment."""
     threads = tf.config.threading.get_intra_op_parallelism_threads()
     # 0 is "not set", and only then TensorFlow looks at the environment.
-    return threads == 1 or (
-        threads == 0 and os.environ.get("TF_NUM_INTRAOP_THREADS") == "1"
-    )
+    one_in_environment = os.environ.get("TF_NUM_INTRAOP_THREADS") == "1"
+    return threads == 1 or (threads == 0 and one_in_environment)
 
 
 def _check_card(card: dict[str, Any], path: Any, data: ImageData) -> None:
-    asked = {"class_names": list(data.class_names), "dataset": data.identity()}
-    if not data.labelled:
-        del asked["dataset"]  # such images are not those the teacher was trained on
-    told = {name: card[name] for name in asked if name in card}
-    if isinstance(told.get("dataset"), dict):
-        asked["dataset"] = {
-            name: value
-            for name, value in asked["dataset"].items()
-            if name in told["dataset"]
-        }
-    difference = first_difference({name: asked[name] for name in told}, told)
+    ours = {"class_names": list(data.class_names)}
+    if data.labelled:  # else the images are not those the teacher was trained on
+        ours["dataset"] = data.identity()
+    stated = {name: card[name] for name in ours if name in card}
+    if isinstance(identity := stated.get("dataset"), dict):
+        both = identity.keys() & ours["dataset"].keys()
+        ours["dataset"] = {name: ours["dataset"][name] for name in both}
+    difference = first_difference({name: ours[name] for name in stated}, stated)
     if difference:
-        field, expected, found = difference
+        field, expected, value = difference
         raise UserError(
-            f"teacher {path}: its card's {field} is {found!r}, the data's is "
+            f"teacher {path}: its card's {field} is {value!r}, the data's is "
             f"{expected!r}; use a teacher of this data set and split"
         )
 

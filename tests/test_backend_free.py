@@ -41,8 +41,8 @@ MODELS = """
 import keras
 import numpy as np
 from kerasdistill.budget import Budget
-from kerasdistill.models import cnn_teacher, digest, ensemble, fast_layers
-from kerasdistill.models import language, preprocessing, student, summary
+from kerasdistill.models import digest, ensemble, fast_layers
+from kerasdistill.models import language, summary, urban
 from kerasdistill.models.build import build
 from kerasdistill.recipes import architectures
 from kerasdistill.recipes import born_again as born_again_recipes
@@ -52,11 +52,11 @@ from kerasdistill.training import distillation_models
 
 images = np.arange(2 * 32 * 32 * 3, dtype="uint8").reshape(2, 32, 32, 3)
 shape = {"image_shape": (32, 32, 3), "num_classes": 4, "seed": 0}
-small = student.build(
+small = urban.build(
     urban2017.student(budget=Budget(100_000), convs=2, num_classes=4).architecture,
     **shape,
 )
-teacher = cnn_teacher.build(
+teacher = urban.build(
     urban2017.teacher_of(filters=(2, 2, 2), dense=3).architecture, **shape
 )
 both = ensemble.build([small, teacher])

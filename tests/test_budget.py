@@ -4,6 +4,8 @@ from kerasdistill import budget as budgets
 from kerasdistill.budget import Budget
 from kerasdistill.errors import UserError
 
+CIFAR = {"image_shape": (32, 32, 3), "num_classes": 10}
+
 
 @pytest.mark.parametrize(
     ("text", "count"),
@@ -106,54 +108,41 @@ def test_flat_pixels_refuses_images_that_vanish():
 # The right-hand sides are fact sheet A10's formulas, written out a second time.
 
 
-@pytest.mark.parametrize("target", [1_000_000, 3_160_000, 10_000_000, 31_600_000])
-def test_mlp_bottleneck_formula(target):
-    b = budgets.dependent_bottleneck(Budget(target), fully_connected=5000)
-    assert b == round((target - 11 * 5000 - 10) / (3073 + 5000))
+def test_mlp_with_bottleneck_by_hand():
+    count = budgets.student_params((), (5000,), 1172, **CIFAR, kernel=5, pool=2)
+    assert count == 3073 * 1172 + 1173 * 5000 + 5001 * 10
 
 
-def test_one_convolution_bottleneck_formula():
-    b = budgets.dependent_bottleneck(
-        Budget(10_000_000), filters=(250,), fully_connected=10250
-    )
+def test_one_convolution_with_bottleneck_by_hand():
+    count = budgets.student_params((250,), (10250,), 280, **CIFAR, kernel=5, pool=3)
     conv = 75 * 250 + 250
-    expected = (10_000_000 - conv - 11 * 10250 - 10) / (100 * 250 + 1 + 10250)
-    assert b == round(expected) == 280
+    assert count == conv + (100 * 250 + 1) * 280 + 281 * 10250 + 10251 * 10
+    assert Budget(10_000_000).error(count) == pytest.approx(0, abs=0.005)
 
 
 @pytest.mark.parametrize(
     ("filters", "pixels"), [((70, 60), 64), ((50, 60, 70), 16), ((40, 50, 60, 70), 16)]
 )
 @pytest.mark.parametrize("kernel", [3, 5])
-def test_fully_connected_formula(filters, pixels, kernel):
-    target = 3_160_000
-    h = budgets.dependent_fully_connected(
-        Budget(target), filters=filters, kernel=kernel
+def test_convolutions_by_hand(filters, pixels, kernel):
+    count = budgets.student_params(
+        filters, (900,), None, **CIFAR, kernel=kernel, pool=2
     )
     conv, before = 0, 3
     for width in filters:
         conv += kernel * kernel * before * width + width
         before = width
-    assert h == round((target - conv - 10) / (pixels * filters[-1] + 11))
+    assert count == conv + (pixels * filters[-1] + 1) * 900 + 901 * 10
 
 
 def test_other_shapes_and_class_counts():
-    h = budgets.dependent_fully_connected(
-        Budget(500_000), filters=(20, 30), image_shape=(28, 30, 1), num_classes=100
-    )
+    shape = {"image_shape": (28, 30, 1), "num_classes": 100}
+    count = budgets.student_params((20, 30), (50,), None, **shape, kernel=5, pool=2)
     conv = (25 * 20 + 20) + (25 * 20 * 30 + 30)
-    assert h == round((500_000 - conv - 100) / (7 * 7 * 30 + 1 + 100))
-    b = budgets.dependent_bottleneck(
-        Budget(500_000), fully_connected=900, image_shape=(8, 8, 1), num_classes=4
-    )
-    assert b == round((500_000 - 5 * 900 - 4) / (65 + 900))
-
-
-def test_dependent_width_is_at_least_one():
-    smallest = 3073 + 2 * 50 + 10 * 51  # one linear unit, 50 ReLU units, 10 logits
-    assert budgets.dependent_bottleneck(Budget(smallest), fully_connected=50) == 1
-    with pytest.raises(UserError, match=f"smallest possible budget is {smallest}"):
-        budgets.dependent_bottleneck(Budget(smallest - 1), fully_connected=50)
+    assert count == conv + (7 * 7 * 30 + 1) * 50 + 51 * 100
+    shape = {"image_shape": (8, 8, 1), "num_classes": 4}
+    count = budgets.student_params((), (900,), 7, **shape, kernel=5, pool=2)
+    assert count == 65 * 7 + 8 * 900 + 901 * 4
 
 
 # The paper's budgets are powers of sqrt(10), printed as 3.16M and 31.6M; the widths

@@ -3,26 +3,26 @@
 import pytest
 import tensorflow as tf
 
-from kerasdistill import devices
 from kerasdistill.errors import UserError
+from kerasdistill.training import engines
 from kerasdistill.training.engines import tensorflow
 
 
 def test_parts_of_the_processor_are_used_within():
-    assert devices.strategy().num_replicas_in_sync == 1
-    with devices.using("cpu:2"):
-        assert devices.strategy().num_replicas_in_sync == 2
-        assert devices.strategy() is tensorflow.choose("cpu:2")
-        with devices.using("all"):
-            assert devices.strategy().num_replicas_in_sync == 1
+    assert tensorflow.strategy().num_replicas_in_sync == 1
+    with engines.current().using("cpu:2"):
+        assert tensorflow.strategy().num_replicas_in_sync == 2
+        assert tensorflow.strategy() is tensorflow.choose("cpu:2")
+        with engines.current().using("all"):
+            assert tensorflow.strategy().num_replicas_in_sync == 1
         assert not tf.distribute.has_strategy()
-    assert devices.strategy().num_replicas_in_sync == 1
+    assert tensorflow.strategy().num_replicas_in_sync == 1
 
 
 @pytest.mark.parametrize("asked", ["", "some", "0", "-1", "cpu:", "cpu:0", "gpu:1"])
 def test_text_of_no_known_form(asked):
     with pytest.raises(UserError, match="expected all, a number or cpu:N"):
-        with devices.using(asked):
+        with engines.current().using(asked):
             pass
 
 
@@ -31,5 +31,5 @@ def test_text_of_no_known_form(asked):
 )
 def test_more_than_there_are(asked, fragment):
     with pytest.raises(UserError, match=fragment):
-        with devices.using(asked):
+        with engines.current().using(asked):
             pass

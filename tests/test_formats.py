@@ -11,7 +11,7 @@ from kerasdistill import evaluation
 from kerasdistill.budget import Budget
 from kerasdistill.errors import UserError
 from kerasdistill.exports import formats
-from kerasdistill.models import student, twins
+from kerasdistill.models import twins, urban
 from kerasdistill.models.build import build
 from kerasdistill.recipes import born_again as born_again_recipes
 from kerasdistill.recipes import urban2017
@@ -31,7 +31,7 @@ def needs(*names):
 def of_convs(convs, precision="float32"):
     recipe = urban2017.student(budget=Budget(30_000), convs=convs)
     shape = {"image_shape": (32, 32, 3), "num_classes": 10, "seed": 3}
-    return student.build(recipe.architecture, **shape, precision=precision)
+    return urban.build(recipe.architecture, **shape, precision=precision)
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +60,7 @@ def test_folding_gives_the_same_logits_without_the_bottleneck(digits):
     assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
     mlp = urban2017.student(budget=Budget(30_000), hidden=1)
     shape = {"image_shape": (32, 32, 3), "num_classes": 10, "seed": 3}
-    mlp = student.build(mlp.architecture, **shape)
+    mlp = urban.build(mlp.architecture, **shape)
     found = evaluation.predict(twins.fold_bottleneck(mlp), digits["images"])
     expected = evaluation.predict(mlp, digits["images"])
     assert np.abs(found - expected).max() <= 1e-5 * max(1, np.abs(expected).max())

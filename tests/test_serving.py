@@ -17,7 +17,7 @@ import pytest
 from kerasdistill import evaluation
 from kerasdistill.budget import Budget
 from kerasdistill.exports import saved_model as export
-from kerasdistill.models import student
+from kerasdistill.models import urban
 from kerasdistill.recipes import urban2017
 from pipelines import datasets
 
@@ -40,7 +40,7 @@ def ask(url, images):
 def test_a_server_answers_with_the_model_s_logits(tmp_path):
     recipe = urban2017.student(budget=Budget(30_000), convs=2)
     shape = {"image_shape": (32, 32, 3), "num_classes": 10, "seed": 0}
-    model = student.build(recipe.architecture, **shape)
+    model = urban.build(recipe.architecture, **shape)
     images = datasets.load("digits").test.images[:4]
     names = [f"digit {number}" for number in range(10)]
     card = {"class_names": names}

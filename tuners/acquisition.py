@@ -64,17 +64,13 @@ def log_expected_improvement_gradient(
 
 
 def proposals(
-    model: GaussianProcess,
-    cube: Cube,
-    incumbents: np.ndarray,
-    *,
-    seed: int,
+    model: GaussianProcess, cube: Cube, incumbents: np.ndarray, *, seed: int
 ) -> np.ndarray:
     """Snapped positions [K, A], the largest expected improvement first.
 
     Args:
         model: of cube's columns.
-        incumbents: [I, A], the best snapped positions known.
+        incumbents: [I, A], the best snapped positions so far.
         seed: of the grid and of what lies around the incumbents.
     """
 
@@ -131,7 +127,7 @@ def ascended(model: GaussianProcess, cube: Cube, start: np.ndarray) -> np.ndarra
         value, gradient = log_expected_improvement_gradient(model, x)
         return -value, -gradient[columns] * units
 
-    found = scipy.optimize.minimize(
+    best = scipy.optimize.minimize(
         loss,
         start[axes] / units,
         jac=True,
@@ -140,5 +136,5 @@ def ascended(model: GaussianProcess, cube: Cube, start: np.ndarray) -> np.ndarra
         options={"maxiter": 50},
     )
     end = start.copy()
-    end[axes] = np.clip(found.x * units, 0.0, 1.0)
+    end[axes] = np.clip(best.x * units, 0.0, 1.0)
     return end

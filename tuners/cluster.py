@@ -1,182 +1,222 @@
-"""A search on many machines: one chief with the oracle, workers that run its trials.
+"""A search by many processes: one that leads it, and workers that run its trials.
 
-It is KerasTuner's own chief and worker mode, protocol included, with what that lacks:
-leases, so that a dead worker's trial goes to another; calls that end; a chief that
-ends. Workers and chief share storage: a trial that changes hands goes on in its folder.
-
-    serve(oracle, address="127.0.0.1:5151")  # in one process
-
-    with connect(oracle, address="127.0.0.1:5151", worker=1) as chief:  # in others
-        MyTuner(oracle=chief, ...).search()
-
-Nothing is encrypted and nobody is asked who they are: use addresses of a network that
-you trust.
+They meet in the search's folder, on storage that they share (`ledger`). Whoever leads
+begins the search, watches it and says when it is over; workers need nobody to go on.
 """
 
-import os
+import contextlib
+import itertools
+import re
+import shutil
+import sys
+import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import grpc
-import keras_tuner
-
-from kerasdistill.errors import UserError, WorkersLostError
-from tuners import handover
-from tuners.chief import Chief, say
+from kerasdistill.errors import DivergedError, UserError, WorkersLostError
 from tuners.durable import Durable
-from tuners.leases import Leases
-from tuners.worker import ChiefClient, Line, taken
+from tuners.ledger import TRIALS, Lease, LeaseLostError, Ledger
 
 WORKER_TIMEOUT = 60.0  # seconds unheard, then a worker is taken for dead
-IDLE_TIMEOUT = 600.0  # seconds without a live worker, then the chief gives up
-PATIENCE = 60.0  # seconds without a sign of the chief, then a worker gives up
+IDLE_TIMEOUT = 600.0  # seconds without a live worker, then whoever leads gives up
+PATIENCE = 60.0  # seconds that a worker waits for a search to begin
+_PAUSE = 0.5  # seconds
 
-# A worker that waits for its turn at the oracle holds a thread; heartbeats need one.
-_THREADS = 64
-_GOODBYE_SECONDS = 5.0
+Run = Callable[[dict[str, Any], Path, Callable[[], None]], float]
 
 
-def serve(
+def say(line: str) -> None:
+    print(f"search: {line}", file=sys.stderr, flush=True)
+
+
+class Pulse:
+    """Which sessions live: each counts in a file of its own.
+
+    What matters is how long this reader has seen the same count, by its `clock` in
+    monotonic seconds; clocks of machines, which may differ, are never compared.
+    """
+
+    def __init__(
+        self, folder: str | Path, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.folder, self._clock = Path(folder, TRIALS, "workers"), clock
+        self._seen: dict[str, tuple[str, float]] = {}
+
+    def silent(self, sessions: set[str], *, seconds: float) -> set[str]:
+        """Those of `sessions` that were not heard for more than `seconds`."""
+        late = set()
+        for session in sessions:
+            now, count = self._clock(), "none"
+            with contextlib.suppress(FileNotFoundError):
+                count = (self.folder / session).read_text()
+            before, since = self._seen.get(session, (None, now))
+            if before != count:
+                self._seen[session] = (count, self._clock())
+            elif now - since > seconds:
+                late.add(session)
+        return late
+
+    @contextlib.contextmanager
+    def beating(self, session: str, *, seconds: float = _PAUSE) -> Iterator[None]:
+        """Lets a thread count for the session."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path, ended = self.folder / session, threading.Event()
+
+        def go_on() -> None:
+            for count in itertools.count():
+                with contextlib.suppress(OSError):  # the next may come through
+                    path.write_text(str(count))
+                if ended.wait(seconds):
+                    return
+
+        thread = threading.Thread(target=go_on, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            path.unlink(missing_ok=True)
+
+
+def lead(
     oracle: Durable,
+    folder: str | Path,
     *,
-    address: str,
     worker_timeout: float = WORKER_TIMEOUT,
     idle_timeout: float = IDLE_TIMEOUT,
-    request: dict[str, Any] | None = None,
-    on_change: Callable[[], None] | None = None,
+    changed: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serves `oracle` until its search has ended and every live worker knows.
-
-    Where the oracle's project folder holds the state of an earlier chief, the search
-    goes on from there, running trials with the workers that run them.
+    """Begins a search, or goes on with it, and waits until every trial has ended.
 
     Args:
-        oracle: with its project folder set; given over to this function.
-        address: host:port to listen at.
-        worker_timeout: seconds; a worker unheard for longer is taken for dead, and
-            its trial is given to another.
-        idle_timeout: seconds without a live worker, from the start on.
-        request: what is searched, by name; a worker that asks otherwise is refused.
-        on_change: called after trials have ended, while the oracle rests.
-
-    Raises:
-        UserError: nobody can listen at `address`, or it is no address.
-        StaleArtifactError: a file of the oracle's is damaged.
-        WorkersLostError: no worker was alive for `idle_timeout`.
-        Exception: what the oracle raised over `create_trial` or `end_trial`.
+        oracle: made as the workers'; follows the search from now on.
+        folder: the search's, which this process holds.
+        worker_timeout: seconds; a worker unheard for longer loses its trial.
+        idle_timeout: seconds without a live worker, then WorkersLostError.
+        changed: called after trials have ended; its UserError ends the search for all.
     """
-    check_address(address)
-    handover.resume(oracle)
-    oracle.save()
-    leases = Leases(seconds=worker_timeout)
-    chief = Chief(oracle, leases=leases, request=request)
-    # Two chiefs at one port would each get some of the calls.
-    server = grpc.server(
-        ThreadPoolExecutor(_THREADS), options=(("grpc.so_reuseport", 0),)
-    )
-    chief.add_to(server)
-    try:
-        bound = server.add_insecure_port(address)
-    except RuntimeError:
-        bound = 0
-    if not bound:
-        raise UserError(
-            f"--chief {address} cannot be listened at; give an address of this machine "
-            "and a port that is free"
-        )
-    server.start()
-    say(f"chief at {address}, {_done(oracle)}")
-    ended = len(oracle.end_order)
+    ledger, pulse, most = Ledger(oracle, folder), Pulse(folder), oracle.max_trials
+    ledger.begin(max_trials=most, worker_timeout=worker_timeout)
+    say(f"led from here, {len(oracle.end_order)} of {most} trials done")
+    done, alive = 0, time.monotonic()
     try:
         while True:
-            time.sleep(min(1.0, worker_timeout / 4))
-            chief.sweep()
-            with chief.turn:
-                if on_change is not None and len(oracle.end_order) != ended:
-                    ended = len(oracle.end_order)
-                    on_change()
-            if leases.live():
-                continue
-            if chief.failure is not None:
-                raise chief.failure
-            if chief.finished:
+            ledger.refresh()
+            alive = time.monotonic() if bury(ledger, pulse) else alive
+            for trial_id in oracle.end_order[done:]:
+                ledger.settle(trial_id)
+            if done != (done := len(oracle.end_order)):
+                changed()
+            if ledger.shared["stopped"]:
+                raise UserError(ledger.shared["stopped"])
+            if ledger.over:
                 return
-            if leases.seconds_alone() > idle_timeout:
+            if time.monotonic() - alive > idle_timeout:
                 raise WorkersLostError(
-                    f"no worker was alive for {idle_timeout:g} s, {_done(oracle)}; "
-                    "what is done is kept: start chief and workers again"
+                    f"no worker was alive for {idle_timeout:g} s, {done} of {most} "
+                    "trials done; what is done is kept: start leader and workers again"
                 )
-    finally:
-        server.stop(_GOODBYE_SECONDS).wait()
+            time.sleep(min(_PAUSE, worker_timeout / 4))
+    except UserError as error:
+        ledger.stop(str(error))
+        raise
 
 
-def connect(
-    oracle: keras_tuner.Oracle,
+def work(
+    oracle: Durable,
+    folder: str | Path,
     *,
-    address: str,
-    worker: int | str,
+    worker: str,
+    run: Run,
+    ended: Callable[[int], None] = lambda count: None,
     patience: float = PATIENCE,
-    request: dict[str, Any] | None = None,
-) -> ChiefClient:
-    """The oracle that a chief serves, for a Tuner on this worker; use with `with`.
+) -> int:
+    """Runs a search's trials until it is over; the number of those that counted.
 
     Args:
-        oracle: made as the chief's; its objective and space are used.
-        address: host:port of the chief.
-        worker: a name that no other worker has. A worker that is started again under
-            its name waits until its old lease has run out.
-        patience: seconds without a sign of the chief, after which any call gives up.
-        request: as the chief's.
-
-    Raises:
-        UserError: the chief can't be reached, searches something else, or has
-            another live worker of this name.
+        oracle: made as the leader's.
+        folder: the search's.
+        worker: a name for people.
+        run: (values, a folder, a check that raises once the trial is another's) ->
+            score. It goes on from what an earlier attempt left in the folder.
+        ended: called after each trial with the number of them.
+        patience: seconds to wait for a search to begin, then UserError.
     """
-    check_address(address)
-    line = Line(address, worker=str(worker), patience=patience)
-    began = time.monotonic()
+    session = f"{re.sub('[^A-Za-z0-9]', '_', worker)[:100]}-{uuid.uuid4().hex[:8]}"
+    ledger, pulse = Ledger(oracle, folder, session=session), Pulse(folder)
+    until, count, most = time.monotonic() + patience, 0, oracle.max_trials
+    while not ledger.open(most=most):
+        if time.monotonic() > until:
+            raise UserError(
+                f"no search goes on in {folder} for {patience:g} s; start the same "
+                "command without --worker, with --workdir on storage that they share "
+                "(and --precision, where machines differ)"
+            )
+        time.sleep(min(_PAUSE, patience))
+    with pulse.beating(session):
+        try:
+            while lease := _next(ledger, pulse):
+                if attempt(ledger, lease, run):
+                    ended(count := count + 1)
+        except BaseException as error:
+            # An interrupt says nothing against the trial that it interrupts.
+            with contextlib.suppress(UserError):
+                ledger.release({session}, loss=int(isinstance(error, Exception)))
+            raise
+    return count
+
+
+def bury(ledger: Ledger, pulse: Pulse) -> bool:
+    """Takes the trials of silent sessions for others; whether another one lives."""
+    seconds = ledger.shared["worker_timeout"]
+    sessions = {path.name for path in pulse.folder.glob("*")} - {ledger.session}
+    sessions |= ledger.oracle.ongoing_trials.keys() - {ledger.session}
+    silent = pulse.silent(sessions, seconds=seconds)
+    for session, trial in ledger.release(silent, loss=1) if silent else ():
+        name = session.rpartition("-")[0]
+        then = trial.message or "another will run it"
+        trial_id = trial.trial_id
+        say(f"worker {name} is unheard for {seconds:g} s; trial {trial_id}: {then}")
+    for session in silent:
+        (pulse.folder / session).unlink(missing_ok=True)
+    return bool(sessions - silent)
+
+
+def _next(ledger: Ledger, pulse: Pulse) -> Lease | None:
+    """The next trial, waited for if need be; None once the search is over."""
+    while True:
+        ledger.refresh()
+        bury(ledger, pulse)
+        try:
+            lease = ledger.take()
+        except (UserError, OSError):
+            raise
+        except Exception as error:
+            ledger.stop(f"its oracle failed: {type(error).__name__}: {error}")
+            raise
+        if lease is not None or ledger.over:
+            return lease
+        time.sleep(min(_PAUSE, ledger.shared["worker_timeout"] / 4))
+
+
+def attempt(ledger: Ledger, lease: Lease, run: Run) -> bool:
+    """Runs a trial; whether its end counted."""
+    score, message = None, ""
     try:
-        while True:
-            answer = line.beat(request=request)
-            if answer.get("differs"):
-                raise UserError(
-                    f"the chief at {address} searches with another "
-                    f"{', '.join(answer['differs'][:3])}; give both the same command "
-                    "(and --precision, where machines differ)"
-                )
-            worker_timeout = answer["worker_timeout"]
-            if "taken_by" not in answer:
-                break
-            # That one may have been killed: then its lease runs out.
-            if time.monotonic() - began > worker_timeout + 1.0:
-                raise UserError(taken(line.worker, answer["taken_by"]))
-            time.sleep(min(1.0, worker_timeout / 4))
-    except BaseException:
-        line.close()
-        raise
-    # By this KerasTuner names the file in which a Tuner keeps its own state.
-    os.environ["KERASTUNER_TUNER_ID"] = f"worker{line.worker}"
-    return ChiefClient(oracle, line=line, worker_timeout=worker_timeout)
-
-
-def check_address(address: str) -> None:
-    """UserError unless `address` is host:port."""
-    try:
-        parts = urlsplit(f"//{address}")
-        valid = bool(parts.hostname and parts.port) and parts.netloc == address
-    except ValueError:
-        valid = False
-    if not valid or "@" in address:
-        raise UserError(
-            f"--chief {address!r} is no address; give HOST:PORT, such as 127.0.0.1:5151"
-        )
-
-
-def _done(oracle: keras_tuner.Oracle) -> str:
-    ended = f"{len(oracle.end_order)} trials"
-    if oracle.max_trials:
-        ended = f"{len(oracle.end_order)} of {oracle.max_trials} trials"
-    return f"{ended} done"
+        try:
+            score = run(lease.values, lease.folder, lambda: ledger.check(lease))
+        except DivergedError as error:
+            message = str(error)
+        except Exception:
+            ledger.check(lease)  # perhaps it is that its folder was moved
+            raise
+        ledger.end(lease, score=score, message=message)
+        return True
+    except LeaseLostError as error:
+        say(f"{error}; this one's result is dropped")
+        shutil.rmtree(lease.folder, ignore_errors=True)
+        return False

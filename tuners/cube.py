@@ -206,10 +206,10 @@ class Cube:
         default. [len(trials), A]"""
         rows = np.full((len(trials), len(self.axes)), INACTIVE)
         for row, given in zip(rows, trials, strict=True):
-            known = dict(given)
+            values = dict(given)
             for number, axis in enumerate(self.axes):
                 kind = axis.hyperparameter
-                if all(condition.is_active(known) for condition in kind.conditions):
-                    known.setdefault(kind.name, kind.default)
-                    row[number] = axis.position(known[kind.name])
+                if all(condition.is_active(values) for condition in kind.conditions):
+                    values.setdefault(kind.name, kind.default)
+                    row[number] = axis.position(values[kind.name])
         return rows

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import keras_tuner
+import numpy as np
 
 from kerasdistill.errors import StaleArtifactError
 from kerasdistill.files import sealed, write_atomic
@@ -17,6 +18,7 @@ from kerasdistill.runs import read_json
 
 STATE_NAME, TRIAL_NAME = "oracle.json", "trial.json"
 _ENDED = ("COMPLETED", "FAILED")
+MOST_SCORE = float(np.finfo(np.float32).max)
 # What a file raises that is JSON but not KerasTuner's.
 _STRANGE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
@@ -26,15 +28,32 @@ class Durable(keras_tuner.Oracle):
 
     A trial counts from the moment `oracle.json` names it; before that nothing has
     been trained for it, and the oracle proposes the same again. One that has ended
-    in its own file has ended.
+    in its own file has ended. `copied` oracles, of which other processes have copies
+    too, write nothing by themselves.
     """
+
+    copied = False
 
     def save(self) -> None:
         """Writes the oracle's state; complete or not at all."""
-        _write(self._state_path, self.get_state())
+        if not self.copied:
+            _write(self._state_path, self.get_state())
+
+    def write_trial(self, trial: Any) -> None:
+        """Writes a trial's file; complete or not at all."""
+        _write(self._trial_path(trial.trial_id), trial.get_state())
 
     def _save_trial(self, trial: Any) -> None:
-        _write(self._trial_path(trial.trial_id), trial.get_state())
+        if not self.copied:
+            self.write_trial(trial)
+
+    def score_trial(self, trial: Any) -> None:
+        """As KerasTuner does; a score that is missing, or nothing that single precision
+        could hold, becomes NaN, which makes the trial a failed one."""
+        if trial.metrics.exists(self.objective.name):
+            super().score_trial(trial)
+        if trial.score is None or not abs(trial.score) <= MOST_SCORE:
+            trial.score = float("nan")
 
     def reload(self) -> None:
         """Goes back to what the files say, with the trial that was under way queued.

@@ -1,7 +1,7 @@
 """A Gaussian process on the unit cube: ARD Matern 5/2, constant mean, learned noise.
 
 The kernel is that of Snoek, Larochelle & Adams (2012). A process here has several sets
-of hyperparameters, samples of what they may be (`inference`), and answers for each.
+of hyperparameters, samples of what they may be (`inference`), and predicts by each.
 Points are rows of [0, 1]^d; values are to be minimised, and standardised before.
 """
 
@@ -38,10 +38,10 @@ class Hyperparameters:
     def covariance(self, points: np.ndarray) -> np.ndarray:
         """Of observations at points [N, d]; [S, N, N]."""
         distances = scaled_distances(points, points, self.length_scales)
-        found = self.amplitude[:, None, None] * matern52(distances)
+        covariances = self.amplitude[:, None, None] * matern52(distances)
         diagonal = np.arange(len(points))
-        found[:, diagonal, diagonal] += self.noise[:, None]
-        return found
+        covariances[:, diagonal, diagonal] += self.noise[:, None]
+        return covariances
 
 
 def scaled_distances(

@@ -119,10 +119,10 @@ def log_posteriors(
     products = solved.transpose(0, 2, 1) @ solved  # 1'K^-1 1, 1'K^-1 y; y'K^-1 y
     total, across, squares = products[:, 0, 0], products[:, 0, 1], products[:, 1, 1]
     logs = np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(1)
-    found = -0.5 * (squares - across**2 / total) - logs - 0.5 * np.log(total)
+    density = -0.5 * (squares - across**2 / total) - logs - 0.5 * np.log(total)
     inside = ((theta >= low) & (theta <= high)).all(1)
-    found = np.where(inside, found + log_prior(theta)[0], -np.inf)
-    return found, across / total, 1 / total
+    density = np.where(inside, density + log_prior(theta)[0], -np.inf)
+    return density, across / total, 1 / total
 
 
 def curvature(theta: np.ndarray, points: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -163,7 +163,6 @@ def fit(
         groups: int [d], columns of one group share their length scale; default is
             a length scale for every column.
         seed: of the samples.
-        samples: how many.
     """
     groups = np.arange(points.shape[1]) if groups is None else groups
     generator = np.random.default_rng(seed)
@@ -175,8 +174,8 @@ def fit(
     def weights(steps: np.ndarray) -> np.ndarray:
         """Log posterior over the normal approximation, at steps [S, G + 2] from theta
         in those directions."""
-        found = log_posteriors(theta + steps @ root, points, values, groups)[0]
-        return found + 0.5 * (steps**2).sum(1)
+        density = log_posteriors(theta + steps @ root, points, values, groups)[0]
+        return density + 0.5 * (steps**2).sum(1)
 
     steps = np.zeros((samples, len(theta)))
     weight = weights(steps)
@@ -185,8 +184,8 @@ def fit(
     theta = theta + steps @ root
     _, mean, variance = log_posteriors(theta, points, values, groups)
     mean = mean + np.sqrt(variance) * generator.normal(size=samples)
-    found = _hyperparameters(theta, groups, mean)
-    return GaussianProcess(points, np.tile(values, (samples, 1)), found)
+    hyperparameters = _hyperparameters(theta, groups, mean)
+    return GaussianProcess(points, np.tile(values, (samples, 1)), hyperparameters)
 
 
 def _slice_step(
@@ -201,19 +200,19 @@ def _slice_step(
     level = weight - generator.exponential(size=len(steps))
     angle = generator.uniform(0, 2 * np.pi, size=len(steps))
     low, high = angle - 2 * np.pi, angle.copy()
-    found, weight, left = steps.copy(), weight.copy(), np.arange(len(steps))
+    ends, weight, left = steps.copy(), weight.copy(), np.arange(len(steps))
     while left.size:
         turn = angle[left, None]
         moved = steps[left] * np.cos(turn) + other[left] * np.sin(turn)
         weighs = weights(moved)
         good = weighs >= level[left]
-        found[left[good]], weight[left[good]] = moved[good], weighs[good]
+        ends[left[good]], weight[left[good]] = moved[good], weighs[good]
         left = left[~good]
         back = angle[left] < 0
         low[left] = np.where(back, angle[left], low[left])
         high[left] = np.where(back, high[left], angle[left])
         angle[left] = generator.uniform(low[left], high[left])
-    return found, weight
+    return ends, weight
 
 
 def _hyperparameters(

@@ -8,7 +8,6 @@ search that was interrupted goes on as if it had not been.
 
 from typing import Any
 
-import keras_tuner
 import numpy as np
 import scipy.stats
 from keras_tuner.engine import trial as trials
@@ -32,9 +31,7 @@ class GaussianProcessOracle(Durable):
     """Proposes where the expected improvement is largest.
 
     Args:
-        objective, max_trials, hyperparameters: as KerasTuner's `Oracle` has them.
-        allow_new_entries, tune_new_entries: likewise.
-        max_retries_per_trial, max_consecutive_failed_trials: likewise.
+        objective, max_trials and further options: those of KerasTuner's `Oracle`.
         seed: int; 0 is a seed like any other, None draws one.
         num_initial_points: how many trials of a scrambled Sobol sequence come first.
             Fewer serve smooth functions a little better, but leave more of a noisy
@@ -50,31 +47,18 @@ class GaussianProcessOracle(Durable):
         self,
         objective: Any = None,
         max_trials: int | None = None,
-        hyperparameters: keras_tuner.HyperParameters | None = None,
-        allow_new_entries: bool = True,
-        tune_new_entries: bool = True,
-        seed: int | None = None,
-        max_retries_per_trial: int = 0,
-        max_consecutive_failed_trials: int = 3,
         *,
+        seed: int | None = None,
         num_initial_points: int = 8,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            objective=objective,
-            max_trials=max_trials,
-            hyperparameters=hyperparameters,
-            allow_new_entries=allow_new_entries,
-            tune_new_entries=tune_new_entries,
-            seed=seed,
-            max_retries_per_trial=max_retries_per_trial,
-            max_consecutive_failed_trials=max_consecutive_failed_trials,
-        )
+        super().__init__(objective, max_trials, seed=seed, **options)
         if seed is not None:  # KerasTuner reads 0 as None
             self.seed = self._seed_state = seed
         self.num_initial_points = num_initial_points
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """The next trial's status and values, as KerasTuner asks for them."""
+        """The next trial's status and values, in KerasTuner's form."""
         cube = Cube.of(self.hyperparameters)
         positions, scores, pending = self._history(cube)
         started = len(self.trials)
@@ -91,14 +75,6 @@ class GaussianProcessOracle(Durable):
                 return {"status": trials.TrialStatus.RUNNING, "values": values}
         return {"status": trials.TrialStatus.STOPPED, "values": None}
 
-    def score_trial(self, trial: trials.Trial) -> None:
-        """As KerasTuner does; a score that is missing or infinite becomes NaN, which
-        makes the trial a failed one."""
-        if trial.metrics.exists(self.objective.name):
-            super().score_trial(trial)
-        if trial.score is None or not np.isfinite(trial.score):
-            trial.score = float("nan")
-
     def length_scales(self) -> dict[str, float]:
         """The length scale of each hyperparameter with more than one value, typical of
         the samples, in units of its range (on its own scale); small ones matter most.
@@ -113,12 +89,12 @@ class GaussianProcessOracle(Durable):
         with one_thread():
             model = self._model(cube, positions, scores)
         lengths = model.hyperparameters.typical_length_scales
-        found: dict[str, float] = {}
+        smallest: dict[str, float] = {}
         names = [axis.hyperparameter.name for axis in cube.axes if axis.width]
         for group, name in enumerate(names):
             length = float(lengths[np.argmax(cube.groups == group)])
-            found[name] = min(length, found.get(name, np.inf))
-        return found
+            smallest[name] = min(length, smallest.get(name, np.inf))
+        return smallest
 
     def get_state(self) -> dict[str, Any]:
         return {**super().get_state(), "num_initial_points": self.num_initial_points}
@@ -156,22 +132,18 @@ class GaussianProcessOracle(Durable):
     def _model(
         self, cube: Cube, positions: np.ndarray, scores: np.ndarray
     ) -> gaussian_process.GaussianProcess:
-        known = np.where(np.isfinite(scores), scores, np.nanmax(scores))
+        scores = np.where(np.isfinite(scores), scores, np.nanmax(scores))
         return inference.fit(
             cube.columns(positions),
-            gaussian_process.standardised(known),
+            gaussian_process.standardised(scores),
             groups=cube.groups,
             seed=derive_seed(self.seed, "hyperparameters", len(self.trials)),
         )
 
     def _informed(
-        self,
-        cube: Cube,
-        positions: np.ndarray,
-        scores: np.ndarray,
-        pending: np.ndarray,
+        self, cube: Cube, positions: np.ndarray, scores: np.ndarray, pending: np.ndarray
     ) -> np.ndarray:
-        """Positions [K, A] by expected improvement, then a grid should all be known."""
+        """Positions [K, A] by expected improvement, then a grid if all were tried."""
         if not cube.groups.size:
             return cube.snap(np.full((1, len(cube.axes)), 0.5))
         model = self._model(cube, positions, scores)

@@ -1,4 +1,4 @@
-"""The oracles a search can ask, by the names of `--oracle`."""
+"""The oracles that a search can use, by the names of `--oracle`."""
 
 import warnings
 from collections.abc import Callable
@@ -23,7 +23,7 @@ class _Stock(Durable, keras_tuner.oracles.BayesianOptimizationOracle):
     """KerasTuner's own, whose random state is not among what it saves."""
 
     def populate_space(self, trial_id):
-        """As the stock class, from a random state that depends on the trial alone."""
+        # A random state that depends on the trial alone.
         seed = derive_seed(self.seed, len(self.trials))
         self._random_state = np.random.RandomState(seed)
         with warnings.catch_warnings():
@@ -46,20 +46,16 @@ def make(
     max_trials: int,
     seed: int,
 ) -> keras_tuner.Oracle:
-    """An oracle that maximises the validation accuracy.
+    """The oracle called `name`, a key of `ORACLES`; it maximises validation accuracy.
 
-    Args:
-        name: a key of `ORACLES`.
-        hyperparameters: the space.
-        max_trials: trials in all, those of earlier calls included.
-        seed: of its proposals.
+    `max_trials` counts trials of earlier calls too.
 
     Raises:
         UserError: no oracle of that name.
     """
     if name not in ORACLES:
         raise UserError(f"oracle {name!r} is unknown; expected {', '.join(ORACLES)}")
-    made = ORACLES[name](
+    oracle = ORACLES[name](
         objective=keras_tuner.Objective(OBJECTIVE, "max"),
         max_trials=max_trials,
         hyperparameters=hyperparameters,
@@ -69,5 +65,5 @@ def make(
         # search that finds nothing at all is stopped by `search.Tuner`.
         max_consecutive_failed_trials=None,
     )
-    made.verbose = 0
-    return made
+    oracle.verbose = 0
+    return oracle

@@ -24,16 +24,8 @@ from tuners.space import Space
 RESULTS = "results.json"  # of a trial; written last, so it is finished with it
 TABLE, JSON = "trials.csv", "trials.json"
 _COLUMNS = (
-    "number",
-    "trial_id",
-    "status",
-    "val_accuracy",
-    "best_epoch",
-    "epochs",
-    "num_params",
-    "seconds",
-    "pruned",
-    "error",
+    *("number", "trial_id", "status", "val_accuracy", "best_epoch", "epochs"),
+    *("num_params", "seconds", "pruned", "error"),
 )
 
 
@@ -46,15 +38,13 @@ def trials(folder: str | Path) -> list[dict[str, Any]]:
     Raises:
         StaleArtifactError: a trial's results are damaged.
     """
-    found = []
+    finished = []
     for place in Path(folder, TRIALS).glob("trial_*"):
-        results = _results(place) or _given_up(place)
-        if results is None:
-            continue
-        trial_id = place.name.removeprefix("trial_")
-        numbers = {"trial_id": trial_id, "number": int(trial_id) + 1}
-        found.append({**results, **numbers, "folder": place})
-    return sorted(found, key=lambda trial: trial["number"])
+        if results := _results(place) or _given_up(place):
+            trial_id = place.name.removeprefix("trial_")
+            numbers = {"trial_id": trial_id, "number": int(trial_id) + 1}
+            finished.append({**results, **numbers, "folder": place})
+    return sorted(finished, key=lambda trial: trial["number"])
 
 
 def ended_at(trial: Mapping[str, Any]) -> int:
@@ -77,24 +67,24 @@ def _results(place: Path) -> dict[str, Any] | None:
 
 
 def _given_up(place: Path) -> dict[str, Any] | None:
-    """Of a trial that no worker lived to leave results of: what the oracle's file says.
+    """What the oracle's file says of a trial whose workers died before its results.
 
-    A damaged one is the oracle's to tell of (`Durable.reload`).
+    `Durable.reload` reports a damaged file.
     """
     path = place / TRIAL_NAME
     try:
-        told = read_json(path) if path.exists() else {}
-        if told["status"] != "FAILED":
+        state = read_json(path) if path.exists() else {}
+        if state["status"] != "FAILED":
             return None
-        values = told["hyperparameters"]["values"]
-        return {"status": "FAILED", "values": values, "error": told["message"]}
+        values = state["hyperparameters"]["values"]
+        return {"status": "FAILED", "values": values, "error": state["message"]}
     except (KeyError, TypeError, StaleArtifactError):
         return None
 
 
-def ranked(found: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Those that came to a score, best first; ties go to the earlier one."""
-    scored = [trial for trial in found if trial["status"] == "COMPLETED"]
+def ranked(finished: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The trials with a score, best first; ties go to the earlier one."""
+    scored = [trial for trial in finished if trial["status"] == "COMPLETED"]
     return sorted(scored, key=lambda trial: (-trial[OBJECTIVE], trial["number"]))
 
 
@@ -107,19 +97,13 @@ def write(
     max_trials: int,
     length_scales: Mapping[str, float] | None = None,
 ) -> list[dict[str, Any]]:
-    """Writes `trials.json` and `trials.csv` anew and gives the trials back.
+    """Writes `trials.json` and `trials.csv` anew and returns the search's trials.
 
-    Args:
-        folder: the search's.
-        space: names the dimensions.
-        oracle: its name.
-        seed: of the search.
-        max_trials: how many there are to be.
-        length_scales: of each free dimension, as the oracle has estimated them.
+    `length_scales` are those of each free dimension, as the oracle has estimated them.
     """
-    found = trials(folder)
+    finished = trials(folder)
     names = [d.name for d in space.dimensions]
-    rows = [{name: trial.get(name) for name in _COLUMNS} for trial in found]
+    rows = [{name: trial.get(name) for name in _COLUMNS} for trial in finished]
     settings = {
         "objective": OBJECTIVE,
         "max_trials": max_trials,
@@ -128,7 +112,7 @@ def write(
         "space": space.to_json(),
         "length_scales": dict(length_scales) if length_scales else None,
     }
-    values = [space.values(trial["values"]) for trial in found]
+    values = [space.values(trial["values"]) for trial in finished]
     listed = [{**row, "values": point} for row, point in zip(rows, values, strict=True)]
     write_json_atomic(Path(folder, JSON), {**settings, "trials": listed})
     table = io.StringIO()
@@ -137,7 +121,7 @@ def write(
     for row, point in zip(rows, values, strict=True):
         writer.writerow({**row, **point})
     write_atomic(Path(folder, TABLE), table.getvalue())
-    return found
+    return finished
 
 
 def declare_on_board(folder: str | Path, space: Space) -> None:

@@ -9,12 +9,11 @@ from typing import Any
 import keras_tuner
 
 from kerasdistill.errors import DivergedError, UserError
-from tuners.durable import STATE_NAME
-from tuners.leases import LeaseLostError
+from tuners.durable import STATE_NAME, Durable
+from tuners.ledger import TRIALS, Ledger
 from tuners.oracles import OBJECTIVE
 from tuners.space import Value
 
-TRIALS = "trials"  # the folder in a search's
 HOPELESS = 10  # trials without a score, after which there is nothing to hope for
 
 Run = Callable[[dict[str, Value], Path], float]
@@ -32,9 +31,9 @@ class Tuner(keras_tuner.engine.base_tuner.BaseTuner):
     the same call goes on with it.
 
     Args:
-        oracle: any of KerasTuner's kind, or its client of one on another machine.
-        folder: the search's; KerasTuner's files and the trials' folders go into
-            trials/ in it.
+        oracle: what proposes trials.
+        folder: the search's, which this process holds; KerasTuner's files and the
+            trials' folders go into trials/ in it. What workers left there counts.
         run: (values, the trial's folder) -> validation accuracy, 0 to 1. It is called
             again for a trial that was interrupted and goes on from what is there.
         ended: called with the tuner after each trial, when the oracle has saved it.
@@ -42,7 +41,7 @@ class Tuner(keras_tuner.engine.base_tuner.BaseTuner):
 
     def __init__(
         self,
-        oracle: keras_tuner.Oracle,
+        oracle: Durable,
         *,
         folder: str | Path,
         run: Run,
@@ -50,6 +49,7 @@ class Tuner(keras_tuner.engine.base_tuner.BaseTuner):
     ):
         self._run = run
         self._ended = ended
+        Ledger(oracle, folder).close()
         with contextlib.redirect_stdout(sys.stderr):  # KerasTuner tells what it reads
             super().__init__(oracle, directory=str(folder), project_name=TRIALS)
 
@@ -60,8 +60,6 @@ class Tuner(keras_tuner.engine.base_tuner.BaseTuner):
             score = self._run(dict(trial.hyperparameters.values), folder)
         except DivergedError as error:
             raise keras_tuner.errors.FailedTrialError(str(error)) from error
-        except LeaseLostError:
-            raise  # KerasTuner goes on with another trial; nobody is told of this one
         except Exception as error:
             raise _Stopped from error
         return {OBJECTIVE: score}
@@ -88,14 +86,12 @@ class Tuner(keras_tuner.engine.base_tuner.BaseTuner):
         return str(Path(self.project_dir, STATE_NAME))
 
     def save(self) -> None:
-        """Saves the oracle, unless it is another machine's."""
-        if not self._is_worker():
-            self.oracle.save()
+        """Saves the oracle."""
+        self.oracle.save()
 
     def reload(self) -> None:
-        """Goes back to the saved oracle, unless it is another machine's."""
-        if not self._is_worker():
-            self.oracle.reload()
+        """Goes back to the saved oracle."""
+        self.oracle.reload()
 
 
 def require_hope(trials: Sequence[Mapping[str, Any]], *, left: int) -> None:

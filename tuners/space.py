@@ -96,16 +96,12 @@ class Space:
         Raises:
             UserError: a dimension that is not there, or a value outside its range.
         """
-        known = {d.name: d for d in self.dimensions}
+        dimensions = {d.name: d for d in self.dimensions}
         for name, value in pins.items():
-            _check_pin(known, name, value)
-        return replace(
-            self,
-            dimensions=tuple(
-                replace(d, fixed=d.kept(pins[d.name])) if d.name in pins else d
-                for d in self.dimensions
-            ),
-        )
+            _check_pin(dimensions, name, value)
+            kept = dimensions[name].kept(value)
+            dimensions[name] = replace(dimensions[name], fixed=kept)
+        return replace(self, dimensions=tuple(dimensions.values()))
 
     def hyperparameters(self) -> keras_tuner.HyperParameters:
         """The free dimensions in KerasTuner's words."""
@@ -141,14 +137,14 @@ def parse_pins(texts: Sequence[str]) -> dict[str, float]:
     return pins
 
 
-def _check_pin(known: Mapping[str, Dimension], name: str, value: Value) -> None:
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0)
+def _check_pin(dimensions: Mapping[str, Dimension], name: str, value: Value) -> None:
+    if name not in dimensions:
+        near = difflib.get_close_matches(name, dimensions, n=1, cutoff=0)
         raise UserError(
             f"--fix {name}: the space has no such dimension; did you mean {near[0]}? "
-            f"It has {', '.join(known)}"
+            f"It has {', '.join(dimensions)}"
         )
-    dimension = known[name]
+    dimension = dimensions[name]
     if not dimension.low <= value <= dimension.high:
         raise UserError(
             f"--fix {name}={value:g} is out of range; expected {dimension.low:g} to "

@@ -9,10 +9,13 @@ what they are between and beyond them says `urban2017_bounds.student_widths`.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
-from kerasdistill.budget import POOLED_AFTER, Budget, ImageShape
+from kerasdistill.budget import POOLED_AFTER
 from kerasdistill.recipes import base, urban2017, urban2017_bounds
 from tuners.space import Dimension, Space, Values
+
+Family = Callable[..., base.StudentRecipe]
 
 _TEACHER_WIDTHS = ("filters_1", "filters_2", "filters_3", "dense")
 _TEACHER_DROPOUTS = (
@@ -27,13 +30,7 @@ _COLOURS = ("hue", "saturation", "value", "saturation_scale", "value_scale")
 
 
 def student(
-    *,
-    budget: Budget,
-    convs: int | None = None,
-    hidden: int | None = None,
-    kernel: int = 5,
-    image_shape: ImageShape = urban2017.CIFAR_SHAPE,
-    num_classes: int = 10,
+    *, convs: int | None = None, hidden: int | None = None, **request: Any
 ) -> Space:
     """Students on logits: nine families (convs 1 to 4, hidden 1 to 5), any budget.
 
@@ -44,26 +41,15 @@ def student(
     Raises:
         UserError: as `urban2017.student`.
     """
-    family = _family(
-        urban2017.student, budget, convs, hidden, kernel, image_shape, num_classes
-    )
+    family = partial(urban2017.student, convs=convs, hidden=hidden, **request)
     family()  # a request without widths is refused here, not in a trial
     names = ["learning_rate", "momentum", "input_scale", "init_scale"]
-    ranges = urban2017_bounds.STUDENT_RANGES
-    return Space(
-        (*_dimensions(ranges, names), *_widths(convs, hidden)),
-        partial(_student, family),
-    )
+    others = _dimensions(urban2017_bounds.STUDENT_RANGES, names)
+    return Space((*others, *_widths(convs, hidden)), partial(_student, family))
 
 
 def baseline(
-    *,
-    budget: Budget,
-    convs: int | None = None,
-    hidden: int | None = None,
-    kernel: int = 5,
-    image_shape: ImageShape = urban2017.CIFAR_SHAPE,
-    num_classes: int = 10,
+    *, convs: int | None = None, hidden: int | None = None, **request: Any
 ) -> Space:
     """The hard-label baselines: learning rate, momentum, dropout rates and widths.
 
@@ -73,18 +59,14 @@ def baseline(
     Raises:
         UserError: as `urban2017.baseline`.
     """
-    family = _family(
-        urban2017.baseline, budget, convs, hidden, kernel, image_shape, num_classes
-    )
+    family = partial(urban2017.baseline, convs=convs, hidden=hidden, **request)
     family()
     pools = range(1, 1 + len(POOLED_AFTER[convs or 0]))
     dropouts = [*(f"dropout_conv_{pool}" for pool in pools), "dropout_dense"]
-    ranges = urban2017_bounds.BASELINE_RANGES
     names = ["learning_rate", "momentum", *dropouts]
-    return Space(
-        (*_dimensions(ranges, names), *_widths(convs, hidden)),
-        partial(_baseline, family, dropouts),
-    )
+    others = _dimensions(urban2017_bounds.BASELINE_RANGES, names)
+    dimensions = (*others, *_widths(convs, hidden))
+    return Space(dimensions, partial(_baseline, family, dropouts))
 
 
 def teacher(*, tie_dropout: bool = False) -> Space:
@@ -101,15 +83,10 @@ def teacher(*, tie_dropout: bool = False) -> Space:
 def _dimensions(
     ranges: Mapping[str, urban2017_bounds.Range], names: Sequence[str]
 ) -> tuple[Dimension, ...]:
+    pairs = [(name, ranges[name]) for name in names]
     return tuple(
-        Dimension(
-            name,
-            ranges[name].low,
-            ranges[name].high,
-            log=ranges[name].log,
-            whole=name in _TEACHER_WIDTHS,
-        )
-        for name in names
+        Dimension(name, r.low, r.high, log=r.log, whole=name in _TEACHER_WIDTHS)
+        for name, r in pairs
     )
 
 
@@ -122,29 +99,7 @@ def _widths(convs: int | None, hidden: int | None) -> tuple[Dimension, ...]:
     return _dimensions(urban2017_bounds.STUDENT_RANGES, names)
 
 
-def _family(
-    make: Callable[..., base.StudentRecipe],
-    budget: Budget,
-    convs: int | None,
-    hidden: int | None,
-    kernel: int,
-    image_shape: ImageShape,
-    num_classes: int,
-) -> Callable[..., base.StudentRecipe]:
-    return partial(
-        make,
-        budget=budget,
-        convs=convs,
-        hidden=hidden,
-        kernel=kernel,
-        image_shape=image_shape,
-        num_classes=num_classes,
-    )
-
-
-def _sized(
-    family: Callable[..., base.StudentRecipe], values: Values
-) -> base.StudentRecipe:
+def _sized(family: Family, values: Values) -> base.StudentRecipe:
     ratios = [values[name] for name in values if name.startswith("ratio_")]
     constants = {name: values[name] for name in ("c1", "c2") if name in values}
     recipe = family(**constants, ratios=ratios or None)
@@ -152,27 +107,23 @@ def _sized(
 
 
 def _moving(training: base.Training, values: Values) -> base.Training:
-    return replace(
-        training, learning_rate=values["learning_rate"], momentum=values["momentum"]
-    )
+    moving = {name: values[name] for name in ("learning_rate", "momentum")}
+    return replace(training, **moving)
 
 
-def _student(
-    family: Callable[..., base.StudentRecipe], values: Values
-) -> base.StudentRecipe:
+def _student(family: Family, values: Values) -> base.StudentRecipe:
     recipe = _sized(family, values)
     scales = {name: values[name] for name in ("input_scale", "init_scale")}
     return replace(recipe, architecture=replace(recipe.architecture, **scales))
 
 
 def _baseline(
-    family: Callable[..., base.StudentRecipe], dropouts: Sequence[str], values: Values
+    family: Family, dropouts: Sequence[str], values: Values
 ) -> base.StudentRecipe:
     recipe = _sized(family, values)
     rates = tuple(values[name] for name in dropouts)
-    return replace(
-        recipe, architecture=replace(recipe.architecture, dropout_rates=rates)
-    )
+    architecture = replace(recipe.architecture, dropout_rates=rates)
+    return replace(recipe, architecture=architecture)
 
 
 def _teacher(values: Values) -> base.TeacherRecipe:

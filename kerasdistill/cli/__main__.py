@@ -6,19 +6,13 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from kerasdistill import own_packages
+from kerasdistill import errors, own_packages
 from kerasdistill.cli import answers, arguments, finished, light
-from kerasdistill.errors import (
-    DivergedError,
-    UserError,
-    WorkersLostError,
-    one_line,
-    storage_failure,
-)
-from kerasdistill.running.steps import OnlyPlanned, Plan
+from kerasdistill.errors import UserError, one_line
+from kerasdistill.running.steps import OnlyPlanned
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,36 +21,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     interrupted."""
     own_packages.put_first()
     try:
-        asked = arguments.parse(sys.argv[1:] if argv is None else argv)
+        args = arguments.parse(sys.argv[1:] if argv is None else argv)
         # Libraries print to stdout too; with --json it must hold one object alone.
         with contextlib.redirect_stdout(sys.stderr):
             try:
-                answer = _answer(asked)
+                answer = _answer(args)
             except OnlyPlanned as stopped:
-                answer = _planned(stopped.plan)
-        if asked.json:
-            answer.pop("text", None)
-            _say(json.dumps(answer))
+                steps = stopped.plan.lines() or ["nothing is left to do"]
+                answer = {**stopped.plan.to_json(), "text": "\n".join(steps)}
+        if args.json:
+            _say(json.dumps({n: value for n, value in answer.items() if n != "text"}))
         else:
-            same_data = arguments.data_options(asked)
-            _say(answers.readable(answer, same_data=same_data))
+            _say(answers.readable(answer, same_data=arguments.data_options(args)))
         return 1 if False in (answer.get("works"), answer.get("complete")) else 0
-    except (UserError, DivergedError, WorkersLostError) as error:
+    except (UserError, errors.DivergedError, errors.WorkersLostError) as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 1
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return 130
     except Exception as error:
-        if (line := storage_failure(error)) is None:
+        if (line := errors.storage_failure(error)) is None:
             raise
         print(f"error: {one_line(line)}", file=sys.stderr)
         return 1
-
-
-def _planned(plan: Plan) -> dict[str, Any]:
-    lines = plan.lines() or ["nothing is left to do"]
-    return {**plan.to_json(), "text": "\n".join(lines)}
 
 
 def _say(text: str) -> None:
@@ -68,24 +56,24 @@ def _say(text: str) -> None:
         os.close(nowhere)
 
 
-def _answer(asked: argparse.Namespace) -> dict[str, Any]:
-    if asked.verb in light.COMMANDS:
-        return light.COMMANDS[asked.verb](asked)
+def _answer(args: argparse.Namespace) -> dict[str, Any]:
+    if args.verb in light.COMMANDS:
+        return light.COMMANDS[args.verb](args)
     _check_backend()
-    kept = finished.of(asked)
+    kept = finished.of(args)
     if kept is not None and (answer := kept.answer()) is not None:
         return answer
-    _start(deterministic=asked.deterministic)
-    from kerasdistill import devices
+    _start(deterministic=args.deterministic)
     from kerasdistill.cli import commands
     from kerasdistill.models import trust
+    from kerasdistill.training import engines
 
     with (
-        devices.using(getattr(asked, "devices", "all")),
-        trust.trusting(getattr(asked, "trust_saved_model", False)),
+        engines.current().using(getattr(args, "devices", "all")),
+        trust.trusting(getattr(args, "trust_saved_model", False)),
     ):
-        answer = commands.COMMANDS[asked.verb](asked)
-    if kept is not None and finished.of(asked) == kept:
+        answer = commands.COMMANDS[args.verb](args)
+    if kept is not None and finished.of(args) == kept:
         kept.keep(answer)
     return answer
 
@@ -107,23 +95,17 @@ def _start(*, deterministic: bool) -> None:
     # would bury the one line that matters.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.getLogger().setLevel(logging.ERROR)  # Beam misses tools of Google's cloud
-    with _native_stderr_closed():
-        from kerasdistill.training import engines
-
-        engines.current().start(deterministic=deterministic)
-
-
-@contextlib.contextmanager
-def _native_stderr_closed() -> Iterator[None]:
     sys.stderr.flush()
-    kept = os.dup(2)
+    native = os.dup(2)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
     try:
-        yield
+        from kerasdistill.training import engines
+
+        engines.current().start(deterministic=deterministic)
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(native, 2)
+        os.close(native)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,7 @@ _FIRST = ("test_accuracy", "val_accuracy", "teacher_agreement", "num_params")
 def readable(answer: dict[str, Any], *, same_data: Sequence[str] = ()) -> str:
     """The answer for people: plain fields, one a line, and what to do next.
 
-    Args:
-        answer: what the verb found.
-        same_data: the options that choose the same data set and split.
+    `same_data` are the options that choose the same data set and split.
     """
     if "text" in answer:
         return answer["text"]
@@ -56,16 +54,9 @@ def readable(answer: dict[str, Any], *, same_data: Sequence[str] = ()) -> str:
 def _generations(answer: dict[str, Any]) -> list[str]:
     """A line for each generation and each ensemble of them."""
     heads = ["model", "parameters", "validation", "test", "file"]
-    named = [(f"generation {r['generation']}", r) for r in answer["generations"]]
-    named += [(each["name"], each) for each in answer["ensembles"]]
-    rows = [
-        [
-            name,
-            f"{row['num_params']:,}",
-            tables.percent(row["val_accuracy"]),
-            tables.percent(row["test_accuracy"]),
-            row["model"],
-        ]
-        for name, row in named
-    ]
+    rows = []
+    for row in (*answer["generations"], *answer["ensembles"]):
+        name = row["name"] if "name" in row else f"generation {row['generation']}"
+        scores = [tables.percent(row[f"{part}_accuracy"]) for part in ("val", "test")]
+        rows.append([name, f"{row['num_params']:,}", *scores, row["model"]])
     return tables.table(heads, rows)

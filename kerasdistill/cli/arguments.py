@@ -5,17 +5,16 @@ import difflib
 from collections.abc import Sequence
 
 from kerasdistill import __version__
-from kerasdistill.cli import belonging, born_again_options, language_options
+from kerasdistill.cli import belonging
 from kerasdistill.cli import distilling_options as distil
+from kerasdistill.cli import generation_options as generations
 from kerasdistill.cli import looking_options as look
 from kerasdistill.cli.values import natural, plan_option, positive
 from kerasdistill.errors import UserError
 
 # The verbs that can take long: all of them have --plan.
-PLANNED = (
-    *("student", "teacher", "ensemble", "precompute", "verify", "baseline"),
-    *("born-again", "language-model", "reproduce"),
-)
+PLANNED = ("student", "teacher", "ensemble", "precompute", "verify", "baseline")
+PLANNED += ("born-again", "language-model", "reproduce")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -27,50 +26,47 @@ class _Parser(argparse.ArgumentParser):
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Parses a command line.
 
-    Options that `precompute` does not know are kept in `beam_options` for Beam;
-    everything after "--" is kept there unseen.
+    Options that `precompute` does not know are kept in `beam_arguments` for Beam, and
+    everything after "--" in `beam_unchecked`.
 
     Raises:
         UserError: anything argparse would print its usage for, and an option that the
             others leave without effect.
     """
-    before, after = list(argv), []
-    if "--" in before:
-        cut = before.index("--")
-        before, after = before[:cut], before[cut + 1 :]
-    parser = build_parser()
-    arguments, unknown = parser.parse_known_args(before)
-    belonging.settle(arguments)
-    if arguments.verb == "precompute":
-        arguments.beam_arguments, arguments.beam_unchecked = unknown, after
-        arguments.own_options = _options(parser, "precompute")
-        return arguments
-    if unknown or after:
+    words = list(argv)
+    cut = words.index("--") if "--" in words else len(words)
+    parser, after = build_parser(), words[cut + 1 :]
+    args, unknown = parser.parse_known_args(words[:cut])
+    belonging.settle(args)
+    options = _options(parser, args.verb)
+    if args.verb == "precompute":
+        args.beam_arguments, args.beam_unchecked = unknown, after
+        args.own_options = options
+    elif unknown or after:
         stranger = (unknown + after)[0]
-        options = _options(parser, arguments.verb)
         near = difflib.get_close_matches(stranger.split("=")[0], options, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"see {arguments.verb} --help"
-        raise UserError(f"{arguments.verb} does not know {stranger!r}; {hint}")
-    return arguments
+        hint = f"did you mean {near[0]}?" if near else f"see {args.verb} --help"
+        raise UserError(f"{args.verb} does not know {stranger!r}; {hint}")
+    return args
 
 
-def data_options(asked: argparse.Namespace) -> list[str]:
+def data_options(args: argparse.Namespace) -> list[str]:
     """The options that choose the same data set and split again."""
-    is_text = asked.verb == "language-model"
-    options = [] if is_text else ["--dataset", asked.dataset]
-    if asked.data_dir is not None:
-        options += ["--data-dir", asked.data_dir]
-    if asked.image_size != 32:
-        options += ["--image-size", str(asked.image_size)]
-    options += ["--grey"] * asked.grey
-    if asked.split_seed:
-        options += ["--split-seed", str(asked.split_seed)]
-    return options + ["--quick"] * asked.quick
+    is_text = args.verb == "language-model"
+    options = [] if is_text else ["--dataset", args.dataset]
+    if args.data_dir is not None:
+        options += ["--data-dir", args.data_dir]
+    if args.image_size != 32:
+        options += ["--image-size", str(args.image_size)]
+    options += ["--grey"] * args.grey
+    if args.split_seed:
+        options += ["--split-seed", str(args.split_seed)]
+    return options + ["--quick"] * args.quick
 
 
-def image_shape(asked: argparse.Namespace) -> tuple[int, int, int]:
+def image_shape(args: argparse.Namespace) -> tuple[int, int, int]:
     """Height, width and channels that images are brought to."""
-    return (asked.image_size, asked.image_size, 1 if asked.grey else 3)
+    return (args.image_size, args.image_size, 1 if args.grey else 3)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -92,8 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _common(verb: argparse.ArgumentParser) -> None:
-    group = verb.add_argument_group("common to all verbs")
-    add = group.add_argument
+    add = verb.add_argument_group("common to all verbs").add_argument
     add("--workdir", default="runs", help="where runs are kept (default: runs)")
     add("--data-dir", help="where TFDS keeps its data (default: TFDS_DATA_DIR)")
     add("--dataset", help="TFDS name, digits or folder:PATH (cifar10)")
@@ -114,8 +109,8 @@ VERBS = {
     "precompute": (distil.precompute, "label augmented passes with teachers, by Beam"),
     "verify": (distil.verify, "score a sample of a set again and compare"),
     "baseline": (distil.baseline, "train a student's architecture on hard labels"),
-    "born-again": (born_again_options.describe, "train generation after generation"),
-    "language-model": (language_options.describe, "train one, or students of one"),
+    "born-again": (generations.born_again, "train generation after generation"),
+    "language-model": (generations.language_model, "train one, or students of one"),
     "evaluate": (look.evaluate, "score a model on a data set"),
     "export": (look.export, "write a model as SavedModel, LiteRT, ONNX, ..."),
     "inspect": (look.inspect, "look into a set, or at a model's mistakes"),
@@ -129,9 +124,5 @@ VERBS = {
 
 
 def _options(parser: argparse.ArgumentParser, verb: str) -> list[str]:
-    actions = [a for a in parser._actions if isinstance(a.choices, dict)]
-    return [
-        option
-        for action in actions[0].choices[verb]._actions
-        for option in action.option_strings
-    ]
+    (verbs,) = [a.choices for a in parser._actions if isinstance(a.choices, dict)]
+    return [option for a in verbs[verb]._actions for option in a.option_strings]

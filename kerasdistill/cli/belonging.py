@@ -2,10 +2,9 @@
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from kerasdistill.cli.language_options import ARCHITECTURES
+from kerasdistill.cli.generation_options import LANGUAGE_MODELS
 from kerasdistill.errors import UserError
 
 # The grammar's own default is None for these, so that it shows whether one was given.
@@ -16,15 +15,7 @@ DEFAULTS = {
     "kernel": 5,
     "teacher_output": "logits",
 }
-
-
-@dataclass(frozen=True)
-class Rule:
-    """`options`, which belong to command lines that `fit`: those with `where`."""
-
-    options: tuple[str, ...]
-    fit: Callable[[argparse.Namespace], bool]
-    where: str
+Fits = Callable[[argparse.Namespace], bool]
 
 
 def settle(args: argparse.Namespace) -> None:
@@ -33,87 +24,145 @@ def settle(args: argparse.Namespace) -> None:
     Raises:
         UserError: names an option that the rest leaves without effect.
     """
-    for rule in RULES.get(args.verb, ()):
-        for name in rule.options:
-            if _is_given(getattr(args, name)) and not rule.fit(args):
+    for options, fits, where in RULES.get(args.verb, ()):
+        for name in options.split():
+            if _is_given(getattr(args, name)) and not fits(args):
                 option = name.replace("_", "-")
-                raise UserError(f"--{option} belongs to {rule.where}; leave it out")
+                raise UserError(f"--{option} belongs to {where}; leave it out")
     for name, value in DEFAULTS.items():
         if getattr(args, name, 0) is None:
             setattr(args, name, value)
+
+
+def searches(args: argparse.Namespace) -> bool:
+    """Whether student, baseline or teacher is to search, or to print its space."""
+    return args.trials is not None or args.space
 
 
 def _is_given(value: Any) -> bool:
     return not (value is None or value is False or value == ())  # 0 is given
 
 
-def _shaped(args: argparse.Namespace) -> bool:
-    """Whether it describes a student with filters."""
-    whole = ("recipe", "preset", "student")  # each is a student of its own
-    given = (args.hidden, *(getattr(args, name, None) for name in whole))
-    return given == (None,) * len(given)
+def _with(name: str) -> Fits:
+    return lambda args: _is_given(getattr(args, name))
 
 
-_FILTERS = Rule(("kernel",), _shaped, "--budget B --convs K")
-_OTHERS = Rule(
-    ("weights", "teacher_output"),
-    lambda args: args.teacher is not None,
-    "--teacher PATH",
+def _without(name: str) -> Fits:
+    return lambda args: not _is_given(getattr(args, name))
+
+
+def _is(name: str, *values: str) -> Fits:
+    return lambda args: getattr(args, name) in values
+
+
+def _trains(args: argparse.Namespace) -> bool:
+    return not searches(args)
+
+
+def _has_widths(args: argparse.Namespace) -> bool:
+    whole = ("recipe", "preset", "student")  # each of them has its own
+    return all(getattr(args, name, None) is None for name in whole)
+
+
+def _has_filters(args: argparse.Namespace) -> bool:
+    return _has_widths(args) and args.hidden is None
+
+
+def _teaches(args: argparse.Namespace) -> bool:
+    return args.born_again or args.teacher is not None
+
+
+def _compares(args: argparse.Namespace) -> bool:
+    return args.path[:1] in (["search"], ["born-again"])
+
+
+_SHARED = "--distillation-set PATH, which all workers read (precompute makes one)"
+_ALONE = "--teacher-signal live, as Beam's workers don't know them"
+_IMAGES = "verbs on images (a text lies in --data-dir)"
+_STORED = "--teacher-signal stored"
+_OWN = "sets and signals that are made here, not to --distillation-set"
+_WIDTHS = "students without --recipe, --preset and --student"
+_PUBLISHED = ("published filters dense", _without("fast"), "teachers without --fast")
+_FILTERS = ("kernel", _has_filters, "--budget B --convs K")
+_OTHERS = ("weights teacher_output", _with("teacher"), "--teacher PATH")
+_SEARCH_ONLY = "oracle fix prune seeds search objective_views objective_images chief "
+_SEARCH_ONLY += "worker worker_timeout"
+_ONCE = "single trainings, not to --trials, which pins values by --fix NAME=VALUE"
+_SEARCH = (
+    (_SEARCH_ONLY, searches, "a search (add --trials N)"),
+    ("worker worker_timeout", _with("chief"), "--chief HOST:PORT"),
+    ("learning_rate momentum", _trains, _ONCE),
 )
+_STUDENT = (
+    ("recipe", _trains, _ONCE),
+    ("budget convs hidden", _has_widths, _WIDTHS),
+    _FILTERS,
+    *_SEARCH,
+)
+_STUDENTS = "generations loss label_weight teacher_weight teacher_signal store_top_k "
+_STUDENTS += "distillation_set"
+_URBAN = ("urban-table-1", "urban-table-2", "urban-figure-1")
 
-# A verb -> its rules. What needs more than the command line is checked elsewhere.
-RULES: dict[str, tuple[Rule, ...]] = {
+# A verb -> its rules: options, the command lines they belong to, and what these have.
+# What needs more than the command line is checked elsewhere.
+RULES: dict[str, tuple[tuple[str, Fits, str], ...]] = {
     "student": (
-        _FILTERS,
+        *_STUDENT,
+        ("preset student arch", _trains, _ONCE),
+        ("arch", _has_widths, _WIDTHS),
+        ("chief", _with("distillation_set"), _SHARED),
         _OTHERS,
-        Rule(
-            ("temperature", "alpha"),
-            # A recipe's loss is in its file.
-            lambda args: (args.loss or args.recipe) not in (None, "logit-regression"),
-            "--loss kd",
-        ),
-        Rule(
-            ("store", "force"),
-            lambda args: args.distillation_set is None,
-            "sets that are made here, not to --distillation-set",
-        ),
+        ("store force", _without("distillation_set"), _OWN),
+        ("members averaging", _with("distillation_set"), "--distillation-set PATH"),
     ),
-    "baseline": (_FILTERS,),
-    "ensemble": (_OTHERS,),
+    "baseline": _STUDENT,
+    "teacher": (
+        *_SEARCH,
+        ("tie_dropout", searches, "a search (add --trials N)"),
+        ("published filters dense fast", _trains, _ONCE),
+        _PUBLISHED,
+    ),
+    "ensemble": (
+        _OTHERS,
+        ("size", _is("select", "top", "greedy"), "--select top and --select greedy"),
+    ),
+    "precompute": (
+        ("store logits_dtype keep_members", _without("extend"), "sets that are new"),
+    ),
     "summary": (
-        Rule(
-            ("published", "filters", "dense"),
-            lambda args: args.what == "teacher",
-            "summary teacher",
-        ),
-        Rule(
-            ("budget", "convs", "hidden", "kernel"),
-            lambda args: args.what == "student",
-            "summary student",
-        ),
+        ("published filters dense fast", _is("what", "teacher"), "summary teacher"),
+        ("budget convs hidden kernel", _is("what", "student"), "summary student"),
+        _PUBLISHED,
         _FILTERS,
-        Rule(
-            ("layers",),
-            lambda args: args.arch in ARCHITECTURES,
-            "--arch lstm and --arch cnn-lstm",
-        ),
+        ("depth_factor compression_factor", _with("arch"), "--arch NAME"),
+        ("layers vocabulary", _is("arch", *LANGUAGE_MODELS), "--arch lstm or cnn-lstm"),
+    ),
+    "born-again": (
+        ("passes store resident", _is("teacher_signal", "stored"), _STORED),
+        ("custom_objects force", _with("teacher"), "--teacher PATH"),
+        ("custom_objects", _is("teacher_signal", "live"), _ALONE),
     ),
     "language-model": (
-        Rule(
-            ("dataset", "image_size", "grey", "split_seed"),
-            lambda args: False,
-            "verbs on images (a text lies in --data-dir)",
-        ),
-        Rule(
-            ("distillation_set",),
-            lambda args: args.teacher_signal != "live",
-            "--teacher-signal stored",
-        ),
-        Rule(
-            ("store_top_k",),
+        ("dataset image_size grey split_seed", lambda args: False, _IMAGES),
+        (_STUDENTS, _teaches, "students (add --born-again)"),
+        ("distillation_set", _with("teacher"), "students of --teacher PATH"),
+        ("distillation_set", lambda args: args.teacher_signal != "live", _STORED),
+        (
+            "store_top_k",
             # The set that is given is the first student's.
             lambda args: args.distillation_set is None or (args.generations or 1) > 1,
-            "signals that are made here, not to --distillation-set",
+            _OWN,
         ),
+        ("store_top_k", _is("teacher_signal", "stored"), _STORED),
+        ("words", _with("sample"), "--sample TEXT"),
+    ),
+    "report": (
+        ("png", _compares, "report search and report born-again"),
+        ("html format", lambda args: not _compares(args), "report of all runs"),
+    ),
+    "runs": (("run unfinished dry_run", _is("what", "clean"), "runs clean"),),
+    "reproduce": (
+        ("trials max_budget", _is("table", *_URBAN), ", ".join(_URBAN)),
+        ("teacher store", _is("table", *_URBAN[1:]), ", ".join(_URBAN[1:])),
     ),
 }

@@ -9,24 +9,17 @@ in doubt, goes the normal way.
 import argparse
 import json
 import os
+import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import kerasdistill
-from kerasdistill import machine
-from kerasdistill.cli.fingerprints import look
+from kerasdistill import files, machine
 from kerasdistill.errors import UserError
-from kerasdistill.files import (
-    SEAL,
-    digest_of,
-    remove_partial,
-    unsealed,
-    write_sealed_json,
-)
 from kerasdistill.runs import environment
 
 FOLDER = ".finished"
@@ -34,15 +27,13 @@ VERBS = ("teacher", "ensemble", "precompute", "student", "baseline")
 VERBS += ("born-again", "language-model")
 # Options whose answer depends on more than files, or that look at suspicious ones.
 _NEVER = ("trials", "space", "search", "from_search", "chief", "worker", "extend")
-_NEVER += ("plan", "dry_run", "force", "sample", "custom_objects")
+_NEVER += ("plan", "force", "sample", "custom_objects")
 # Options that must name files. Any other that names one is looked at too, but these.
 _READ = ("teacher", "distillation_set", "recipe", "student", "weights")
 _NO_INPUTS = ("verb", "workdir", "dataset", "data_dir", "output")
-_VARIABLES = ("KERAS_BACKEND", "CUDA_VISIBLE_DEVICES")
 _UNIMPORTANT = ("workdir", "json", "own_options")
 # Every process that opens a run's folder writes these anew.
 _VOLATILE = ("lock", "environment.json")
-_BESIDE = ("card.json", "results.json")  # what is read with a model
 
 
 @dataclass(frozen=True)
@@ -57,72 +48,62 @@ class Finished:
         """What the command printed when it finished; None if anything has changed."""
         try:
             kept = json.loads(self.file.read_bytes())
-            if SEAL not in kept:
+            sealed, kept = files.SEAL in kept, files.unsealed(kept, where=self.file)
+            same = sealed and kept["inputs"] == self.inputs
+            if not same or self._looks(kept["outputs"]) != kept["outputs"]:
                 return None
-            kept = unsealed(kept, where=self.file)
-            if kept["inputs"] != self.inputs:
-                return None
-            for name, before in kept["outputs"].items():
-                if look(Path(self.workdir, name), but=_VOLATILE) != before:
-                    return None
-            found = self._moved(kept)
+            answer = self._moved(kept)
         except (OSError, ValueError, KeyError, TypeError, RecursionError, UserError):
             return None
-        if found is not None:
+        if answer is not None:
             print("finished before; no file of it has changed", file=sys.stderr)
-        return found
+        return answer
 
     def keep(self, answer: dict[str, Any]) -> None:
         """Keeps the answer, if what it came from did not change on the way."""
+        root, outputs = os.path.abspath(self.workdir), set()
+        for text in _texts(answer):
+            if os.sep in text and "\n" not in text and os.path.exists(text):
+                name = os.path.relpath(text, root).split(os.sep)[0]  # a run's folder
+                outputs.add(os.path.abspath(text) if name in ("..", ".") else name)
         try:
             record = {
                 "answer": json.dumps(answer),  # in its own order
                 "workdir": self.workdir,
-                "absolute": os.path.abspath(self.workdir),
+                "absolute": root,
                 "inputs": self.inputs,
-                "outputs": {
-                    name: look(Path(self.workdir, name), but=_VOLATILE)
-                    for name in sorted(self._written(answer))
-                },
+                "outputs": self._looks(sorted(outputs)),
             }
-            remove_partial(self.file.parent)  # left by killed processes
-            write_sealed_json(self.file, record)
+            files.remove_partial(self.file.parent)  # left by killed processes
+            files.write_sealed_json(self.file, record)
         except (OSError, ValueError, TypeError):
             return  # such as a workdir that is read-only: the next call takes longer
 
-    def _written(self, answer: dict[str, Any]) -> Iterator[str]:
-        """Run folders, by their names in the workdir, and other paths in an answer."""
-        root = os.path.abspath(self.workdir)
-        for text in _texts(answer):
-            if os.sep not in text or "\n" in text or not os.path.exists(text):
-                continue
-            inside = os.path.relpath(text, root).split(os.sep)
-            yield os.path.abspath(text) if inside[0] in ("..", ".") else inside[0]
+    def _looks(self, names: Any) -> dict[str, str]:
+        """Of run folders, by their names in the workdir, and of other paths."""
+        return {name: _look(Path(self.workdir, name), _VOLATILE) for name in names}
 
     def _moved(self, kept: dict[str, Any]) -> dict[str, Any] | None:
         """The answer with paths in the workdir as it is named now."""
-        answer, before, now = json.loads(kept["answer"]), kept["workdir"], self.workdir
-        if before == now:
+        answer, before = json.loads(kept["answer"]), kept["workdir"]
+        if before == self.workdir:
             return answer
         if before == os.curdir:
             return None  # names in it say nothing of the folder
 
         def moved(text: str) -> str:
-            if not text.startswith(before + os.sep):
-                return text
-            return str(Path(now, text.removeprefix(before + os.sep)))
+            inside = text.removeprefix(before + os.sep)
+            return text if inside == text else str(Path(self.workdir, inside))
 
-        found = _mapped(answer, moved)
-        same = kept["absolute"] == os.path.abspath(now)
-        left = any(kept["absolute"] + os.sep in text for text in _texts(found))
-        return found if same or not left else None
+        answer = _mapped(answer, moved)
+        same = kept["absolute"] == os.path.abspath(self.workdir)
+        left = any(kept["absolute"] + os.sep in text for text in _texts(answer))
+        return answer if same or not left else None
 
 
 def of(args: argparse.Namespace) -> Finished | None:
     """Where the answer of this command line is kept; None if it is not to be."""
-    options = {
-        name: value for name, value in vars(args).items() if name not in _UNIMPORTANT
-    }
+    options = {n: value for n, value in vars(args).items() if n not in _UNIMPORTANT}
     if args.verb not in VERBS or any(options.get(name) for name in _NEVER):
         return None
     if any("://" in text for text in (*_texts(options), args.workdir)):
@@ -136,7 +117,7 @@ def of(args: argparse.Namespace) -> Finished | None:
 
     data = _data(args)
     places = [os.path.realpath(path) for path in data]
-    key = digest_of({"options": _mapped(options, inside), "data": places})
+    key = files.digest_of({"options": _mapped(options, inside), "data": places})
     try:
         inputs = _inputs(args, data)
     except (OSError, ValueError):
@@ -147,27 +128,26 @@ def of(args: argparse.Namespace) -> Finished | None:
 def _inputs(args: argparse.Namespace, data: list[Path]) -> dict[str, Any]:
     """What decides on the answer beside the command line: files and installation."""
     code = Path(kerasdistill.__file__).parents[1]
+    packages = [code / name for name in ("kerasdistill", "pipelines", "tuners")]
     home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")
     keras_file = Path(home, "keras.json")
     inputs: dict[str, Any] = {
         "version": kerasdistill.__version__,
-        "code": [
-            look(code / name, but=("__pycache__",))
-            for name in ("kerasdistill", "pipelines", "tuners")
-        ],
+        "code": [_look(package, ("__pycache__",)) for package in packages],
         "environment": {k: v for k, v in environment().items() if k != "command"},
         "more_packages": [metadata.version(n) for n in ("scikit-learn", "pillow")],
         "machine": [machine.has_gpu(), machine.has_bfloat16()],
-        "variables": [os.environ.get(name) for name in _VARIABLES],
+        "variables": [*map(os.environ.get, ("KERAS_BACKEND", "CUDA_VISIBLE_DEVICES"))],
         "keras": keras_file.read_text() if keras_file.exists() else None,
-        "data": [look(path) for path in data],
+        "data": [_look(path) for path in data],
     }
     for name in sorted(vars(args).keys() - set(_NO_INPUTS)):
         texts = _texts(getattr(args, name))
         paths = [Path(t) for t in texts if name in _READ or os.path.exists(t)]
-        beside = [path.with_name(each) for path in paths for each in _BESIDE]
-        looks = [look(path, but=_VOLATILE) for path in paths]
-        inputs[name] = looks + [look(p) if p.exists() else None for p in beside]
+        # These are read with a model.
+        beside = [p.with_name(n) for p in paths for n in ("card.json", "results.json")]
+        looks = [_look(path, _VOLATILE) for path in paths]
+        inputs[name] = looks + [_look(p) if p.exists() else None for p in beside]
     return inputs
 
 
@@ -184,11 +164,35 @@ def _data(args: argparse.Namespace) -> list[Path]:
     return [Path(root).expanduser() / kind.split("/")[0]]
 
 
+def _look(path: Path, ignored: tuple[str, ...] = ()) -> str:
+    """Digest of a file's size, times and inode, or of all files' below a folder.
+
+    Writing to a file, replacing it or setting its times changes the digest; moving a
+    folder within a file system does not. Names in `ignored` don't count, at any depth.
+
+    Raises:
+        OSError: it is not there, cannot be read, or holds a link to a folder.
+    """
+    return files.digest_of(_seen(path, ignored))
+
+
+def _seen(path: str | Path, ignored: tuple[str, ...]) -> list[int] | dict[str, Any]:
+    status = os.stat(path)
+    if not stat.S_ISDIR(status.st_mode):
+        times = [status.st_mtime_ns, status.st_ctime_ns]
+        return [status.st_size, *times, status.st_ino, status.st_dev]
+    with os.scandir(path) as entries:
+        children = [entry for entry in entries if entry.name not in ignored]
+    if any(entry.is_symlink() and entry.is_dir() for entry in children):
+        raise OSError(f"{path} holds a link to a folder, which may lead in circles")
+    return {entry.name: _seen(entry.path, ignored) for entry in children}
+
+
 def _texts(value: Any) -> list[str]:
     """All texts among nested values."""
-    found: list[str] = []
-    _mapped(value, found.append)
-    return found
+    texts: list[str] = []
+    _mapped(value, texts.append)
+    return texts
 
 
 def _mapped(value: Any, change: Callable[[str], Any]) -> Any:

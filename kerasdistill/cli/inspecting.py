@@ -1,7 +1,6 @@
 """inspect: a distillation set or a model; the data set is the one it knows."""
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,61 +11,59 @@ from pipelines.datasets import ImageData
 from pipelines.stored.integrity import read_manifest
 
 
-def run_inspect(asked: argparse.Namespace) -> dict[str, Any]:
+def run_inspect(args: argparse.Namespace) -> dict[str, Any]:
     """inspect: pictures and numbers of what is in there."""
     from kerasdistill.experiments import inspection
 
-    if not Path(asked.path).exists():
-        raise UserError(f"{asked.path} does not exist; give a set, a run or a model")
-    place = inspection.set_at(asked.path)
-    if place is not None:
-        if asked.teacher or asked.split:
+    if not Path(args.path).exists():
+        raise UserError(f"{args.path} does not exist; give a set, a run or a model")
+    stored = inspection.set_at(args.path)
+    if stored is not None:
+        if args.teacher or args.split:
             raise UserError(
-                f"{asked.path} is a distillation set: --split and --teacher are for "
+                f"{args.path} is a distillation set: --split and --teacher are for "
                 "models; leave them out"
             )
-        data = interpret.data_of_set(asked, place)
+        data = interpret.data_of_set(args, stored)
         if data is not None:
-            _check(asked, data, read_manifest(place).dataset)
-        found = inspection.of_set(
-            place,
+            _check(args, data, read_manifest(stored).dataset)
+        findings = inspection.of_set(
+            stored,
             data=data,
-            workdir=asked.workdir,
-            sample=asked.sample or inspection.SAMPLE,
-            output=_output(asked, place),
+            workdir=args.workdir,
+            sample=args.sample or inspection.SAMPLE,
+            output=_output(args, stored),
         )
-        return {**found, "text": findings_text.of_set(found)}
-    model = inspection.model_at(asked.path)
+        return {**findings, "text": findings_text.of_set(findings)}
+    model = inspection.model_at(args.path)
     card = interpret.require_images(model, instead="evaluate tells its perplexity")
-    if asked.sample:
+    if args.sample:
         raise UserError("--sample is for distillation sets; a model sees a whole split")
-    data = interpret.data_of(asked, card)
-    _check(asked, data, card.get("dataset") or {})
-    found = inspection.of_model(
+    data = interpret.data_of(args, card)
+    _check(args, data, card.get("dataset") or {})
+    findings = inspection.of_model(
         model,
         data=data,
-        split=asked.split or "validation",
-        teachers=asked.teacher or (),
-        output=_output(asked, model),
+        split=args.split or "validation",
+        teachers=args.teacher or (),
+        output=_output(args, model),
     )
-    return {**found, "text": findings_text.of_model(found)}
+    return {**findings, "text": findings_text.of_model(findings)}
 
 
-def _check(
-    asked: argparse.Namespace, data: ImageData, identity: Mapping[str, Any]
-) -> None:
-    """UserError naming the field in which the data are not what was told of them."""
+def _check(args: argparse.Namespace, data: ImageData, identity: dict) -> None:
+    """UserError naming the field in which the data differ from their description."""
     here = data.identity()
     if differing := [name for name in identity if here.get(name) != identity[name]]:
         raise UserError(
-            f"{asked.path} was made from other images than {data.name} has here (field "
+            f"{args.path} was made from other images than {data.name} has here (field "
             f"{differing[0]}); give its own --dataset, --split-seed and --quick"
         )
 
 
-def _output(asked: argparse.Namespace, place: Path) -> Path:
-    if asked.output:
-        return Path(asked.output)
-    place = place.resolve()
-    in_run = place.is_file() or (place.parent / "recipe.json").is_file()
-    return Path(asked.workdir) / f"inspect-{(place.parent if in_run else place).name}"
+def _output(args: argparse.Namespace, path: Path) -> Path:
+    if args.output:
+        return Path(args.output)
+    path = path.resolve()
+    in_run = path.is_file() or (path.parent / "recipe.json").is_file()
+    return Path(args.workdir) / f"inspect-{(path.parent if in_run else path).name}"

@@ -7,29 +7,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kerasdistill.cli import summary
+from kerasdistill.cli.generation_options import LANGUAGE_MODELS
 from kerasdistill.errors import UserError
 from kerasdistill.files import write_atomic
 
 
-def run_report(asked: argparse.Namespace) -> dict[str, Any]:
+def run_report(args: argparse.Namespace) -> dict[str, Any]:
     """report: every run's results beside the papers', or one search's."""
-    what = REPORTS.get(asked.path[0] if asked.path else None)
-    if what is not None:
-        if asked.html or asked.format:
-            raise UserError(f"report {asked.path[0]} has no --html and no --format")
-        return what(asked)
-    if asked.png:
-        raise UserError("--png belongs to report search; the page is --html FILE")
+    what, *places = args.path or [None]
+    if what in REPORTS:
+        if not places:
+            raise UserError(f"report {what} needs PATH: the folders of its runs")
+        return REPORTS[what](args, places)
     from kerasdistill.reports import page, plots, render
     from kerasdistill.reports.collect import FILE, collect
     from kerasdistill.reports.overview import overview
 
-    if asked.html:
-        plots.require()  # asked for, it must be possible
-    places = asked.path or [asked.workdir]
-    if not asked.path and not Path(asked.workdir).exists():
-        print(f"{asked.workdir} does not exist: nothing is measured", file=sys.stderr)
+    if args.html:
+        plots.require()  # before anything is read
+    places = args.path or [args.workdir]
+    if not args.path and not Path(args.workdir).exists():
+        print(f"{args.workdir} does not exist: nothing is measured", file=sys.stderr)
         places = []
     collected = collect(places)
     for folder in collected.empty:
@@ -38,105 +36,123 @@ def run_report(asked: argparse.Namespace) -> dict[str, Any]:
             "folders; a file of another name is read if it is given by name",
             file=sys.stderr,
         )
-    found = overview(collected)
-    for problem in found["problems"]:
+    report = overview(collected)
+    for problem in report["problems"]:
         print(problem, file=sys.stderr)
-    if asked.html:
-        _write(asked.html, page.page(found))
-    how = asked.format or "terminal"
-    look = {}
-    if how == "terminal":
+    if args.html:
+        try:
+            write_atomic(args.html, page.page(report))
+        except OSError as error:
+            raise UserError(
+                f"{args.html} cannot be written ({error.strerror}); choose another "
+                "--html"
+            ) from error
+    look, name = {}, args.format or "terminal"
+    if name == "terminal":
         colour = sys.__stdout__ is not None and sys.__stdout__.isatty()
         look = {"width": shutil.get_terminal_size().columns, "colour": colour}
-    return {**found, "html": asked.html, "text": render.FORMATS[how](found, **look)}
+    return {**report, "html": args.html, "text": render.FORMATS[name](report, **look)}
 
 
-def _write(file: str, text: str) -> None:
-    try:
-        write_atomic(file, text)
-    except OSError as error:
-        raise UserError(
-            f"{file} cannot be written ({error.strerror}); choose another --html"
-        ) from error
-
-
-def report_search(asked: argparse.Namespace) -> dict[str, Any]:
+def report_search(args: argparse.Namespace, places: list[str]) -> dict[str, Any]:
     """report search: tables, and a picture where matplotlib is installed."""
     from kerasdistill.reports import plots, search
 
-    if not asked.path[1:]:
-        raise UserError("report search needs PATH: the folders of searches")
-    searches = [search.load(path) for path in asked.path[1:]]
-    picture = _place_of_picture(asked, any(each.scored for each in searches))
+    searches = [search.load(path) for path in places]
+    picture = _picture(args, any(each.scored for each in searches))
     if picture is not None:
         plots.search_picture(searches, picture)
     return {"searches": [search.describe(each) for each in searches], "png": picture}
 
 
-def report_born_again(asked: argparse.Namespace) -> dict[str, Any]:
+def report_born_again(args: argparse.Namespace, places: list[str]) -> dict[str, Any]:
     """report born-again: generations and ensembles, beside the paper's row."""
     from kerasdistill.reports import born_again, generation_curves
 
-    if not asked.path[1:]:
-        raise UserError("report born-again needs PATH: the folders of born-again runs")
-    runs = born_again.load(asked.path[1:])
+    runs = born_again.load(places)
     drawn = [run for run in runs if run["best_generation"] is not None]
-    picture = _place_of_picture(asked, bool(drawn))
+    picture = _picture(args, bool(drawn))
     if picture is not None:
         generation_curves.draw(drawn, picture)
     return {"born_again": born_again.describe(runs), "png": picture}
 
 
-def _place_of_picture(asked: argparse.Namespace, any_drawn: bool) -> str | None:
-    """Where a report's picture goes; None without anything to draw, or matplotlib."""
+def _picture(args: argparse.Namespace, any_drawn: bool) -> str | None:
+    """A picture's file; None without anything to draw, or matplotlib."""
     from kerasdistill.reports import plots
 
-    if asked.png:
-        plots.require()  # asked for, it must be possible
+    if args.png:
+        plots.require()  # nothing else would do
     if not any_drawn or not plots.available():
         return None
-    return asked.png or str(Path(asked.path[1]) / "report.png")
+    return args.png or str(Path(args.path[1]) / "report.png")
 
 
-def run_runs(asked: argparse.Namespace) -> dict[str, Any]:
+def run_runs(args: argparse.Namespace) -> dict[str, Any]:
     """runs: list them, or clean some away."""
     from kerasdistill.reports import shelf
 
-    if asked.what == "list":
-        if asked.run or asked.unfinished or asked.dry_run:
-            raise UserError("--run, --unfinished and --dry-run belong to runs clean")
-        found = shelf.runs(asked.workdir)
-        return {"runs": found, "text": shelf.listed(found)}
-    done = shelf.clean(
-        asked.workdir,
-        names=asked.run or (),
-        unfinished=asked.unfinished,
-        dry_run=asked.dry_run,
-    )
+    if args.what == "list":
+        runs = shelf.runs(args.workdir)
+        return {"runs": runs, "text": shelf.listed(runs)}
+    options = {"unfinished": args.unfinished, "dry_run": args.dry_run}
+    done = shelf.clean(args.workdir, names=args.run or (), **options)
     return {**done, "text": shelf.cleaned(done)}
 
 
-def run_doctor(asked: argparse.Namespace) -> dict[str, Any]:
+def run_doctor(args: argparse.Namespace) -> dict[str, Any]:
     """doctor: versions, devices, space and data, with advice."""
     from kerasdistill import doctor
 
-    found = doctor.examine(
-        workdir=asked.workdir, data_dir=asked.data_dir, start=asked.start
-    )
-    return {**found, "text": doctor.readable(found)}
+    options = {"data_dir": args.data_dir, "start": args.start}
+    facts = doctor.examine(workdir=args.workdir, **options)
+    return {**facts, "text": doctor.readable(facts)}
 
 
-def run_completion(asked: argparse.Namespace) -> dict[str, Any]:
+def run_completion(args: argparse.Namespace) -> dict[str, Any]:
     """completion: a script for a shell, made from the grammar."""
     import shtab
 
     from kerasdistill.cli import arguments
 
-    text = shtab.complete(arguments.build_parser(), shell=asked.shell)
-    return {"shell": asked.shell, "script": text, "text": text.rstrip("\n")}
+    text = shtab.complete(arguments.build_parser(), shell=args.shell)
+    return {"shell": args.shell, "script": text, "text": text.rstrip("\n")}
 
 
-REPORTS: dict[str | None, Callable[[argparse.Namespace], dict[str, Any]]] = {
+def run_summary(args: argparse.Namespace) -> dict[str, Any]:
+    """summary: layers and trainable parameters."""
+    from kerasdistill.cli import arguments, requested
+    from kerasdistill.recipes import base, born_again, layers, ptb, urban2017
+
+    if (args.what is None) == (args.arch is None):
+        raise UserError("summary needs one of teacher, student and --arch NAME")
+    shape, notes = arguments.image_shape(args), []
+    sizes: dict[str, Any] = {"image_shape": shape, "num_classes": args.classes}
+    if args.arch in LANGUAGE_MODELS:
+        if args.vocabulary is None:
+            raise UserError(f"--arch {args.arch} needs --vocabulary V")
+        recipe = ptb.language_model(args.arch, size=args.size, layers=args.layers)
+        notes = ptb.notes(args.arch, size=args.size)
+        sizes = {"num_words": args.vocabulary}
+    elif args.arch is not None:
+        factors = requested.factors(args)
+        recipe = born_again.recipe(args.arch, **factors)
+        notes = born_again.notes(args.arch, **factors)
+    elif args.what == "teacher":
+        recipe = requested.teacher_recipe(args)
+    else:
+        widths = requested.widths_of(args)
+        recipe = urban2017.student(budget=requested.budget_of(args), **widths, **sizes)
+    rows = layers.table(recipe.architecture, **sizes)
+    return {
+        "num_params": layers.num_params(rows),
+        "layers": rows,
+        "recipe": base.to_json(recipe),
+        "notes": notes,
+    }
+
+
+REPORTS: dict[str, Callable[[argparse.Namespace, list[str]], dict[str, Any]]] = {
     "search": report_search,
     "born-again": report_born_again,
 }
@@ -146,5 +162,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "runs": run_runs,
     "doctor": run_doctor,
     "completion": run_completion,
-    "summary": summary.run,
+    "summary": run_summary,
 }

@@ -1,4 +1,7 @@
-"""Options of the verbs that look at work and train nothing. No heavy imports."""
+"""Options of the verbs that look at work and train nothing. No heavy imports.
+
+A verb's function is called as the verb and adds its options.
+"""
 
 import argparse
 
@@ -12,46 +15,33 @@ EXPORT_FORMATS = ("saved-model", "keras", "litert", "litert-int8", "onnx")
 
 def trust(verb: argparse.ArgumentParser) -> None:
     """--trust-saved-model."""
-    verb.add_argument(
-        "--trust-saved-model",
-        action="store_true",
-        help="load teachers that are SavedModels, which may run any code",
-    )
+    about = "load teachers that are SavedModels, which may run any code"
+    verb.add_argument("--trust-saved-model", action="store_true", help=about)
 
 
 def evaluate(verb: argparse.ArgumentParser) -> None:
-    """A model's score."""
     verb.add_argument("path", metavar="PATH", help="a .keras file or a SavedModel")
     verb.add_argument("--split", choices=SPLITS, default="test")
     trust(verb)
 
 
 def export(verb: argparse.ArgumentParser) -> None:
-    """A model's files."""
     add = verb.add_argument
     add("path", metavar="PATH", help="a .keras file")
     add("--name", help="folder in saved_models (default: the run's)")
     which = verb.add_mutually_exclusive_group()
-    which.add_argument(
-        "--format",
-        nargs="+",
-        type=lambda text: text.replace("_", "-"),
-        choices=EXPORT_FORMATS,
-        default=["saved-model"],
-        help=f"{', '.join(EXPORT_FORMATS)} (default: saved-model)",
-    )
+    about = f"{', '.join(EXPORT_FORMATS)} (default: saved-model)"
+    named = {"choices": EXPORT_FORMATS, "type": lambda text: text.replace("_", "-")}
+    default = ["saved-model"]
+    which.add_argument("--format", nargs="+", **named, default=default, help=about)
     which.add_argument("--all", action="store_true", help="every format")
     add("--fold-bottleneck", action="store_true", help="merge it into the next layer")
-    add(
-        "--distillation-set",
-        metavar="PATH",
-        help="try the exports on its views (default: images of the card's data set, "
-        "else of --dataset)",
-    )
+    about = "try the exports on its views (default: images of the card's data set, "
+    about += "else of --dataset)"
+    add("--distillation-set", metavar="PATH", help=about)
 
 
 def inspect(verb: argparse.ArgumentParser) -> None:
-    """A set's or a model's."""
     add = verb.add_argument
     add("path", metavar="PATH", help="a distillation set, a model, or a run with one")
     add("--sample", type=positive, metavar="N", help="views of a set (default: 4096)")
@@ -62,26 +52,16 @@ def inspect(verb: argparse.ArgumentParser) -> None:
 
 
 def report(verb: argparse.ArgumentParser) -> None:
-    """The papers' tables, or one search's."""
     add = verb.add_argument
-    add(
-        "path",
-        nargs="*",
-        metavar="[search|born-again] PATH",
-        help="folders of runs or results.json files (default: --workdir); after "
-        "the word search or born-again, folders of those to compare",
-    )
+    about = "folders of runs or results.json files (default: --workdir); after "
+    about += "the word search or born-again, folders of those to compare"
+    add("path", nargs="*", metavar="[search|born-again] PATH", help=about)
     add("--html", metavar="FILE", help="one page with the figure, besides")
-    add(
-        "--format",
-        choices=REPORT_FORMATS,
-        help="printed (default: terminal)",
-    )
+    add("--format", choices=REPORT_FORMATS, help="printed (default: terminal)")
     add("--png", metavar="FILE", help="their picture (default: PATH/report.png)")
 
 
 def runs(verb: argparse.ArgumentParser) -> None:
-    """What lies in the workdir."""
     add = verb.add_argument
     add("what", choices=("list", "clean"), help="show runs, or remove some")
     add("--run", nargs="+", metavar="NAME", help="clean these, as list names them")
@@ -90,10 +70,8 @@ def runs(verb: argparse.ArgumentParser) -> None:
 
 
 def doctor(verb: argparse.ArgumentParser) -> None:
-    """The installation."""
     verb.add_argument("--start", action="store_true", help="start TensorFlow too")
 
 
 def completion(verb: argparse.ArgumentParser) -> None:
-    """A shell's."""
     verb.add_argument("shell", choices=SHELLS, help="whose script is printed")

@@ -27,11 +27,8 @@ def describe(
         if name not in without:
             field = settings(OBJECTIVES[owners[0]])[name]
             about = f"{field.metadata.get('about', '')} in {', '.join(owners)}".strip()
-            verb.add_argument(
-                _option(name),
-                **_reader(field),
-                help=f"{about} (default: {field.default})",
-            )
+            about += f" (default: {field.default})"
+            verb.add_argument(_option(name), **_reader(field), help=about)
 
 
 def names() -> list[str]:

@@ -18,50 +18,47 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kerasdistill.budget import Budget
-from kerasdistill.cli import interpret
 from kerasdistill.cli.arguments import data_options
-from kerasdistill.errors import UserError
+from kerasdistill.cli.interpret import PAPER_PASSES
 from kerasdistill.recipes import urban2017
 from kerasdistill.reports import paper
 
 TEACHER_TRIALS, ENSEMBLE, FIGURE_TRIALS = 129, 16, 20
+TEACHERS = range(1, len(urban2017.PUBLISHED_TEACHERS) + 1)
 # Of the second paper's trainings (fact sheet B3 and B8).
 ALL_EPOCHS = {**{f"ban-table-{n}": 200 for n in range(1, 6)}, "ban-table-6": 40}
 DEFAULT_DATASET = "cifar10"
-_FIGURE_2 = "100M"
-_DENSE = "densenet-90-60"  # Table 3's other students, and the teacher of 4 and 5
+# Table 3's other students, and the teacher of Tables 4 and 5.
+_DENSE = ("--arch", "densenet-90-60")
 Line = list[str]
 
 
 def length(scale: float, whole: int | None = None) -> int:
     """Epochs, and passes, at a scale of all (None: the first paper's passes)."""
-    return max(1, round((whole or interpret.PAPER_PASSES) * scale))
+    return max(1, round((whole or PAPER_PASSES) * scale))
 
 
-def common(asked: argparse.Namespace) -> Line:
+def common(args: argparse.Namespace) -> Line:
     """What every line takes over from the command line."""
-    words = ["--workdir", asked.workdir, *data_options(asked)]
-    return [*words, "--seed", str(asked.seed), "--precision", asked.precision]
+    words = ["--workdir", args.workdir, *data_options(args)]
+    return [*words, "--seed", str(args.seed), "--precision", args.precision]
 
 
-def _trained(asked: argparse.Namespace) -> Line:
+def _trained(args: argparse.Namespace) -> Line:
     """How long a training is, and all that is common."""
-    words = []
-    if asked.scale < 1:
-        words = ["--epochs", str(length(asked.scale)), "--schedule", "cosine"]
-    return [*words, *common(asked)]
+    words = ["--epochs", str(length(args.scale)), "--schedule", "cosine"]
+    return [*words * (args.scale < 1), *common(args)]
 
 
-def _searched(asked: argparse.Namespace, key: str, trials: int | None) -> Line:
+def _searched(args: argparse.Namespace, key: str, trials: int | None) -> Line:
     if trials is None:
         return []
-    folder = Path(asked.workdir, f"reproduce-{key}-{asked.scale:g}-{asked.seed}")
+    folder = Path(args.workdir, f"reproduce-{key}-{args.scale:g}-{args.seed}")
     return ["--trials", str(trials), "--search", str(folder)]
 
 
-def _fits(asked: argparse.Namespace, budget: str) -> bool:
-    most = asked.max_budget
-    count = Budget.parse(budget).num_params
+def _fits(args: argparse.Namespace, budget: str) -> bool:
+    most, count = args.max_budget, Budget.parse(budget).num_params
     return most is None or count <= Budget.parse(most).num_params
 
 
@@ -70,97 +67,74 @@ def _family(key: str) -> Line:
     return [f"--{what}", count]
 
 
-def _baselines(asked: argparse.Namespace, trials: int | None) -> list[Line]:
+def _baselines(args: argparse.Namespace, trials: int | None) -> list[Line]:
+    families = [key for key in paper.FAMILIES if key.startswith("convs")]
     return [
         ["baseline", "--budget", "10M", *_family(key)]
-        + [*_searched(asked, f"baseline-{key}", trials), *_trained(asked)]
-        for key in paper.FAMILIES
-        if key.startswith("convs") and _fits(asked, "10M")
+        + [*_searched(args, f"baseline-{key}", trials), *_trained(args)]
+        for key in families * _fits(args, "10M")
     ]
 
 
-def _students(
-    asked: argparse.Namespace, trials: int | None, *beyond: str
-) -> list[Line]:
+def _students(args: argparse.Namespace, trials: int | None, *beyond: str) -> list[Line]:
     return [
         ["student", "--budget", budget, *_family(key)]
-        + [*_searched(asked, f"student-{budget}-{key}", trials), *_signal(asked)]
+        + [*_searched(args, f"student-{budget}-{key}", trials), *_signal(args)]
         for budget in (*paper.BUDGETS, *beyond)
         for key in paper.FAMILIES
-        if _fits(asked, budget)
+        if _fits(args, budget)
     ]
 
 
-def _signal(asked: argparse.Namespace) -> Line:
-    words = ["--passes", str(length(asked.scale)), *_trained(asked)]
-    if asked.store is not None:
-        words += ["--store", asked.store]
+def _signal(args: argparse.Namespace) -> Line:
+    words = ["--passes", str(length(args.scale)), *_trained(args)]
+    if args.store is not None:
+        words += ["--store", args.store]
     # Last, as it takes any number of words.
-    teachers = ["--teachers", str(len(urban2017.PUBLISHED_TEACHERS))]
-    return words + (["--teacher", *asked.teacher] if asked.teacher else teachers)
+    teachers = ["--teachers", str(len(TEACHERS))]
+    return words + (["--teacher", *args.teacher] if args.teacher else teachers)
 
 
-def urban_table_1(asked: argparse.Namespace) -> list[Line]:
+def urban_table_1(args: argparse.Namespace) -> list[Line]:
     """Baselines, the published teachers, and an ensemble of 16 found by a search."""
-    trials = max(ENSEMBLE, round(TEACHER_TRIALS * asked.scale))
-    search = _searched(asked, "teachers", trials)
+    trials = max(ENSEMBLE, round(TEACHER_TRIALS * args.scale))
+    search = _searched(args, "teachers", trials)
     return [
-        *_baselines(asked, asked.trials),
-        *(
-            ["teacher", "--published", str(number), *_trained(asked)]
-            for number in range(1, len(urban2017.PUBLISHED_TEACHERS) + 1)
-        ),
-        ["teacher", *search, *_trained(asked)],
+        *_baselines(args, args.trials),
+        *(["teacher", "--published", str(n), *_trained(args)] for n in TEACHERS),
+        ["teacher", *search, *_trained(args)],
         ["ensemble", "--from-search", search[-1], "--select", "top"]
-        + ["--size", str(ENSEMBLE), *common(asked)],
+        + ["--size", str(ENSEMBLE), *common(args)],
     ]
 
 
-def urban_table_2(asked: argparse.Namespace) -> list[Line]:
+def urban_table_2(args: argparse.Namespace) -> list[Line]:
     """Students of every family and budget, and Ba & Caruana's shallow one."""
-    shallow = ["student", "--preset", "snn-ecnn-mimic-30k", *_signal(asked)]
-    most = asked.max_budget
-    fits = most is None or Budget.parse(most).num_params >= 70_900_938
-    return [*_students(asked, asked.trials), *[shallow] * fits]
+    shallow = ["student", "--preset", "snn-ecnn-mimic-30k", *_signal(args)]
+    return [*_students(args, args.trials), *[shallow] * _fits(args, "70900938")]
 
 
-def urban_figure_1(asked: argparse.Namespace) -> list[Line]:
+def urban_figure_1(args: argparse.Namespace) -> list[Line]:
     """A search for every family and budget, and the baselines' at 10M.
 
     Figure 2's students of 100M are there if --max-budget names as many.
     """
-    trials = asked.trials or FIGURE_TRIALS
-    beyond = [_FIGURE_2] if asked.max_budget is not None else []
-    return [*_students(asked, trials, *beyond), *_baselines(asked, trials)]
+    trials = args.trials or FIGURE_TRIALS
+    beyond = ["100M"] if args.max_budget is not None else []
+    return [*_students(args, trials, *beyond), *_baselines(args, trials)]
 
 
-def _generations(asked: argparse.Namespace, dataset: str, *words: str) -> Line:
-    if asked.dataset != DEFAULT_DATASET:
-        dataset = asked.dataset
-    whole = ALL_EPOCHS[asked.table]
-    epochs = ["--epochs", str(length(asked.scale, whole))] if asked.scale < 1 else []
-    # Said last, so that this data set counts.
-    return ["born-again", *words, *epochs, *common(asked), "--dataset", dataset]
+def _epochs(args: argparse.Namespace) -> Line:
+    whole = length(args.scale, ALL_EPOCHS[args.table])
+    return ["--epochs", str(whole)] if args.scale < 1 else []
 
 
-def ban_table_1(asked: argparse.Namespace) -> list[Line]:
-    """A teacher and its student of every network, on CIFAR-10."""
-    keys = [row.key for row in paper.BAN_1.rows]
-    return [_generations(asked, "cifar10", "--arch", key) for key in keys]
-
-
-def ban_table_2(asked: argparse.Namespace) -> list[Line]:
-    """Three generations of every DenseNet, and one of each other loss, CIFAR-100."""
-    return [
-        _generations(asked, "cifar100", "--arch", row.key, *words)
-        for row in paper.BAN_2.rows
-        for words in (
-            ("--loss", "ban", "--generations", "3"),
-            ("--loss", "ban+l"),
-            ("--loss", "cwtm"),
-            ("--loss", "dkpp"),
-        )
-    ]
+def _generations(args: argparse.Namespace, *words: str) -> Line:
+    dataset = args.dataset
+    if dataset == DEFAULT_DATASET and args.table != "ban-table-1":
+        dataset = "cifar100"
+    words = ("born-again", *words, *_epochs(args), *common(args))
+    return [*words, "--dataset", dataset]  # last, so that this data set counts
 
 
 def teacher_by(number: int) -> str:
@@ -168,55 +142,59 @@ def teacher_by(number: int) -> str:
     return f"<generation 0 of command {number}>"
 
 
-def ban_table_3(asked: argparse.Namespace) -> list[Line]:
-    """Wide-ResNets, and students of their kind and DenseNets, on CIFAR-100."""
-    keys = [row.key for row in paper.BAN_3.rows]
+def _taught(args: argparse.Namespace, number: int, *words: str) -> Line:
+    return _generations(args, *words, "--teacher", teacher_by(number))
+
+
+def ban_table_1(args: argparse.Namespace) -> list[Line]:
+    """A teacher and its student of every network, on CIFAR-10."""
+    return [_generations(args, "--arch", row.key) for row in paper.BAN_1.rows]
+
+
+def ban_table_2(args: argparse.Namespace) -> list[Line]:
+    """Three generations of every DenseNet, and one of each other loss, CIFAR-100."""
+    losses = [("ban", "--generations", "3"), ("ban+l",), ("cwtm",), ("dkpp",)]
     return [
-        *(_generations(asked, "cifar100", "--arch", key) for key in keys),
-        *(
-            _students_of(asked, teacher_by(number), "--arch", _DENSE)
-            for number in range(1, len(keys) + 1)
-        ),
+        _generations(args, "--arch", row.key, "--loss", *loss)
+        for row in paper.BAN_2.rows
+        for loss in losses
     ]
 
 
-def ban_table_4(asked: argparse.Namespace) -> list[Line]:
+def ban_table_3(args: argparse.Namespace) -> list[Line]:
+    """Wide-ResNets, and students of their kind and DenseNets, on CIFAR-100."""
+    wide = [_generations(args, "--arch", row.key) for row in paper.BAN_3.rows]
+    taught = [_taught(args, number, *_DENSE) for number, _ in enumerate(wide, start=1)]
+    return wide + taught
+
+
+def ban_table_4(args: argparse.Namespace) -> list[Line]:
     """DenseNets of other depths and compressions, taught by a DenseNet-90-60."""
-    lines = [_generations(asked, "cifar100", "--arch", _DENSE)]
+    lines = [_generations(args, *_DENSE)]
     for row in paper.BAN_4.rows[1:]:
         what, factor = row.key.split("-")
-        words = ["--arch", _DENSE, f"--{what}-factor", factor]
-        lines.append(_students_of(asked, teacher_by(1), *words))
+        lines.append(_taught(args, 1, *_DENSE, f"--{what}-factor", factor))
     return lines
 
 
-def ban_table_5(asked: argparse.Namespace) -> list[Line]:
-    """Residual networks with layers of a DenseNet-90-60, on its answers and on labels.
+def ban_table_5(args: argparse.Namespace) -> list[Line]:
+    """Residual networks with layers of a DenseNet-90-60, on its logits and on labels.
 
     The table's first row is quoted there.
     """
-    return [
-        _generations(asked, "cifar100", "--arch", _DENSE),
-        *(
-            _students_of(asked, teacher_by(1), "--arch", row.key, "--loss", loss)
-            for row in paper.BAN_5.rows[1:]
-            for loss in ("ban", "hard-label")
-        ),
+    return [_generations(args, *_DENSE)] + [
+        _taught(args, 1, "--arch", row.key, "--loss", loss)
+        for row in paper.BAN_5.rows[1:]
+        for loss in ("ban", "hard-label")
     ]
 
 
-def _students_of(asked: argparse.Namespace, teacher: str, *words: str) -> Line:
-    return _generations(asked, "cifar100", *words, "--teacher", teacher)
-
-
-def ban_table_6(asked: argparse.Namespace) -> list[Line]:
+def ban_table_6(args: argparse.Namespace) -> list[Line]:
     """Both language models and a student of each."""
-    words = ["--workdir", asked.workdir, "--seed", str(asked.seed)]
-    if asked.data_dir is not None:
-        words += ["--data-dir", asked.data_dir]
-    if asked.scale < 1:
-        words += ["--epochs", str(length(asked.scale, ALL_EPOCHS[asked.table]))]
-    words += ["--precision", asked.precision, *["--quick"] * asked.quick]
+    words = ["--workdir", args.workdir, "--seed", str(args.seed)]
+    if args.data_dir is not None:
+        words += ["--data-dir", args.data_dir]
+    words += [*_epochs(args), "--precision", args.precision, *["--quick"] * args.quick]
     return [
         ["language-model", "--arch", row.key, "--born-again", *words]
         for row in paper.BAN_6.rows
@@ -235,22 +213,3 @@ TABLES: dict[str, Callable[[argparse.Namespace], list[Line]]] = {
     "ban-table-5": ban_table_5,
     "ban-table-6": ban_table_6,
 }
-
-# Options that only some tables have a use for.
-TAKES = {
-    "trials": ("urban-table-1", "urban-table-2", "urban-figure-1"),
-    "max_budget": ("urban-table-1", "urban-table-2", "urban-figure-1"),
-    "teacher": ("urban-table-2", "urban-figure-1"),
-    "store": ("urban-table-2", "urban-figure-1"),
-}
-
-
-def check(asked: argparse.Namespace) -> None:
-    """UserError for an option that would not change the table's lines."""
-    for name, known in TAKES.items():
-        if getattr(asked, name) is not None and asked.table not in known:
-            option = name.replace("_", "-")
-            raise UserError(
-                f"--{option} is of {', '.join(known)}, not of {asked.table}; leave it "
-                "out"
-            )

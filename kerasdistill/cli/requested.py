@@ -9,156 +9,142 @@ from kerasdistill.budget import Budget
 from kerasdistill.cli import objective_options
 from kerasdistill.errors import UserError
 from kerasdistill.objectives import LogitRegression, Objective, on_stored_logits
-from kerasdistill.recipes import (
-    base,
-    born_again,
-    fast,
-    reading,
-    urban2017,
-    urban2017_presets,
-)
+from kerasdistill.recipes import base, fast, reading, urban2017, urban2017_presets
 from kerasdistill.recipes.families import FAMILIES, URBAN
 from kerasdistill.runs import read_json
 
 if TYPE_CHECKING:  # `summary` makes recipes without what data needs
-    from pipelines import datasets
+    from pipelines.datasets import ImageData
 
-# In a chain these options are the student's.
-_NOT_FOR_TEACHERS = ("learning_rate", "momentum", "batch_size")
+    Make = Callable[[ImageData], Any]
 
 
-def budget_of(asked: argparse.Namespace) -> Budget:
-    if asked.budget is None:
+def budget_of(args: argparse.Namespace) -> Budget:
+    if args.budget is None:
         raise UserError("--budget is missing; give one such as --budget 10M")
-    return Budget.parse(asked.budget)
+    return Budget.parse(args.budget)
 
 
-def teacher_recipe(asked: argparse.Namespace) -> base.AnyTeacherRecipe:
-    if asked.fast:
-        if (asked.published, asked.filters, asked.dense) != (None, None, None):
-            raise UserError("--fast has widths of its own; leave out the others")
+def widths_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The shape of a student, beside its budget."""
+    return {"convs": args.convs, "hidden": args.hidden, "kernel": args.kernel}
+
+
+def factors(args: argparse.Namespace) -> dict[str, float]:
+    """Table 4's, of a DenseNet's depth and compression."""
+    return options_of(args, "depth_factor", "compression_factor")
+
+
+def teacher_recipe(args: argparse.Namespace) -> base.AnyTeacherRecipe:
+    if args.fast:
         return fast.teacher()
-    if asked.filters is None and asked.dense is None:
-        return urban2017.teacher(asked.published or 1)
-    if asked.published is not None or asked.filters is None or asked.dense is None:
+    if args.filters is None and args.dense is None:
+        return urban2017.teacher(args.published or 1)
+    if args.published is not None or args.filters is None or args.dense is None:
         raise UserError("give --published, or both --filters A,B,C and --dense H")
-    return urban2017.teacher_of(filters=asked.filters, dense=asked.dense)
-
-
-def born_again_recipe(
-    asked: argparse.Namespace,
-) -> tuple[base.BornAgainRecipe, list[str]]:
-    """The recipe of --arch, and what to know of its printed count."""
-    factors = {
-        "depth_factor": asked.depth_factor or 1,
-        "compression_factor": asked.compression_factor or 1,
-    }
-    recipe = born_again.recipe(asked.arch, **factors)
-    return recipe, born_again.notes(asked.arch, **factors)
+    return urban2017.teacher_of(filters=args.filters, dense=args.dense)
 
 
 def chain_teachers(
-    asked: argparse.Namespace, image_data: "datasets.ImageData"
+    args: argparse.Namespace, data: "ImageData"
 ) -> tuple[base.AnyTeacherRecipe, ...]:
-    if asked.fast:  # the length of its training is part of its recipe
+    """The recipes of the teachers that are trained before a student."""
+    students = ["learning_rate", "momentum", "batch_size", *objective_options.names()]
+    if args.fast:  # the length of its training is part of its recipe
         recipes = [fast.teacher()]
-        own = dict.fromkeys(("epochs", "schedule"))
-        asked = argparse.Namespace(**{**vars(asked), **own})
-    elif asked.quick:
-        recipes = [urban2017.quick_teacher()] * (asked.teachers or 1)
+        students += ["epochs", "schedule"]
+    elif args.quick:
+        recipes = [urban2017.quick_teacher()] * (args.teachers or 1)
     else:
-        published = range(1, (asked.teachers or 3) + 1)
-        recipes = [urban2017.teacher(number) for number in published]
-    others = dict.fromkeys([*_NOT_FOR_TEACHERS, *objective_options.names()])
-    shared = argparse.Namespace(**{**vars(asked), **others})
+        recipes = [urban2017.teacher(n + 1) for n in range(args.teachers or 3)]
+    shared = argparse.Namespace(**{**vars(args), **dict.fromkeys(students)})
     return tuple(
         trained_as_asked(
-            base.for_images(recipe, image_data.image_shape),
-            shared,
-            seed=asked.seed + number,
+            base.for_images(recipe, data.image_shape), shared, seed=args.seed + number
         )
         for number, recipe in enumerate(recipes)
     )
 
 
-def student_maker(
-    asked: argparse.Namespace,
-    family: Callable[..., base.StudentRecipe],
-) -> Callable[["datasets.ImageData"], base.StudentRecipe]:
-    """Checks the request before any data is read; the data then fix the shapes."""
-    shape = (asked.budget, asked.convs, asked.hidden)
-    arch = getattr(asked, "arch", None) or URBAN
-    whole = ("recipe", "preset", "student")  # each is a student of its own
-    chosen = [name for name in whole if getattr(asked, name, None) is not None]
-    if chosen and (shape != (None, None, None) or arch != URBAN):
-        raise UserError(f"--{chosen[0]} fixes the widths; leave out --budget and shape")
-    if len(chosen) > 1:
-        raise UserError(
-            f"--{chosen[0]} and --{chosen[1]} are two students; leave one out"
-        )
-    if asked.recipe is None:
-        check_objective(asked, LogitRegression())
-    if chosen == ["preset"]:
-        recipe = urban2017_presets.PRESETS[asked.preset]()
+def maker(args: argparse.Namespace) -> "Make":
+    """Checks what teacher, student or baseline is to train before any data is read.
+
+    Returns:
+        A function from the data, which fix the shapes, to the recipe with the command
+        line's training options in it.
+    """
+    if args.verb != "teacher":
+        make = student_maker(args)
+        return lambda data: trained_as_asked(make(data), args)
+    recipe = teacher_recipe(args)
+    return lambda data: trained_as_asked(
+        base.for_images(recipe, data.image_shape), args
+    )
+
+
+def student_maker(args: argparse.Namespace) -> "Make":
+    """As `maker`, of a student or baseline without its training options."""
+    arch = getattr(args, "arch", None) or URBAN
+    if args.recipe is not None:
+        recipe = _read_recipe(args)
+        if isinstance(recipe, base.GivenStudentRecipe):
+            _check_precision(args)
+        check_objective(args, recipe.training.objective)
         return lambda data: recipe
-    if chosen == ["student"]:
-        _check_precision(asked)
+    check_objective(args, LogitRegression())
+    if getattr(args, "preset", None):
+        preset = urban2017_presets.PRESETS[args.preset]()
+        return lambda data: preset
+    if getattr(args, "student", None):
+        _check_precision(args)
         from kerasdistill.models import given
 
-        network = given.network(asked.student)
+        network = given.network(args.student)
         return lambda data: urban2017.given(network, image_shape=data.image_shape)
-    if asked.recipe is not None:
-        recipe = _read_recipe(asked)
-        if isinstance(recipe, base.GivenStudentRecipe):
-            _check_precision(asked)
-        check_objective(asked, recipe.training.objective)
-        return lambda data: recipe
-    widths = {"convs": asked.convs, "hidden": asked.hidden, "kernel": asked.kernel}
-    budget = budget_of(asked)
-    if arch != URBAN:
-        if shape[1:] != (None, None):
-            raise UserError(
-                f"--convs and --hidden are shapes of --arch {URBAN}; {arch} has one "
-                "for each budget: leave them out"
-            )
-        family, widths = FAMILIES[arch].student, {}
-    family(budget=budget, **widths)
-
-    def make(data: "datasets.ImageData") -> base.StudentRecipe:
-        shapes = {"image_shape": data.image_shape, "num_classes": data.num_classes}
-        return family(budget=budget, **widths, **shapes)
-
-    return make
-
-
-def _check_precision(asked: argparse.Namespace) -> None:
-    if asked.precision not in ("auto", "float32"):
+    options = {"budget": budget_of(args)}
+    if arch == URBAN:
+        families = {"student": urban2017.student, "baseline": urban2017.baseline}
+        family, options = families[args.verb], options | widths_of(args)
+    elif (args.convs, args.hidden) == (None, None):
+        family = FAMILIES[arch].student
+    else:
         raise UserError(
-            f"--precision {asked.precision} was given, but a network that somebody "
+            f"--convs and --hidden are shapes of --arch {URBAN}; {arch} has one "
+            "for each budget: leave them out"
+        )
+    family(**options)
+    return lambda data: family(
+        **options, image_shape=data.image_shape, num_classes=data.num_classes
+    )
+
+
+def _check_precision(args: argparse.Namespace) -> None:
+    if args.precision not in ("auto", "float32"):
+        raise UserError(
+            f"--precision {args.precision} was given, but a network that somebody "
             "brought computes as it was built; leave it out"
         )
 
 
-def check_labels(asked: argparse.Namespace, objective: Objective) -> None:
-    """Refuses, before anything is read, labels that the data have not."""
-    from pipelines.datasets import UNLABELLED
+def check_labels(args: argparse.Namespace, objective: Objective) -> None:
+    """Refuses, before anything is read, a loss on labels for unlabelled images."""
+    from pipelines import datasets
 
-    if asked.dataset.startswith(UNLABELLED) and "label" in objective.needs:
+    if args.dataset.startswith(datasets.UNLABELLED) and "label" in objective.needs:
         raise UserError(
-            f"--loss {objective.name} weighs labels, which {asked.dataset} has not; "
+            f"--loss {objective.name} weighs labels, but {args.dataset} has none; "
             "use one that learns from the teacher alone, such as ban"
         )
 
 
-def check_objective(asked: argparse.Namespace, before: Objective) -> None:
+def check_objective(args: argparse.Namespace, before: Objective) -> None:
     """Refuses a student's loss and its options, `before` being what they change."""
-    if asked.verb == "student":
-        objective = objective_options.chosen(asked, before)
-        check_labels(asked, objective)
+    if args.verb == "student":
+        check_labels(args, objective_options.chosen(args, before))
 
 
-def _read_recipe(asked: argparse.Namespace) -> base.StudentRecipe:
-    path, value = asked.recipe, read_json(asked.recipe)
+def _read_recipe(args: argparse.Namespace) -> base.StudentRecipe:
+    path, value = args.recipe, read_json(args.recipe)
     # A run's recipe.json holds the whole request.
     if isinstance(value, dict) and "kind" not in value and "recipe" in value:
         value = value["recipe"]
@@ -167,43 +153,43 @@ def _read_recipe(asked: argparse.Namespace) -> base.StudentRecipe:
         raise UserError(
             f"{path} is no student's recipe; pass a student's or baseline's"
         )
-    losses = on_stored_logits() if asked.verb == "student" else ["hard-label"]
-    if recipe.training.loss not in losses:
+    losses = on_stored_logits() if args.verb == "student" else ["hard-label"]
+    if (loss := recipe.training.loss) not in losses:
         raise UserError(
-            f"{path} is a recipe with loss {recipe.training.loss!r}, expected "
-            f"{' or '.join(losses)}; student and baseline have recipes of their own"
+            f"{path} is a recipe with loss {loss!r}, expected {' or '.join(losses)}; "
+            "student and baseline have recipes of their own"
         )
     return recipe
 
 
 def trained_as_asked(
-    recipe: base.Recipe, asked: argparse.Namespace, *, seed: int | None = None
+    recipe: base.Recipe, args: argparse.Namespace, *, seed: int | None = None
 ) -> Any:
     """The recipe with the command line's training options in it."""
-    from kerasdistill import devices
+    from kerasdistill.training.engines import current
 
-    if asked.quick:
+    if args.quick:
         own = isinstance(recipe, base.FastTeacherRecipe)
         recipe = fast.quick(recipe) if own else urban2017.quick(recipe)
-    given = {
-        "epochs": asked.epochs,
-        "schedule": asked.schedule,
-        "learning_rate": asked.learning_rate,
-        "momentum": asked.momentum,
-        "batch_size": asked.batch_size,
-    }
-    changes = {name: value for name, value in given.items() if value is not None}
+    # Somebody else's network computes as it was built.
+    as_built = isinstance(recipe, base.GivenStudentRecipe)
     training = replace(
         recipe.training,
-        precision=(
-            "float32"  # somebody else's network computes as it was built
-            if isinstance(recipe, base.GivenStudentRecipe)
-            else devices.resolve_precision(asked.precision)
+        precision="float32"
+        if as_built
+        else current().resolve_precision(args.precision),
+        seed=args.seed if seed is None else seed,
+        objective=objective_options.chosen(args, recipe.training.objective),
+        **options_of(
+            args, "epochs", "schedule", "learning_rate", "momentum", "batch_size"
         ),
-        seed=asked.seed if seed is None else seed,
-        objective=objective_options.chosen(asked, recipe.training.objective),
-        **changes,
     )
     if training.schedule != "paper" and training.epochs is None:
         raise UserError(f"--schedule {training.schedule} needs --epochs N")
     return replace(recipe, training=training)
+
+
+def options_of(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Those of the options that the command line has, with their values."""
+    options = {name: getattr(args, name) for name in names}
+    return {name: value for name, value in options.items() if value is not None}

@@ -4,8 +4,9 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
-from kerasdistill.cli import interpret, requested, search_options
+from kerasdistill.cli import interpret, requested
 from kerasdistill.errors import UserError
 from kerasdistill.objectives import LogitRegression
 from kerasdistill.recipes import base
@@ -14,191 +15,109 @@ from pipelines import datasets
 Make = Callable[..., Any]  # image_shape, num_classes -> Space
 
 
-def asked_for(asked: argparse.Namespace) -> bool:
-    """Whether the verb is to search; options of a search alone are refused."""
-    if asked.trials is not None or asked.space:
-        _check_crew(asked)
-        return True
-    given = [name for name in search_options.ONLY if getattr(asked, name, None)]
-    if given:
-        option = given[0].replace("_", "-")
-        raise UserError(f"--{option} belongs to a search; add --trials N")
-    return False
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """student, baseline or teacher with --trials, or --space."""
+    from kerasdistill.experiments.search import story as search
 
-
-def run_student(asked: argparse.Namespace) -> dict[str, Any]:
-    """student --trials: on a set, which is made first if need be."""
-    make = family(asked)
-    if asked.space:
+    make = space_maker(args)
+    if args.space:
         return {"space": make().to_json()}
-    interpret.check_signal(asked)
-    data = interpret.data(asked, set_path=asked.distillation_set)
-    return _done(student_story(asked, make, data), asked)
+    if args.verb == "student":
+        interpret.check_resident(args)
+    data = interpret.data(args, set_path=getattr(args, "distillation_set", None))
+    return search.run(story(args, make, data), only_plan=args.plan)
 
 
-def student_story(
-    asked: argparse.Namespace, make: Make, data: datasets.ImageData
-) -> Any:
-    """The search of student --trials, and the steps before it."""
+def story(args: argparse.Namespace, make: Make, data: datasets.ImageData) -> Any:
+    """The search, and the steps before it: a student's set is made if need be."""
     from kerasdistill.experiments import chain
     from kerasdistill.experiments.search import families
 
-    wanted = _search(asked, make, data)
-    where = {"data": data, "workdir": asked.workdir}
-    if asked.distillation_set:
-        how = interpret.set_options(asked)
-        how["given"] = how.pop("distillation_set_path")
-        return families.on_set(wanted, **where, **how)
-    led_by = interpret.chain_of(asked, wanted.middle, data)
-    command = interpret.command()
+    context = {"data": data, "workdir": args.workdir}
+    wanted = _search(args, make, data)
+    if args.verb != "student":
+        return families.on_labels(wanted, **context)
+    if args.distillation_set:
+        given = {"given": args.distillation_set, **interpret.set_options(args)}
+        return families.on_set(wanted, **context, **given)
+    led_by, command = interpret.chain_of(args, wanted.middle, data), interpret.command()
     return families.on_set(
         wanted,
-        **where,
-        before=chain.before(led_by, **where, force=asked.force, command=command),
+        **context,
+        before=chain.before(led_by, **context, force=args.force, command=command),
         store=led_by.store,
         passes=led_by.passes,
         resident=led_by.resident,
     )
 
 
-def run_baseline(asked: argparse.Namespace) -> dict[str, Any]:
-    """baseline --trials: a student's architectures on hard labels."""
-    return _on_labels(asked, family(asked))
-
-
-def run_teacher(asked: argparse.Namespace) -> dict[str, Any]:
-    """teacher --trials: all of the paper's 18 dimensions."""
-    if asked.fast:
-        raise UserError("--fast has no space to search; leave out --trials")
-    if (asked.published, asked.filters, asked.dense) != (None, None, None):
-        raise UserError(
-            "--trials searches the widths too; pin them with --fix, such as --fix "
-            "filters_1=76, instead of --published, --filters and --dense"
-        )
-
-    return _on_labels(asked, teacher_space(asked))
-
-
-def teacher_space(asked: argparse.Namespace) -> Make:
-    """The space of teacher --trials."""
+def space_maker(args: argparse.Namespace) -> Make:
+    """The space that is searched, of the data's shapes; refuses a bad request."""
     from tuners import spaces
+    from tuners.space import parse_pins
 
-    def make(**geometry: Any) -> Any:
-        return _pinned(spaces.teacher(tie_dropout=asked.tie_dropout), asked)
+    if args.chief is not None:
+        _check_address(args.chief)
+    if args.verb == "teacher":
+        space = partial(spaces.teacher, tie_dropout=args.tie_dropout)
+    else:
+        requested.check_objective(args, LogitRegression())
+        options = {"budget": requested.budget_of(args), **requested.widths_of(args)}
+        family = {"student": spaces.student, "baseline": spaces.baseline}[args.verb]
+        space = partial(family, **options)
+    pins = parse_pins(args.fix or ())
 
-    return make
-
-
-def _on_labels(asked: argparse.Namespace, make: Make) -> dict[str, Any]:
-    if asked.space:
-        return {"space": make().to_json()}
-    make()  # refuses a bad request before any data is read
-    return _done(labelled_story(asked, make, interpret.data(asked)), asked)
-
-
-def labelled_story(
-    asked: argparse.Namespace, make: Make, data: datasets.ImageData
-) -> Any:
-    """The search of baseline --trials or teacher --trials."""
-    from kerasdistill.experiments.search import families
-
-    wanted = _search(asked, make, data)
-    return families.on_labels(wanted, data=data, workdir=asked.workdir)
-
-
-def _done(story: Any, asked: argparse.Namespace) -> dict[str, Any]:
-    from kerasdistill.experiments.search import story as search
-
-    return search.run(story, only_plan=asked.plan)
-
-
-def family(asked: argparse.Namespace) -> Make:
-    """The space of student --trials or baseline --trials; refuses a bad request."""
-    from tuners import spaces
-
-    for option in ("recipe", "preset", "student", "arch"):
-        if getattr(asked, option, None) is not None:
-            raise UserError(
-                f"--{option} fixes what --trials searches; leave one of them out"
-            )
-    requested.check_objective(asked, LogitRegression())
-    families = {"student": spaces.student, "baseline": spaces.baseline}
-    shape = {"convs": asked.convs, "hidden": asked.hidden, "kernel": asked.kernel}
-    space = families[asked.verb]
-    space = partial(space, budget=requested.budget_of(asked), **shape)
-
-    def make(**geometry: Any) -> Any:
-        return _pinned(space(**geometry), asked)
+    def make(**shapes: Any) -> Any:
+        # A teacher's widths, which are searched too, are of the paper's images.
+        return space(**shapes if args.verb != "teacher" else {}).fix(pins)
 
     make()
     return make
 
 
-def _pinned(space: Any, asked: argparse.Namespace) -> Any:
-    from tuners.space import parse_pins
-
-    for name in ("learning_rate", "momentum"):
-        if getattr(asked, name) is not None:
-            option = name.replace("_", "-")
-            raise UserError(
-                f"--{option} is searched; pin it with --fix "
-                f"{name}={getattr(asked, name):g}"
-            )
-    return space.fix(parse_pins(asked.fix or ()))
-
-
-def _search(asked: argparse.Namespace, make: Make, data: datasets.ImageData) -> Any:
+def _search(args: argparse.Namespace, make: Make, data: datasets.ImageData) -> Any:
     from kerasdistill.experiments.search.definition import Search
     from tuners import cluster
 
-    space = make(image_shape=data.image_shape, num_classes=data.num_classes)
-    family = {
-        name: getattr(asked, name, None)
-        for name in ("budget", "convs", "hidden", "kernel", "tie_dropout")
-    }
+    names = ("budget", "convs", "hidden", "kernel", "tie_dropout")
+    family = {name: getattr(args, name, None) for name in names}
     if family["budget"] is not None:
-        family["budget"] = requested.budget_of(asked).num_params
+        family["budget"] = requested.budget_of(args).num_params
     return Search(
-        kind=asked.verb,
-        space=space,
-        finish=partial(_finished, asked=asked, image_shape=data.image_shape),
+        kind=args.verb,
+        space=make(image_shape=data.image_shape, num_classes=data.num_classes),
+        finish=partial(_finished, args=args, image_shape=data.image_shape),
         family=family,
-        max_trials=asked.trials,
-        oracle=asked.oracle or "gp",
-        seed=asked.seed,
-        prune=asked.prune,
-        seeds=asked.seeds or 0,
-        objective_views=asked.objective_views,
-        objective_images=asked.objective_images,
-        folder=asked.search,
-        chief=asked.chief,
-        worker=asked.worker,
-        worker_timeout=asked.worker_timeout or cluster.WORKER_TIMEOUT,
+        max_trials=args.trials,
+        oracle=args.oracle or "gp",
+        seed=args.seed,
+        prune=args.prune,
+        seeds=args.seeds or 0,
+        objective_views=args.objective_views,
+        objective_images=args.objective_images,
+        folder=args.search,
+        chief=args.chief,
+        worker=args.worker,
+        worker_timeout=args.worker_timeout or cluster.WORKER_TIMEOUT,
     )
 
 
 def _finished(
-    recipe: base.Recipe,
-    *,
-    asked: argparse.Namespace,
-    image_shape: tuple[int, int, int],
+    recipe: base.Recipe, *, args: argparse.Namespace, image_shape: tuple[int, int, int]
 ) -> base.Recipe:
     if isinstance(recipe, base.TeacherRecipe):  # students' are of this size already
         recipe = base.for_images(recipe, image_shape)
-    return requested.trained_as_asked(recipe, asked)
+    return requested.trained_as_asked(recipe, args)
 
 
-def _check_crew(asked: argparse.Namespace) -> None:
-    """Refuses a worker without a chief, and what only one process may do."""
-    if asked.chief is None:
-        if asked.worker is not None or asked.worker_timeout is not None:
-            raise UserError("--worker and --worker-timeout need --chief HOST:PORT")
-        return
-    from tuners import cluster
-
-    cluster.check_address(asked.chief)
-    if asked.verb == "student" and asked.distillation_set is None:
+def _check_address(chief: str) -> None:
+    try:
+        parts = urlsplit(f"//{chief}")
+        valid = bool(parts.hostname and parts.port) and parts.netloc == chief
+    except ValueError:
+        valid = False
+    if not valid or "@" in chief:
         raise UserError(
-            "--chief and its workers share a set; make one with precompute and give "
-            "it to all of them with --distillation-set"
+            f"--chief {chief!r} is no address; give HOST:PORT, such as "
+            "127.0.0.1:5151 (it only names the search)"
         )

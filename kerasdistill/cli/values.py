@@ -1,4 +1,4 @@
-"""Readers of options' values for argparse. No heavy imports."""
+"""Readers of options' values, and options of many verbs. No heavy imports."""
 
 import argparse
 from collections.abc import Callable
@@ -32,15 +32,16 @@ fraction = number(float, lambda x: 0 <= x <= 1, "a number from 0 to 1")
 
 def plan_option(verb: argparse.ArgumentParser) -> None:
     """--plan: say what is left and costs, and stop."""
-    verb.add_argument(
-        "--plan",
-        "--dry-run",
-        dest="plan",
-        action="store_true",
-        help="say the steps and what they cost, and stop",
-    )
+    names, about = ("--plan", "--dry-run"), "say the steps and what they cost, and stop"
+    verb.add_argument(*names, dest="plan", action="store_true", help=about)
 
 
 def widths(text: str) -> tuple[int, ...]:
     """Whole numbers above 0 between commas."""
     return tuple(positive(part) for part in text.split(","))
+
+
+def devices_option(add: Callable[..., argparse.Action]) -> None:
+    """--devices, by `add_argument` of a verb or of one of its groups."""
+    about = "GPUs to train on together, or parts of the processor (default: all)"
+    add("--devices", default="all", metavar="all|N|cpu:N", help=about)

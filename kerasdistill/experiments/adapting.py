@@ -1,4 +1,4 @@
-"""Teachers of others: made, once, into files that any step here can ask."""
+"""Teachers made elsewhere, written once as files that any step here can use."""
 
 import sys
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ def adapted(
     Args:
         sources: `.keras` files, SavedModel folders (within `trust.trusting` alone)
             or keras:NAME[@SIDE].
-        data: whose images it is to label.
+        data: whose images they are to label.
         workdir: where the run folders go.
         output: what files and SavedModels give, "logits" or "probabilities" (see
             `wrapping.FLOOR`).
@@ -59,9 +59,8 @@ def adapted(
     files = dict(zip(named, weights, strict=True))
     if len(files) != len(named):
         raise UserError("a keras:NAME is given twice; save one of them as .keras")
-    options = {"data": data, "workdir": workdir, "output": output}
-    options["scratch"] = scratch
-    return [_adapted(each, files.get(each), **options) for each in sources]
+    how = {"data": data, "workdir": workdir, "output": output, "scratch": scratch}
+    return [_adapted(each, files.get(each), **how) for each in sources]
 
 
 def _adapted(
@@ -86,40 +85,38 @@ def _adapted(
     if scratch is not None and run.results() is None:
         run = RunDirectory.open(scratch, "adapted-teacher", request)
     with run as folder:
-        if (found := folder.results()) is not None:
-            return found["model"]
-        model, told = _loaded(source, weights, data=data)
-        if output == "probabilities" or not told:
-            model, more = wrapping.adapt(
-                model, image_shape=data.image_shape, output=output
-            )
-            told += more
-        # What its own card knows of classes and splits stays true.
+        if (results := folder.results()) is not None:
+            return results["model"]
+        model, layers = _loaded(source, weights, data=data)
+        if output == "probabilities" or not layers:
+            how = {"image_shape": data.image_shape, "output": output}
+            model, more = wrapping.adapt(model, **how)
+            layers += more
+        # What its own card says of classes and splits stays true.
         card = {} if weights else cards.read_card(source) or {}
-        known = {key: card[key] for key in ("class_names", "dataset") if key in card}
+        facts = {key: card[key] for key in ("class_names", "dataset") if key in card}
         # Images of another size are other bytes of the same split.
-        known.get("dataset", {}).pop("digest", None)
-        about = {"source": Path(source).name, "layers": told, **request}
-        digest = {"weights_digest": weights_digest(model)}
-        facts = {"kind": "teacher", **known, **shape, "adapted": about, **digest}
+        facts.get("dataset", {}).pop("digest", None)
+        adapted = {"source": Path(source).name, "layers": layers, **request}
+        facts = {"kind": "teacher", **facts, **shape, "adapted": adapted}
+        facts["weights_digest"] = weights_digest(model)
         path = cards.write(model, folder.path, facts)
-        print(f"{path}: {source}, {', '.join(told)}", file=sys.stderr)
+        print(f"{path}: {source}, {', '.join(layers)}", file=sys.stderr)
         return folder.finish({"kind": "adapted-teacher", "model": str(path)})["model"]
 
 
 def _loaded(
     source: str, weights: str | None, *, data: ImageData
 ) -> tuple[keras.Model, list[str]]:
+    """The teacher, taking the data's images, and what was put around it."""
     shape = {"image_shape": data.image_shape}
     if weights is not None:
-        classes = data.num_classes
-        return wrapping.application(
-            source, **shape, num_classes=classes, weights=weights
-        )
+        shape["num_classes"] = data.num_classes
+        return wrapping.application(source, **shape, weights=weights)
     if not Path(source).is_dir():
         return wrapping.adapt(loading.load(source), **shape)
-    model, told = wrapping.adapt(saved.model_of(source), **shape)
-    return model, ["SavedModel", *told]
+    model, layers = wrapping.adapt(saved.model_of(source), **shape)
+    return model, ["SavedModel", *layers]
 
 
 def _identity(source: str, weights: str | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from kerasdistill.experiments import ensemble, precompute, student, teacher
 from kerasdistill.recipes import base
-from kerasdistill.running import steps
+from kerasdistill.running import steps, training
 from pipelines.datasets import ImageData
 
 
@@ -35,13 +35,8 @@ def run(
 ) -> dict[str, Any]:
     """Does what is missing of the chain, in order; whatever is finished is kept.
 
-    Args:
-        chain: what is wanted.
-        data: its splits.
-        workdir: where the run folders go.
-        force: accept teachers without a card that disagree with the labels.
-        command: what finishes the set, for errors.
-        only_plan: say what is left and stop.
+    `force` accepts teachers without a card that disagree with the labels; `command` is
+    what finishes the set, for errors. With `only_plan`, says what is left and stops.
 
     Returns:
         The student's results, with those of the steps before under "chain". Its
@@ -64,16 +59,13 @@ def before(
     command: str | None = None,
 ) -> list[steps.Step]:
     """All steps before the student's; the last is `precompute.STEP`."""
-    how = {"data": data, "workdir": workdir}
+    how, kind = {"data": data, "workdir": workdir}, teacher.KIND
     story = [
-        teacher.step(recipe, **how, name=f"{teacher.KIND} {number}")
+        training.on_labels(recipe, kind=kind, name=f"{kind} {number}", **how)
         for number, recipe in enumerate(chain.teachers, start=1)
     ]
-    teachers = {
-        "given": chain.teacher_paths,
-        "trained": tuple(step.name for step in story),
-        "force": force,
-    }
+    trained = tuple(step.name for step in story)
+    teachers = {"given": chain.teacher_paths, "trained": trained, "force": force}
     if len(chain.teacher_paths) + len(story) > 1 and data.labelled:
         story.append(ensemble.step(**how, **teachers))
     signal = precompute.Signal(
@@ -85,23 +77,16 @@ def before(
 
 def student_step(chain: Chain, *, data: ImageData, workdir: str | Path) -> steps.Step:
     """The last step."""
-    return student.step(
-        chain.student,
-        data=data,
-        workdir=workdir,
-        made=precompute.STEP,
-        store=chain.store,
-        passes=chain.passes,
-        resident=chain.resident,
-    )
+    how = {"passes": chain.passes, "store": chain.store, "resident": chain.resident}
+    how |= {"data": data, "workdir": workdir, "made": precompute.STEP}
+    return student.step(chain.student, **how)
 
 
 def in_short(results: Mapping[str, Any]) -> dict[str, Any]:
-    """What a student's answer says of the steps before it."""
-    teachers = [
-        found for name, found in results.items() if name.startswith(f"{teacher.KIND} ")
-    ]
-    told = {"teachers": teachers, "distillation_set": results[precompute.STEP]}
+    """What a student's results say of the steps before it."""
+    names = [name for name in results if name.startswith(f"{teacher.KIND} ")]
+    short = {"teachers": [results[name] for name in names]}
+    short["distillation_set"] = results[precompute.STEP]
     if ensemble.STEP in results:
-        told["super_teacher"] = results[ensemble.STEP]
-    return told
+        short["super_teacher"] = results[ensemble.STEP]
+    return short

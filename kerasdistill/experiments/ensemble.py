@@ -1,4 +1,7 @@
-"""The super teacher: the mean of its members (fact sheets A1 and B2)."""
+"""The super teacher: the mean of its members (fact sheets A1 and B2).
+
+Members are chosen by validation data alone; test data play no part.
+"""
 
 import functools
 import sys
@@ -12,7 +15,6 @@ import numpy as np
 
 from kerasdistill import evaluation
 from kerasdistill.errors import UserError
-from kerasdistill.experiments import selection
 from kerasdistill.exports import cards
 from kerasdistill.models import ensemble, loading
 from kerasdistill.models.digest import weights_digest
@@ -23,7 +25,9 @@ from kerasdistill.runs import RunDirectory
 from pipelines import scoring
 from pipelines.datasets import ImageData
 
+KIND = "ensemble"  # of the run
 STEP = "super teacher"
+PAPER_SIZE = 16  # Urban et al. keep 16 of 129 teachers (fact sheet A1)
 
 
 def step(
@@ -33,7 +37,7 @@ def step(
     given: Sequence[str | Path] = (),
     trained: Sequence[str] = (),
     select: str = "all",
-    size: int = selection.PAPER_SIZE,
+    size: int = PAPER_SIZE,
     averaging: str = "mean-logits",
     force: bool = False,
 ) -> Step:
@@ -44,10 +48,8 @@ def step(
         workdir: where the run folder goes.
         given: `.keras` files, and
         trained: names of the steps whose models are candidates too.
-        select: "all" keeps every candidate; "top" the `size` most accurate ones, as
-            the paper does; "greedy" adds, up to `size`, the candidate that helps the
-            ensemble most and stops when none does (`selection`). Ties go to the
-            path that sorts first. Test data play no part.
+        select: "all" keeps every candidate, "top" the `size` most accurate ones, as
+            the paper does, and "greedy" chooses up to `size` by `greedy`.
         size: most members.
         averaging: how members become one, a name in `models.ensemble.AVERAGINGS`.
         force: accept teachers without a card that disagree with the labels.
@@ -57,7 +59,10 @@ def step(
     def candidates(paths: tuple[Path, ...]) -> list[keras.Model]:
         if len({path.resolve() for path in paths}) != len(paths):
             raise UserError("a teacher is named twice; name every member once")
-        return _loaded(paths, data=data, force=force)
+        models = [loading.load(path) for path in paths]
+        for model, path in zip(models, paths, strict=True):
+            scoring.check_teacher(model, path, data=data, force=force)
+        return models
 
     def paths(before: Results) -> tuple[Path, ...]:
         models = (before[each]["model"] for each in trained)
@@ -70,17 +75,17 @@ def step(
             "averaging": averaging,
             "dataset": data.identity(),
         }
-        if select == "all" or (select == "top" and size >= len(models)):
-            return RunDirectory.open(workdir, "ensemble", request)
-        chosen_by = {"select": select, "size": size}
-        return RunDirectory.open(workdir, "ensemble", request | chosen_by)
+        # "top" of no more candidates than its size is the request "all".
+        if select == "greedy" or (select == "top" and size < len(models)):
+            request |= {"select": select, "size": size}
+        return RunDirectory.open(workdir, KIND, request)
 
     def work(run: RunDirectory, before: Results) -> dict[str, Any]:
         files = paths(before)
-        how = {"select": run.request.get("select", "all"), "size": size}
-        return _joined(
-            candidates(files), files, run=run, data=data, averaging=averaging, **how
-        )
+        print(f"{run.path}: scoring {len(files)} candidates", file=sys.stderr)
+        chosen_by = {"select": run.request.get("select", "all"), "size": size}
+        how = {"run": run, "data": data, "averaging": averaging, **chosen_by}
+        return _joined(candidates(files), [str(path) for path in files], **how)
 
     return Step(STEP, place, work, needs=tuple(trained))
 
@@ -95,26 +100,22 @@ def run(
 ) -> dict[str, Any]:
     """Chooses members by validation accuracy, joins them into one model, scores it.
 
-    Args:
-        candidate_paths: `.keras` files.
-        data: as for `step`, like workdir and the options.
-        only_plan: say what is left and stop.
+    Options are those of `step`. With `only_plan`, says what is left and stops.
 
     Returns:
         The content of `results.json`.
     """
     joining = step(given=candidate_paths, data=data, workdir=workdir, **options)
-    images = len(data.validation) + len(data.test)
-    how = f"{len(candidate_paths)} candidates, {images:,} images"
-    story = [joining]
     if only_plan:  # else a minute's work needs no line
-        story = [replace(joining, cost=lambda run, before: Cost(None, how=how))]
-    return steps.run(story, workdir=workdir, only_plan=only_plan).results[STEP]
+        images = len(data.validation) + len(data.test)
+        how = f"{len(candidate_paths)} candidates, {images:,} images"
+        joining = replace(joining, cost=lambda run, before: Cost(None, how=how))
+    return steps.run([joining], workdir=workdir, only_plan=only_plan).results[STEP]
 
 
 def _joined(
     candidates: Sequence[keras.Model],
-    paths: Sequence[Path],
+    paths: Sequence[str],
     *,
     run: RunDirectory,
     data: ImageData,
@@ -122,32 +123,38 @@ def _joined(
     size: int,
     averaging: str,
 ) -> dict[str, Any]:
-    print(f"{run.path}: scoring {len(paths)} candidates", file=sys.stderr)
-    images, labels = data.validation.images, data.validation.labels
-    logits = _scored(candidates, images)
-    accuracies = [evaluation.accuracy(each, labels) for each in logits]
-    votes = _votes(averaging, logits)
-    chosen = _chosen(select, size, votes, labels, accuracies, paths)
+    labels = data.validation.labels
+    votes = _scored(candidates, data.validation.images)
+    accuracies = [evaluation.accuracy(each, labels) for each in votes]
+    if averaging != "mean-logits":
+        votes = [evaluation.probabilities(each) for each in votes]
+    chosen = list(range(len(paths)))
+    if select == "top":
+        chosen = top(accuracies, paths, size)
+    elif select == "greedy":
+        chosen = greedy(votes, labels, paths, size)
     model = ensemble.build([candidates[i] for i in chosen], averaging=averaging)
     mean = np.mean([votes[i] for i in chosen], axis=0)
     saved = cards.save_model(
         model,
         run.path,
-        kind="ensemble",
+        kind=KIND,
         class_names=data.class_names,
         dataset=data.identity(),
         recipe=run.request,
+        # The largest value of the mean is at the ensemble's class.
         val_accuracy=evaluation.accuracy(mean, labels),
     )
     card = cards.read_card(saved)
+    own_cards = [cards.read_card(paths[i]) for i in chosen]
     on_test = evaluation.predict(model, data.test.images)
     return {
-        "kind": "ensemble",
+        "kind": KIND,
         "model": str(saved),
-        "members": [str(paths[i]) for i in chosen],
-        "member_recipes": [_recipe(paths[i]) for i in chosen],
+        "members": [paths[i] for i in chosen],
+        "member_recipes": [(own or {}).get("recipe") for own in own_cards],
         "member_val_accuracy": [accuracies[i] for i in chosen],
-        "candidates": [str(path) for path in paths],
+        "candidates": paths,
         "candidate_val_accuracy": accuracies,
         "select": select,
         "averaging": averaging,
@@ -158,16 +165,8 @@ def _joined(
     }
 
 
-def _loaded(
-    paths: Sequence[Path], *, data: ImageData, force: bool
-) -> list[keras.Model]:
-    candidates = [loading.load(path) for path in paths]
-    for candidate, path in zip(candidates, paths, strict=True):
-        scoring.check_teacher(candidate, path, data=data, force=force)
-    return candidates
-
-
 def _scored(candidates: Sequence[keras.Model], images: np.ndarray) -> list[np.ndarray]:
+    """The logits of each candidate, [N, classes]."""
     logits = []
     with bar("scoring candidates", unit="candidate") as progress:
         for candidate in candidates:
@@ -176,30 +175,46 @@ def _scored(candidates: Sequence[keras.Model], images: np.ndarray) -> list[np.nd
     return logits
 
 
-def _recipe(path: Path) -> dict[str, Any] | None:
-    """What its card says it was made by."""
-    card = cards.read_card(path)
-    return None if card is None else card.get("recipe")
+def top(accuracies: Sequence[float], names: Sequence[str], size: int) -> list[int]:
+    """Positions of the `size` most accurate candidates, best first: the paper's rule.
+
+    Of equally accurate ones the name that sorts first wins.
+    """
+    ranked = sorted(range(len(names)), key=lambda i: (-accuracies[i], names[i]))
+    return ranked[:size]
 
 
-def _votes(averaging: str, logits: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
-    """What is averaged: the largest value of the mean is at the ensemble's class."""
-    if averaging == "mean-logits":
-        return logits
-    return [evaluation.probabilities(each) for each in logits]
-
-
-def _chosen(
-    select: str,
-    size: int,
-    votes: Sequence[np.ndarray],
-    labels: np.ndarray,
-    accuracies: Sequence[float],
-    paths: Sequence[Path],
+def greedy(
+    votes: Sequence[np.ndarray], labels: np.ndarray, names: Sequence[str], size: int
 ) -> list[int]:
-    names = [str(path) for path in paths]
-    if select == "top":
-        return selection.top(accuracies, names, size)
-    if select == "greedy":
-        return selection.greedy(votes, labels, names, size)
-    return list(range(len(paths)))
+    """Forward selection: each time the candidate that helps the ensemble most.
+
+    Begins with the most accurate candidate; every further one is the candidate not
+    yet chosen whose votes, averaged with those of the chosen, give the highest
+    validation accuracy. Ends at `size`, or as soon as no candidate makes the
+    ensemble more accurate (Caruana et al., ICML 2004, without replacement, because
+    members count alike in the mean).
+
+    Args:
+        votes: what is averaged of each candidate, on the validation images: logits
+            or probabilities, [N, classes].
+        labels: int64 [N].
+        names: what breaks ties: the name that sorts first wins.
+        size: most members.
+
+    Returns:
+        Positions of the chosen, in the order they were taken.
+    """
+    chosen: list[int] = []
+    total, reached = np.zeros_like(votes[0]), -1.0
+    while len(chosen) < min(size, len(names)):
+        left = [i for i in range(len(names)) if i not in chosen]
+        # The sum names the same classes as the mean.
+        scores = {i: evaluation.accuracy(total + votes[i], labels) for i in left}
+        best = min(left, key=lambda i: (-scores[i], names[i]))
+        if scores[best] <= reached:
+            break
+        reached = scores[best]
+        total = total + votes[best]
+        chosen.append(best)
+    return chosen

@@ -37,7 +37,7 @@ def run(
         path: the `.keras` file it is from; its card lies beside it.
         target: the folder to write.
         formats_asked: names in `formats.FORMATS`.
-        workdir: where a copy of a set in a bucket goes.
+        workdir: where a copy of a set at a URL goes.
         data: gives validation images to compare on and training images for int8's
             ranges (None: the set's).
         distillation_set_path: its views take their place.
@@ -63,7 +63,7 @@ def run(
             f"{images.shape[1:]}; name its own with --dataset or --distillation-set"
         )
     print(f"{target}: {', '.join(formats_asked)}", file=sys.stderr)
-    told = formats.write_formats(
+    exports = formats.write_formats(
         model,
         target,
         formats=formats_asked,
@@ -73,10 +73,10 @@ def run(
         fold_bottleneck=fold_bottleneck,
     )
     return {
-        "saved_model": str(target) if "saved-model" in told else None,
+        "saved_model": str(target) if "saved-model" in exports else None,
         "directory": str(target),
-        "parity": told[formats_asked[0]]["parity"],
-        "exports": told,
+        "parity": exports[formats_asked[0]]["parity"],
+        "exports": exports,
     }
 
 

@@ -8,9 +8,11 @@ import numpy as np
 
 from kerasdistill import evaluation
 from kerasdistill.errors import UserError
-from kerasdistill.experiments.answers import logits_of
-from kerasdistill.experiments.precompute import FOLDER
+from kerasdistill.experiments.labelling import FOLDER
+from kerasdistill.exports import cards
+from kerasdistill.exports import saved_model as export
 from kerasdistill.files import write_atomic, write_json_atomic
+from kerasdistill.models import loading
 from kerasdistill.reports import findings, plots, sheets
 from kerasdistill.running.opening import opened
 from kerasdistill.runs import read_json
@@ -21,7 +23,7 @@ from pipelines.stored.integrity import read_manifest
 from pipelines.stored.layout import AVERAGING, MANIFEST_NAME
 
 SAMPLE = 4096  # views of a set that are looked at
-_BATCH = 256
+_BATCH = 256  # of them at once
 JSON = "inspection.json"
 
 
@@ -34,11 +36,7 @@ def set_at(path: str | Path) -> Path | None:
 
 
 def model_at(path: str | Path) -> Path:
-    """The `.keras` file or SavedModel at a path, or of the run there.
-
-    Raises:
-        UserError: neither is there.
-    """
+    """The `.keras` file or SavedModel at a path or of the run there; or UserError."""
     path = Path(path)
     if path.suffix == ".keras" and path.is_file():
         return path
@@ -59,14 +57,10 @@ def of_set(
     sample: int,
     output: Path,
 ) -> dict[str, Any]:
-    """Looks at a finished set's first views.
+    """Looks at the first `sample` views of the finished set in a directory.
 
-    Args:
-        path: its directory.
-        data: what it was made from; a replay set makes its views from it.
-        workdir: for `opened`.
-        sample: how many views, from the first pass on.
-        output: where pictures, `inspection.json` and TensorBoard's files go.
+    Pictures, `inspection.json` and TensorBoard's files go to `output`. A replay set
+    makes its views from `data`.
 
     Returns:
         The content of `inspection.json`.
@@ -77,14 +71,14 @@ def of_set(
     with stored.reading():
         images, logits, labels = _views(stored, sample)
         agreeing = _members_agreeing(stored, logits, len(labels))
-    known = labels if stored.labelled else None
-    agreement = _agreement_by_shard(stored) if stored.labelled else []
-    if known is None:
-        pairs, agreed = findings.doubts(logits, names), None
-    else:
-        matrix = evaluation.confusion(logits.argmax(axis=1), labels, classes=len(names))
-        pairs = findings.confused(matrix, names)
+    count = len(labels)
+    agreement, agreed = [], None
+    if stored.labelled:
+        agreement = _agreement_by_shard(stored)
+        pairs = findings.confused(_confusion(logits, labels, names), names)
         agreed = evaluation.accuracy(logits, labels)
+    else:
+        labels, pairs = None, findings.doubts(logits, names)
     found = {
         "kind": "distillation set",
         "path": str(path),
@@ -93,41 +87,30 @@ def of_set(
         "passes": manifest.passes,
         "views": manifest.views,
         "teachers": len(manifest.teachers),
-        "labelled": known is not None,
-        "sampled": len(labels),
+        "labelled": stored.labelled,
+        "sampled": count,
         "label_agreement": agreed,
-        "confidence": findings.confidence(logits, known),
+        "confidence": findings.confidence(logits, labels),
         "agreement_by_shard": findings.shares(agreement) if agreement else [],
         "members_agreeing": agreeing,
         "confused": pairs,
     }
-    captions, good = _captions(logits[: sheets.MOST], known, names)
-    return _kept(
-        found,
-        output,
-        {
-            "views": lambda: sheets.contact_sheet(images, captions, good=good),
-            "histograms": lambda: sheets.histograms(
-                found["confidence"],
-                found["agreement_by_shard"],
-                what="shards by fraction of views whose label is named",
-            ),
-            **sheets.lists(found),
-        },
-        {"label agreement": agreed},
-    )
+    captions, good = _captions(logits[: sheets.MOST], labels, names)
+    both = (found["confidence"], found["agreement_by_shard"])
+    what = "shards by fraction of views whose label is named"
+    drawn = {
+        "views": lambda: sheets.contact_sheet(images, captions, good=good),
+        "histograms": lambda: sheets.histograms(*both, what=what),
+        **sheets.lists(found),
+    }
+    return _kept(found, output, drawn, {"label agreement": agreed})
 
 
 def of_model(
-    path: Path,
-    *,
-    data: ImageData,
-    split: str,
-    teachers: Sequence[str],
-    output: Path,
+    path: Path, *, data: ImageData, split: str, teachers: Sequence[str], output: Path
 ) -> dict[str, Any]:
     """What a model gets wrong, how far its confidence can be trusted, and where it
-    parts from its teacher.
+    differs from its teacher.
 
     Args:
         path: a `.keras` file or a SavedModel, images to logits.
@@ -135,17 +118,17 @@ def of_model(
         split: validation, test or train.
         teachers: models whose mean logits are the teacher's. Without any, those that
             the run's distillation set holds of the validation images.
-        output: as for `of_set`.
+        output: where to write, as for `of_set`.
+
+    Returns:
+        The content of `inspection.json`.
     """
     examples, names = data.split(split), list(data.class_names)
     if not data.labelled or not len(examples):
         raise UserError(f"{data.name} has no labelled {split} images to inspect with")
     logits = logits_of(path, examples.images, data)
     taught = _teacher_logits(path, data, split, teachers)
-    matrix = evaluation.confusion(
-        logits.argmax(axis=1), examples.labels, classes=len(names)
-    )
-    parted = None
+    matrix, parted = _confusion(logits, examples.labels, names), None
     if taught is not None:
         parted = findings.disagreement(logits, taught, examples.labels)
     found = {
@@ -171,14 +154,10 @@ def of_model(
     if parted and parted["places"]:
         places = np.array(parted["places"][: sheets.MOST])
         labels = examples.labels[places]
+        mine, theirs = (findings.top_three(z[places], names) for z in (logits, taught))
         captions = [
-            f"{names[label]}\nstudent: {mine}\nteacher: {other}"
-            for label, mine, other in zip(
-                labels,
-                findings.top_three(logits[places], names),
-                findings.top_three(taught[places], names),
-                strict=True,
-            )
+            f"{names[label]}\nstudent: {own}\nteacher: {other}"
+            for label, own, other in zip(labels, mine, theirs, strict=True)
         ]
         good = list(logits[places].argmax(axis=1) == labels)
         drawn["disagreements"] = lambda: sheets.contact_sheet(
@@ -188,12 +167,52 @@ def of_model(
     return _kept(found, output, drawn, numbers)
 
 
+def logits_of(path: str | Path, images: np.ndarray, data: ImageData) -> np.ndarray:
+    """float32 [N, classes] of uint8 images [N, H, W, C] of the data, by the `.keras`
+    file or SavedModel at `path`, which takes pixels 0-255.
+
+    Raises:
+        UserError: it takes other images, or knows other classes or another order.
+        StaleArtifactError: it is not what its card describes.
+    """
+    advice = "name its own data set with --dataset"
+    if Path(path).is_dir():
+        card = cards.read_card(path)
+        logits = export.scored(path, images)
+    else:
+        model = loading.load(path)
+        if not loading.takes(model, data.image_shape):
+            raise UserError(
+                f"{path} takes {tuple(model.input_shape)[1:]}, {data.name} has images "
+                f"of {data.image_shape}; {advice}"
+            )
+        card = cards.own_card(path, model)
+        logits = evaluation.predict(model, images)
+    if logits.shape[1:] != (data.num_classes,):
+        raise UserError(
+            f"{path} gives logits of shape {logits.shape[1:]} for other classes than "
+            f"{data.name} has, {data.num_classes}; {advice}"
+        )
+    names = list(data.class_names)
+    if card is not None and card.get("class_names", names) != names:
+        raise UserError(
+            f"{path} knows other classes, or in another order, than {data.name} has; "
+            f"{advice}"
+        )
+    return logits
+
+
+def _confusion(
+    logits: np.ndarray, labels: np.ndarray, names: Sequence[str]
+) -> np.ndarray:
+    return evaluation.confusion(logits.argmax(axis=1), labels, classes=len(names))
+
+
 def _views(stored: DistillationSet, sample: int) -> tuple[np.ndarray, ...]:
     """Images for the sheet, and logits and labels of the sample."""
     images, logits, labels = None, [], []
     for batch in stored.dataset(_BATCH).as_numpy_iterator():
-        if images is None:
-            images = batch["image"][: sheets.MOST]
+        images = batch["image"][: sheets.MOST] if images is None else images
         logits.append(batch["teacher_logits"])
         labels.append(batch["label"])
         if sum(map(len, labels)) >= sample:
@@ -209,20 +228,16 @@ def _captions(
     if labels is None:
         return captions, [None] * len(captions)
     firsts = labels[: len(captions)]
-    captions = [
-        f"{names[label]}:\n{text}" for label, text in zip(firsts, captions, strict=True)
-    ]
+    labelled = zip(firsts, captions, strict=True)
+    captions = [f"{names[label]}:\n{text}" for label, text in labelled]
     return captions, list(logits.argmax(axis=1) == firsts)
 
 
 def _agreement_by_shard(stored: DistillationSet) -> list[float]:
     """Of the passes' shards alone: the validation images are no views."""
     layout = stored.manifest.layout
-    names = {
-        layout.shard_name(*shard)
-        for index in range(layout.passes)
-        for shard in layout.shards_of(index)
-    }
+    passes = map(layout.shards_of, range(layout.passes))
+    names = {layout.shard_name(*shard) for shards in passes for shard in shards}
     shards = [shard for shard in stored.manifest.shards if shard.name in names]
     return [shard.teacher_label_agreement for shard in shards]
 
@@ -272,8 +287,8 @@ def _kept(
     pictures = {}
     if plots.available():
         pictures = {name: plots.as_png(draw()) for name, draw in drawn.items()}
-        known = {name: each for name, each in numbers.items() if each is not None}
-        board.write_pictures(output / "board", pictures, known)
+        scalars = {name: each for name, each in numbers.items() if each is not None}
+        board.write_pictures(output / "board", pictures, scalars)
     for name, content in pictures.items():
         write_atomic(output / f"{name}.png", content)
     found["pictures"] = [str(output / f"{name}.png") for name in pictures]

@@ -26,8 +26,8 @@ class Signal:
     """What is stored of the views and of the teachers' answers.
 
     `store` is "images" or "replay"; `keep_members` keeps each teacher's logits
-    beside their mean; `logits_dtype` is "float32" or "float16"; `targets` are what is
-    kept beside the logits, names in `targets.TARGETS`.
+    beside their mean; `logits_dtype` is "float32" or "float16"; `targets` are names in
+    `targets.TARGETS`, of what is kept beside the logits.
     """
 
     store: str = "images"
@@ -38,120 +38,93 @@ class Signal:
     targets: tuple[str, ...] = field(default=(), metadata=requests.LATER)
 
 
-def step(
-    place: Callable[[Results], RunDirectory],
-    paths: Callable[[Results], list[str]],
-    *,
-    data: ImageData,
-    passes: int,
-    signal: Signal,
-    output: str | None,
-    workers: int | None = None,
-    beam_options: Sequence[str] = (),
-    force: bool = False,
-    command: str | None = None,
-    measure: Callable[..., probe.WorkerSpeed | None] | None = None,
-) -> Step:
-    """The step that makes, finishes or extends a set.
+@dataclass(frozen=True)
+class Labelling:
+    """A set to make, finish or extend.
 
-    Args:
-        place: of the results of the steps before, the run folder, and
+    Attributes:
+        place: gives the run folder from the results of the steps before, and
         paths: the teachers' `.keras` files.
-        data: as for `precompute.step`, like the options that follow.
+        data: as for `precompute.step`, like the fields that follow.
     """
-    layout = Layout(len(data.train), len(data.validation), passes, signal.seed)
-    where = {"workers": workers, "beam_options": beam_options}
 
-    def folder(run: RunDirectory | None) -> str | None:
-        return output or (run and str(run.path / FOLDER))
+    place: Callable[[Results], RunDirectory]
+    paths: Callable[[Results], list[str]]
+    data: ImageData
+    passes: int
+    signal: Signal
+    output: str | None = None
+    workers: int | None = None
+    beam_options: Sequence[str] = ()
+    force: bool = False
+    command: str | None = None
+    measure: Callable[..., probe.WorkerSpeed | None] | None = None
 
-    def missing(run: RunDirectory | None, teachers: Sequence[str]) -> tuple:
-        kept = teachers if signal.keep_members else ()
-        digests = [weights_digest(loading.load(path)) for path in kept]
-        return missing_work(
-            folder(run), layout, data=data, store=signal.store, kept_digests=digests
-        )
+    def step(self, name: str = STEP, needs: tuple[str, ...] = ()) -> Step:
+        """The step that does it; `needs` are those whose results are looked at."""
+        how = {"finished": self._finished, "checks": True}
+        return Step(name, self.place, self._work, self._cost, needs, **how)
 
-    def finished(run: RunDirectory) -> dict[str, Any] | None:
+    def _folder(self, run: RunDirectory | None) -> str | None:
+        return self.output or (run and str(run.path / FOLDER))
+
+    def _missing(self, run: RunDirectory | None, digests: list[str]) -> tuple:
+        """The views in each shard that is not there, and the bytes of them all."""
+        train, validation = len(self.data.train), len(self.data.validation)
+        layout = Layout(train, validation, self.passes, self.signal.seed)
+        how = {"data": self.data, "store": self.signal.store, "kept_digests": digests}
+        return missing_work(self._folder(run), layout, **how)
+
+    def _finished(self, run: RunDirectory) -> dict[str, Any] | None:
         # Joining teachers are looked at by the work itself.
-        views, _ = missing_work(folder(run), layout, data=data, store=signal.store)
-        return None if views or signal.keep_members else run.results()
+        views, _ = self._missing(run, [])
+        return None if views or self.signal.keep_members else run.results()
 
-    def cost(run: RunDirectory | None, before: Results) -> Cost | None:
-        teachers = paths(before)
+    def _cost(self, run: RunDirectory | None, before: Results) -> Cost | None:
+        teachers = self.paths(before)
         if run is not None:  # else some of them stand in for what is not trained yet
+            how = {"data": self.data, "force": self.force}
             for path in teachers:
-                model = loading.load(path)
-                scoring.check_teacher(model, path, data=data, force=force)
-        views, num_bytes = missing(run, teachers)
-        if not views:
+                scoring.check_teacher(loading.load(path), path, **how)
+        kept = teachers if self.signal.keep_members else []
+        digests = [weights_digest(loading.load(path)) for path in kept]
+        shard_views, num_bytes = self._missing(run, digests)
+        if not shard_views:
             return None
-        how = {"data": data, "signal": signal, "measure": measure, **where}
-        return _cost(teachers, views, num_bytes, **how)
+        count, speed = probe.count_workers(self.beam_options, self.workers), None
+        if count is not None:  # else the job runs elsewhere
+            shape, views = self.data.image_shape, self.signal.augmentation
+            how = {"image_shape": shape, "augmentation": views, "workers": count}
+            speed = (self.measure or probe.measure)(teachers, **how)
+        how = f"{sum(shard_views):,} views in {len(shard_views)} shards"
+        if speed is None:
+            return Cost(None, num_bytes, how=how)
+        seconds = probe.expected_seconds(shard_views, workers=count, speed=speed)
+        rate = max(1, count) * speed.views_per_second
+        of = f"{count} worker{'s' * (count != 1)}" if count else "this process"
+        return Cost(seconds, num_bytes, how=f"{how}, {rate:.0f} views/s in {of}")
 
-    def work(run: RunDirectory, before: Results) -> dict[str, Any]:
-        teachers, target = paths(before), folder(run)
+    def _work(self, run: RunDirectory, before: Results) -> dict[str, Any]:
+        teachers, target = self.paths(before), self._folder(run)
         made = precompute.run(
             teacher_paths=teachers,
-            data=data,
-            passes=passes,
+            data=self.data,
+            passes=self.passes,
             output=target,
             progress=print_progress,
-            force=force,
-            command=command,
-            **vars(signal),
-            **where,
+            workers=self.workers,
+            beam_options=self.beam_options,
+            force=self.force,
+            command=self.command,
+            **vars(self.signal),
         )
-        return _results(made, run.results() or {}, target, teachers)
-
-    return Step(STEP, place, work, cost, finished=finished, checks=True)
-
-
-def _results(
-    made: precompute.PrecomputeResult,
-    earlier: dict[str, Any],
-    target: str,
-    teachers: Sequence[str],
-) -> dict[str, Any]:
-    results = {"kind": "precompute", **base.fields(made), "distillation_set": target}
-    # Where verify finds them again.
-    every = [*earlier.get("teachers", []), *teachers]
-    results["teachers"] = [*dict.fromkeys(every)]
-    if not made.shards_done:
+        earlier = run.results() or {}
+        # Where verify finds them again.
+        every = dict.fromkeys([*earlier.get("teachers", []), *teachers])
+        results = {"kind": "precompute", **base.fields(made)}
+        results |= {"distillation_set": target, "teachers": [*every]}
+        if made.shards_done:
+            return results
         # Nothing was scored this time: what was measured when it was stays.
         kept = ("views_per_second", "planned_seconds", "process_seconds")
-        results |= {name: earlier[name] for name in kept if name in earlier}
-    return results
-
-
-def _cost(
-    teacher_paths: Sequence[str],
-    shard_views: Sequence[int],
-    num_bytes: int,
-    *,
-    data: ImageData,
-    signal: Signal,
-    measure: Callable[..., probe.WorkerSpeed | None] | None,
-    workers: int | None,
-    beam_options: Sequence[str],
-) -> Cost:
-    """What scoring these shards costs; measured by worker processes, in seconds.
-
-    A job that runs elsewhere has no known time.
-    """
-    count = probe.count_workers(beam_options, workers)
-    views = f"{sum(shard_views):,} views in {len(shard_views)} shards"
-    speed = None
-    if count is not None:
-        speed = (measure or probe.measure)(
-            teacher_paths,
-            image_shape=data.image_shape,
-            augmentation=signal.augmentation,
-            workers=count,
-        )
-    if speed is None:
-        return Cost(None, num_bytes, how=views)
-    seconds = probe.expected_seconds(shard_views, workers=count, speed=speed)
-    rate = max(1, count) * speed.views_per_second
-    of = f"{count} worker{'s' * (count != 1)}" if count else "this process"
-    return Cost(seconds, num_bytes, how=f"{views}, {rate:.0f} views/s in {of}")
+        return results | {name: earlier[name] for name in kept if name in earlier}

@@ -1,13 +1,12 @@
 """The stored signal: teachers label augmented passes once, for every student."""
 
-import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kerasdistill.errors import UserError
-from kerasdistill.experiments import labelling
-from kerasdistill.experiments.labelling import FOLDER, STEP, Signal
+from kerasdistill.experiments.labelling import FOLDER, STEP, Labelling, Signal
 from kerasdistill.files import sha256_file
 from kerasdistill.running import opening, steps
 from kerasdistill.running.steps import Results, Step
@@ -23,7 +22,7 @@ _ELSEWHERE = (
 )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Request(Signal):
     """A signal of these teachers (digests of their files) on this data set."""
 
@@ -38,11 +37,7 @@ def run_directory(
     workdir: str | Path,
     signal: Signal,
 ) -> RunDirectory:
-    """Where the set of these teachers goes, or went.
-
-    The number of passes is no part of the request's identity: asking for more of
-    them extends the same set.
-    """
+    """The folder of the set of these teachers, however many passes it has."""
     check_files(teacher_paths)
     request = Request(
         **vars(signal),
@@ -68,7 +63,6 @@ def step(
     given: Sequence[str | Path] = (),
     trained: Sequence[str] = (),
     name: str = STEP,
-    output: str | None = None,
     **options: Any,
 ) -> Step:
     """The step that makes, finishes or extends a distillation set.
@@ -81,12 +75,12 @@ def step(
         given: teachers' `.keras` files, and
         trained: names of the steps whose models are teachers too.
         name: of the step.
-        output: where the set goes instead of the run folder: a path, or a URL that
-            Beam's FileSystems can write.
-        options: workers (processes of the in-process runner), beam_options (Beam's
-            own), force (accept a card-less teacher that disagrees with the labels),
-            command (what finishes the set, for errors) and measure (in the place of
-            `probe.measure`, for a story that measures many).
+        options: output (where the set goes instead of the run folder: a path, or a
+            URL that Beam's FileSystems can write), workers (processes of the
+            in-process runner), beam_options (Beam's own), force (accept a card-less
+            teacher that disagrees with the labels), command (what finishes the set,
+            for errors) and measure (instead of `probe.measure`, for a story that
+            measures many).
     """
     check_files(given)
 
@@ -97,9 +91,8 @@ def step(
         how = {"data": data, "workdir": workdir, "signal": signal}
         return run_directory(paths(before), **how)
 
-    how = {"data": data, "passes": passes, "signal": signal, "output": output}
-    made = labelling.step(place, paths, **how, **options)
-    return dataclasses.replace(made, name=name, needs=tuple(trained))
+    how = {"data": data, "passes": passes, "signal": signal, **options}
+    return Labelling(place, paths, **how).step(name, needs=tuple(trained))
 
 
 def run(
@@ -114,10 +107,7 @@ def run(
 ) -> dict[str, Any]:
     """Makes, finishes or extends the distillation set of these teachers.
 
-    Args:
-        teacher_paths: `.keras` files.
-        data: as for `step`, like workdir, passes, signal and the options.
-        only_plan: say what is left and stop.
+    Options are those of `step`. With `only_plan`, says what is left and stops.
 
     Returns:
         The fields of the Beam job's result, as `results.json` keeps them, with what
@@ -144,12 +134,12 @@ def extend(
         teacher_paths: with more passes, every teacher of the set; new ones join it if
             it keeps members.
         data: what the set was made from.
-        passes: how many it is to have (None: as many as it has).
+        passes: how many it will have (None: as many as it has).
         only_plan: say what is left and stop.
         options: workers, beam_options, force and command, as for `step`.
 
     Returns:
-        As `run`.
+        What `run` returns.
     """
     check_files(teacher_paths)
     if opening.is_url(path):
@@ -166,24 +156,17 @@ def extend(
             "with student --passes"
         )
     run = RunDirectory(path.parent, read_json(recipe))
-    made = labelling.step(
-        lambda before: run,
-        lambda before: [*map(str, teacher_paths)],
-        data=data,
-        passes=passes,
-        signal=_signal_of(manifest),
-        output=str(path),
-        **options,
-    )
+    paths = [str(each) for each in teacher_paths]
+    how = {"data": data, "passes": passes, "signal": _signal_of(manifest)}
+    how |= {"output": str(path), **options}
+    made = Labelling(lambda before: run, lambda before: paths, **how).step()
     return steps.run([made], workdir=path.parent, only_plan=only_plan).results[STEP]
 
 
 def _signal_of(manifest: Manifest) -> Signal:
+    same = ("store", "keep_members", "logits_dtype", "seed")
     return Signal(
-        store=manifest.store,
-        keep_members=manifest.keep_members,
-        logits_dtype=manifest.logits_dtype,
         augmentation=augment.from_json(manifest.augmentation),
-        seed=manifest.seed,
         targets=tuple(manifest.targets),
+        **{name: getattr(manifest, name) for name in same},
     )

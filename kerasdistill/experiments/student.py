@@ -2,17 +2,18 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from kerasdistill import devices
 from kerasdistill.recipes import base
 from kerasdistill.running import memory, opening, steps, timing, training
 from kerasdistill.running.steps import Cost, Results, Step
+from kerasdistill.running.training import Material
 from kerasdistill.runs import RunDirectory
+from kerasdistill.training.engines import tensorflow
 from kerasdistill.training.epochs import EpochStream
 from pipelines.datasets import ImageData
 from pipelines.distillation_set import DistillationSet
@@ -24,6 +25,85 @@ from pipelines.views import augment, live_views
 KIND = "student"  # of the run, and the step's name in a plan
 
 
+@dataclass(frozen=True)
+class SetReader:
+    """How trainings use a distillation set.
+
+    Attributes:
+        data: must be what the set was made from; also gives validation and test.
+        workdir: where a copy of a set at a URL goes.
+        augmentation: must be that of the set.
+        passes: how many of its passes to use, from the first (None: all).
+        members: whose logits to learn, numbered from 1 (None: all). Choosing needs a
+            set that keeps members, and so does another averaging.
+        averaging: how their logits become one: `pipelines.stored.averaging`.
+        resident: whether a replay set's views are held in memory: "always", "never",
+            or "auto": where that is faster. Results are the same.
+    """
+
+    data: ImageData
+    workdir: str | Path
+    augmentation: Any
+    passes: int | None = None
+    members: Sequence[int] | None = None
+    averaging: str = AVERAGING
+    resident: str = "auto"
+
+    def described(self, path: str | Path) -> DistillationSet:
+        """The set by its manifest alone; see `opening.described`."""
+        return opening.described(path, data=self.data, **self._options)
+
+    def identity(self, stored: DistillationSet) -> dict[str, Any]:
+        """What of the set is part of a student's identity."""
+        passes = self.passes or stored.manifest.passes
+        return {"passes": passes, "shards_digest": stored.shards_digest(passes)}
+
+    def material(
+        self, path: str | Path, settings: base.Training, *, trainings: int = 1
+    ) -> Material:
+        """Opens and checks the set for so many trainings with these settings."""
+        how = {"data": self.data, "workdir": self.workdir}
+        stored = opening.opened(path, **how, **self._options)
+        passes = self.passes or stored.manifest.passes
+        epochs = trainings * (settings.epochs or timing.ASSUMED_EPOCHS)
+        how = {"resident": self.resident, "passes": passes, "epochs": epochs}
+        held = memory.choose(stored, **how)
+        print(f"{path}: {held.because}", file=sys.stderr)
+        stream = stored_stream(
+            stored,
+            batch_size=settings.batch_size,
+            passes=passes,
+            in_memory=held.in_memory,
+            keep=held.keep,
+        )
+        return Material(
+            stream=lambda recipe: stream,
+            teacher_logits=stored.validation_logits(),
+            facts={"distillation_set": self._origin(stored, path)},
+            reading=stored.reading,
+        )
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        expect = {"augmentation": augment.to_json(self.augmentation)}
+        signal = {"members": self.members, "averaging": self.averaging}
+        return {"expect": expect, **signal}
+
+    def _origin(self, stored: DistillationSet, path: str | Path) -> dict[str, Any]:
+        """What results say of the set; "teachers" are the digests of the weights
+        whose logits are averaged."""
+        manifest = stored.manifest
+        members = stored.members or range(manifest.stored_mean_of)
+        return {
+            "path": str(path),
+            "content_digest": manifest.content_digest,
+            "averaging": stored.averaging,
+            "members": self.members,
+            "teachers": [manifest.teachers[i]["weights_digest"] for i in members],
+            **self.identity(stored),
+        }
+
+
 def step(
     recipe: base.StudentRecipe,
     *,
@@ -32,66 +112,29 @@ def step(
     given: str | Path | None = None,
     made: str | None = None,
     store: str | None = None,
-    passes: int | None = None,
-    members: Sequence[int] | None = None,
-    averaging: str = AVERAGING,
-    resident: str = "auto",
+    **options: Any,
 ) -> Step:
-    """The step that trains a student.
-
-    Args:
-        recipe: architecture and training.
-        data: as for `run`, like the options after `store`.
-        workdir: where the run folder goes.
-        given: a finished set, a directory or a URL; or
-        made: the name of the step that makes it, and
-        store: how that keeps views.
-    """
-    signal = {"members": members, "averaging": averaging}
-    expect = {"augmentation": augment.to_json(recipe.augmentation)}
+    """The step that trains a student on the set at `given`, or on the one that the
+    step `made` makes, which keeps views as `store`; options are those of `run`."""
+    reader = SetReader(data, workdir, recipe.augmentation, **options)
 
     def set_path(before: Results) -> str:
         return before[made]["distillation_set"] if made else str(given)
 
-    def described(before: Results) -> DistillationSet:
-        return opening.described(set_path(before), data=data, expect=expect, **signal)
-
     def place(before: Results) -> RunDirectory:
-        stored = described(before)
-        identity = passes_asked(stored, passes or stored.manifest.passes)
-        return run_directory(recipe, data=data, workdir=workdir, asked=identity)
+        identity = reader.identity(reader.described(set_path(before)))
+        how = {"kind": KIND, "data": data, "workdir": workdir}
+        return training.run_directory(recipe, distillation_set=identity, **how)
 
     def cost(run: RunDirectory | None, before: Results) -> Cost:
-        kept = store or described(before).manifest.store
+        kept = store or reader.described(set_path(before)).manifest.store
         stream = like_stored(recipe, data, store=kept)
         speed = timing.measure(recipe, stream=stream, data=data)
         return timing.training_cost(recipe, speed=speed, data=data, run=run)
 
     def work(run: RunDirectory, before: Results) -> dict[str, Any]:
-        path = set_path(before)
-        how = {"data": data, "workdir": workdir}
-        stored = opening.opened(path, expect=expect, **how, **signal)
-        wanted = passes or stored.manifest.passes
-        held = memory.choose(
-            stored, asked=resident, passes=wanted, epochs=recipe.training.epochs
-        )
-        print(f"{run.path}: {held.because}", file=sys.stderr)
-        stream = stored_stream(
-            stored,
-            batch_size=recipe.training.batch_size,
-            passes=wanted,
-            in_memory=held.in_memory,
-            keep=held.keep,
-        )
-        shared = {"data": data, "run": run}
-        shared["teacher_logits"] = stored.validation_logits()
-        with stored.reading():
-            model, fitted = training.train(recipe, stream=stream, **shared)
-        identity = passes_asked(stored, wanted)
-        origin = origin_of(stored, path, members=members, asked=identity)
-        return training.publish(
-            model, fitted, recipe, kind=KIND, distillation_set=origin, **shared
-        )
+        material = reader.material(set_path(before), recipe.training)
+        return training.trained(recipe, material, kind=KIND, data=data, run=run)
 
     return Step(KIND, place, work, cost, needs=(made,) if made else ())
 
@@ -107,22 +150,9 @@ def run(
 ) -> dict[str, Any]:
     """Trains the student, or finishes or finds the run that did.
 
-    One epoch is one stored pass, in the stored order; after the last pass the first
-    comes again.
-
-    Args:
-        recipe: architecture and training.
-        data: must be what the set was made from; also gives validation and test.
-        workdir: where the run folder goes.
-        distillation_set_path: a finished set, a directory or a URL.
-        only_plan: say what is left and stop.
-        options: of `step`: passes (how many of its passes to use, from the first;
-            None: all), members (whose logits to learn, numbered from 1; None: all;
-            choosing needs a set that keeps members, and so does another averaging),
-            averaging (how their logits become one: `pipelines.stored.averaging`) and
-            resident (whether a replay set's views are held in memory: "always",
-            "never", or "auto": where that is faster; no part of the request, as the
-            results are the same).
+    One epoch is one pass of the set, a directory or a URL, in the stored order; after
+    the last pass the first comes again. With `only_plan`, says what is left and stops.
+    Options are passes, members, averaging and resident: see `SetReader`.
 
     Returns:
         The content of `results.json`; `planned_seconds` and `process_seconds` are of
@@ -131,48 +161,6 @@ def run(
     how = {"data": data, "workdir": workdir, "given": distillation_set_path}
     story = [step(recipe, **how, **options)]
     return steps.run(story, workdir=workdir, only_plan=only_plan).results[KIND]
-
-
-def run_directory(
-    recipe: base.StudentRecipe,
-    *,
-    data: ImageData,
-    workdir: str | Path,
-    asked: dict[str, Any],
-) -> RunDirectory:
-    """Where the student of these passes (see `passes_asked`) goes, or went."""
-    request = {
-        "recipe": recipe,
-        "dataset": data.identity(),
-        "distillation_set": asked,
-    }
-    return RunDirectory.open(workdir, KIND, request)
-
-
-def origin_of(
-    stored: DistillationSet,
-    path: str | Path,
-    *,
-    members: Sequence[int] | None,
-    asked: dict[str, Any],
-) -> dict[str, Any]:
-    """What a student's results tell of the set; `asked` is `passes_asked`'s, "teachers"
-    are the digests of the weights whose logits are averaged."""
-    manifest = stored.manifest
-    places = stored.members or range(manifest.stored_mean_of)
-    return {
-        "path": str(path),
-        "content_digest": manifest.content_digest,
-        "averaging": stored.averaging,
-        "members": members,
-        "teachers": [manifest.teachers[place]["weights_digest"] for place in places],
-        **asked,
-    }
-
-
-def passes_asked(stored: DistillationSet, passes: int) -> dict[str, Any]:
-    """What of the set is part of a student's identity."""
-    return {"passes": passes, "shards_digest": stored.shards_digest(passes)}
 
 
 def stored_stream(
@@ -190,13 +178,8 @@ def stored_stream(
     """
     shown = dict if stored.labelled else without_label
     if in_memory:
-        held = resident_passes.stream(
-            stored,
-            batch_size=batch_size,
-            passes=passes,
-            keep=keep,
-            strategy=devices.strategy(),
-        )
+        how = {"batch_size": batch_size, "passes": passes, "keep": keep}
+        held = resident_passes.stream(stored, **how, strategy=tensorflow.strategy())
         return replace(held, complete=lambda batch: shown(held.complete(batch)))
 
     def batches(first_epoch: int):

@@ -36,7 +36,7 @@ def run(
         teacher_paths: its teachers in any order (None: where they were when the set
             was made).
         data: what it was made from.
-        workdir: where a copy of a set in a bucket goes.
+        workdir: where a copy of a set at a URL goes.
         sample: how many views to score, at least.
         seed: chooses them.
         only_plan: say what will be done and stop.
@@ -60,32 +60,28 @@ def run(
     with bar("reading all of it", unit="pass") as progress:
         verification.check_content(stored, data=data, progress=progress)
     with bar("scoring views again", unit="view") as progress:
-        found = verification.verify(
-            stored, teachers, sample=sample, seed=seed, progress=progress
-        )
-    return {"checksums_ok": True, **base.fields(found)}
+        how = {"sample": sample, "seed": seed, "progress": progress}
+        compared = verification.verify(stored, teachers, **how)
+    return {"checksums_ok": True, **base.fields(compared)}
 
 
 def _teachers(
     path: Path,
-    wanted: Sequence[dict[str, Any]],
+    teachers: Sequence[dict[str, Any]],
     teacher_paths: Sequence[str | Path] | None,
 ) -> dict[int, keras.Model]:
-    """The teachers by their places in the manifest."""
+    """The models of the manifest's `teachers`, by their positions there."""
     if teacher_paths is None:
         results = path.parent / "results.json"
-        known = read_json(results).get("teachers", []) if results.is_file() else []
-        teacher_paths = [each for each in known if Path(each).is_file()]
+        earlier = read_json(results).get("teachers", []) if results.is_file() else []
+        teacher_paths = [each for each in earlier if Path(each).is_file()]
     models = [loading.load(each) for each in teacher_paths]
     by_digest = {weights_digest(model): model for model in models}
-    for teacher in wanted:
+    for teacher in teachers:
         if teacher["weights_digest"] not in by_digest:
             raise UserError(
                 f"the set's teacher {teacher['file']} (weights "
                 f"{teacher['weights_digest'][:12]}) was not found; give the files of "
                 "all its teachers with --teacher"
             )
-    return {
-        place: by_digest[teacher["weights_digest"]]
-        for place, teacher in enumerate(wanted)
-    }
+    return {i: by_digest[each["weights_digest"]] for i, each in enumerate(teachers)}

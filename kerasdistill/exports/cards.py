@@ -28,28 +28,22 @@ def save_model(
     recipe: dict[str, Any],
     **facts: Any,
 ) -> Path:
-    """Writes `model.keras` and its `card.json` into `directory`.
+    """Writes `model.keras`, from pixels 0-255 to logits, and its `card.json`.
 
     Args:
-        model: takes pixels 0-255, gives logits.
+        model: its `.keras` file's path is returned.
         directory: created if missing.
         kind: teacher, ensemble, student or baseline.
         class_names: in the order of the logits.
         dataset: `ImageData.identity()`.
         recipe: what the model was made by, as JSON values.
         facts: further JSON values, such as accuracies.
-
-    Returns:
-        The path of the `.keras` file.
     """
     card = {
         "kind": kind,
         "class_names": list(class_names),
-        "dataset": dataset,
         "image_shape": list(model.input_shape[1:]),
-        "num_params": num_trainable(model),
-        "recipe": recipe,
-        "weights_digest": weights_digest(model),
+        **_described(model, dataset, recipe),
         **facts,
     }
     return write(fast_layers.stock(model), directory, card)
@@ -64,30 +58,35 @@ def save_language_model(
     recipe: dict[str, Any],
     **facts: Any,
 ) -> Path:
-    """Writes a language model's `model.keras` and its `card.json` into `directory`.
+    """As `save_model`, of a language model (see `models.lstm`).
 
     Args:
-        model: see `models.lstm`.
+        model: its `.keras` file's path is returned.
         directory: created if missing.
         words: the vocabulary, in the order of its ids.
         dataset: `TextData.identity()`, which has the vocabulary's digest.
         recipe: what the model was made by, as JSON values.
         facts: further JSON values, such as perplexities.
-
-    Returns:
-        The path of the `.keras` file.
     """
     card = {
         "kind": LANGUAGE_MODEL,
         "words": list(words),
         "vocabulary_digest": dataset["vocabulary_digest"],
-        "dataset": dataset,
-        "num_params": num_trainable(model),
-        "recipe": recipe,
-        "weights_digest": weights_digest(model),
+        **_described(model, dataset, recipe),
         **facts,
     }
     return write(model, directory, card)
+
+
+def _described(
+    model: keras.Model, dataset: dict[str, Any], recipe: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "dataset": dataset,
+        "recipe": recipe,
+        "num_params": num_trainable(model),
+        "weights_digest": weights_digest(model),
+    }
 
 
 def write(model: keras.Model, directory: str | Path, card: dict[str, Any]) -> Path:
@@ -122,12 +121,12 @@ def save(model: keras.Model, path: Path) -> None:
 def _number_objects(value: Any, numbers: dict[int, int]) -> None:
     """Replaces the ids of shared objects by 1, 2 and so on, in their order."""
     if isinstance(value, dict):
-        if (known := value.get("shared_object_id")) is not None:
-            value["shared_object_id"] = numbers.setdefault(known, len(numbers) + 1)
-    elif not isinstance(value, list):
-        return
-    for each in value.values() if isinstance(value, dict) else value:
-        _number_objects(each, numbers)
+        if (own := value.get("shared_object_id")) is not None:
+            value["shared_object_id"] = numbers.setdefault(own, len(numbers) + 1)
+        value = list(value.values())
+    if isinstance(value, list):
+        for each in value:
+            _number_objects(each, numbers)
 
 
 def write_folder_card(folder: str | Path, card: dict[str, Any]) -> None:
@@ -136,10 +135,7 @@ def write_folder_card(folder: str | Path, card: dict[str, Any]) -> None:
 
 
 def check_files(folder: str | Path) -> None:
-    """StaleArtifactError if a file of an export is not the one its card knows.
-
-    Without a card, or one that knows none, nothing is checked.
-    """
+    """StaleArtifactError if a file of an export is not the one that its card lists."""
     card = read_card(folder) or {}
     for name, digest in card.get("files", {}).items():
         path = Path(folder) / name

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ class Format:
         file: its name in the export's folder; None: the folder itself.
         write: model, path, representative images -> nothing.
         run: path -> a function from uint8 images to logits.
-        packages: to import, and so to be installed.
+        packages: that have to be installed.
         float32: whether it takes models that compute in float32 only.
     """
 
@@ -89,7 +90,7 @@ def write_formats(
     single = twins.in_float32(model)
     exported = twins.fold_bottleneck(single) if fold_bottleneck else model
     plain = exported if fold_bottleneck else single
-    told = {}
+    exports = {}
     with replacing_directory(directory) as beside:
         for name in formats:
             form = FORMATS[name]
@@ -98,27 +99,26 @@ def write_formats(
             form.write(given, path, representative)
             predict = form.run(path)
             like = single if form.float32 or fold_bottleneck else model
-            expected = evaluation.predict(like, images)
-            found = predict(images)
-            parity = _parity(name, expected, found, export.tolerance_of(given))
-            parity["top1_agreement"] = evaluation.agreement(found, original)
-            told[name] = {
+            expected, logits = evaluation.predict(like, images), predict(images)
+            parity = _parity(name, expected, logits, export.tolerance_of(given))
+            parity["top1_agreement"] = evaluation.agreement(logits, original)
+            exports[name] = {
                 "file": form.file or ".",
                 "bytes": _size(path, form),
                 "compute": _compute(name, given),
                 "parity": parity,
                 "latency": latency(predict, images),
             }
-        about = {
+        facts = {
             "weights_digest": weights_digest(exported),
             "num_params": num_trainable(exported),
             "folded_bottleneck": fold_bottleneck,
-            "exports": told,
+            "exports": exports,
         }
-        if "saved-model" in told:
-            about["parity"] = told["saved-model"]["parity"]
-        cards.write_folder_card(beside, {**card, **about})
-    return told
+        if "saved-model" in exports:
+            facts["parity"] = exports["saved-model"]["parity"]
+        cards.write_folder_card(beside, {**card, **facts})
+    return exports
 
 
 def require(formats: Sequence[str]) -> None:
@@ -133,17 +133,14 @@ def require(formats: Sequence[str]) -> None:
 
 
 def latency(predict: Predict, images: np.ndarray) -> dict[str, Any]:
-    """Seconds a batch takes: the median of repeated calls, after one unmeasured.
-
-    Args:
-        predict: see `Predict`.
-        images: uint8 [N, H, W, C], repeated to fill a batch.
+    """Seconds a batch takes: the median of repeated calls, after one unmeasured;
+    uint8 [N, H, W, C] are repeated to fill it.
 
     Returns:
         {"batch_1": seconds, "batch_256": seconds, "processors": those of this
         process}.
     """
-    found: dict[str, Any] = {}
+    medians: dict[str, Any] = {}
     least, most = TIMED_CALLS
     for size in LATENCY_BATCHES:
         batch = np.resize(images, (size, *images.shape[1:]))
@@ -155,27 +152,27 @@ def latency(predict: Predict, images: np.ndarray) -> dict[str, Any]:
             since = time.perf_counter()
             predict(batch)
             times.append(time.perf_counter() - since)
-        found[f"batch_{size}"] = statistics.median(times)
-    return {**found, "processors": machine.cores()}
+        medians[f"batch_{size}"] = statistics.median(times)
+    return {**medians, "processors": machine.cores()}
 
 
 def _parity(
-    name: str, expected: np.ndarray, found: np.ndarray, tolerance: float
+    name: str, expected: np.ndarray, logits: np.ndarray, tolerance: float
 ) -> dict[str, Any]:
     if name != "litert-int8":
         if FORMATS[name].float32:
             tolerance = CONVERTED_TOLERANCE
-        return export.compared(expected, found, tolerance=tolerance)
+        return export.compared(expected, logits, tolerance=tolerance)
     # Eight bits are coarse by design: single logits may be off, the whole may not.
-    noise = _root_mean_square(found - expected) / _root_mean_square(expected)
+    noise = _root_mean_square(logits - expected) / _root_mean_square(expected)
     if not noise <= INT8_NOISE:
         raise UserError(
             f"the int8 model's logits are off by {noise:.1%} of their size, more than "
             f"{INT8_NOISE:.0%}; give images like those it will see with "
             "--distillation-set, or leave out litert-int8; nothing was written"
         )
-    every = export.compared(expected, found, tolerance=float("inf"))
-    return {**every, "tolerance": INT8_NOISE, "relative_noise": noise}
+    parity = export.compared(expected, logits, tolerance=float("inf"))
+    return {**parity, "tolerance": INT8_NOISE, "relative_noise": noise}
 
 
 def _root_mean_square(values: np.ndarray) -> float:
@@ -196,14 +193,6 @@ def _size(path: Path, form: Format) -> int:
     return sum(each.stat().st_size for each in files if each.name not in own)
 
 
-def _write_saved_model(model: keras.Model, path: Path, _: np.ndarray) -> None:
-    export.write_saved_model(model, path)
-
-
-def _write_keras(model: keras.Model, path: Path, _: np.ndarray) -> None:
-    cards.save(fast_layers.stock(model), path)
-
-
 def _run_keras(path: Path) -> Predict:
     model = keras.saving.load_model(path, compile=False)
     # A function of its own: what is measured is the model, not Keras' loop.
@@ -211,7 +200,7 @@ def _run_keras(path: Path) -> Predict:
     return lambda images: call(tf.constant(images)).numpy()
 
 
-def _convert(model: keras.Model, path: Path, **options: Any) -> None:
+def _convert(model: keras.Model, path: Path, _: np.ndarray, **options: Any) -> None:
     """Keras' own exporter; the input is "image", float32, the output "logits"."""
     shape = model.input_shape
     image = keras.Input(shape[1:], name="image")
@@ -224,47 +213,34 @@ def _convert(model: keras.Model, path: Path, **options: Any) -> None:
         named.export(path, verbose=False, input_signature=signature, **options)
 
 
-def _write_litert(model: keras.Model, path: Path, _: np.ndarray) -> None:
-    _convert(model, path, format="litert")
-
-
 def _write_int8(model: keras.Model, path: Path, representative: np.ndarray) -> None:
-    def one_by_one():
-        for image in representative:
-            yield [image[None].astype(np.float32)]
-
-    _convert(
-        model,
-        path,
-        format="litert",
-        optimizations=[tf.lite.Optimize.DEFAULT],
-        representative_dataset=one_by_one,
-    )
+    int8 = {
+        "optimizations": [tf.lite.Optimize.DEFAULT],
+        "representative_dataset": lambda: (
+            [image[None].astype(np.float32)] for image in representative
+        ),
+    }
+    _convert(model, path, representative, format="litert", **int8)
 
 
 def _run_litert(path: Path) -> Predict:
     from ai_edge_litert.interpreter import Interpreter
 
-    threads = machine.cores()
-    interpreter = Interpreter(model_path=str(path), num_threads=threads)
-    given = interpreter.get_input_details()[0]
+    interpreter = Interpreter(model_path=str(path), num_threads=machine.cores())
+    image = interpreter.get_input_details()[0]
     output = interpreter.get_output_details()[0]["index"]
     shapes = [None]  # of the last call
 
     def predict(images: np.ndarray) -> np.ndarray:
         if shapes[0] != images.shape:
-            interpreter.resize_tensor_input(given["index"], images.shape)
+            interpreter.resize_tensor_input(image["index"], images.shape)
             interpreter.allocate_tensors()
             shapes[0] = images.shape
-        interpreter.set_tensor(given["index"], images.astype(given["dtype"]))
+        interpreter.set_tensor(image["index"], images.astype(image["dtype"]))
         interpreter.invoke()
         return interpreter.get_tensor(output)
 
     return predict
-
-
-def _write_onnx(model: keras.Model, path: Path, _: np.ndarray) -> None:
-    _convert(model, path, format="onnx")
 
 
 def _run_onnx(path: Path) -> Predict:
@@ -272,24 +248,27 @@ def _run_onnx(path: Path) -> Predict:
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-
-    def predict(images: np.ndarray) -> np.ndarray:
-        return session.run(None, {name: images.astype(np.float32)})[0]
-
-    return predict
+    return lambda images: session.run(None, {name: images.astype(np.float32)})[0]
 
 
 _LITERT = {"run": _run_litert, "packages": ("ai_edge_litert",), "float32": True}
+_ONNX = {
+    "run": _run_onnx,
+    "packages": ("onnx", "tf2onnx", "onnxruntime"),
+    "float32": True,
+}
 FORMATS = {
-    "saved-model": Format(None, _write_saved_model, export.load_saved_model),
-    "keras": Format("model.keras", _write_keras, _run_keras),
-    "litert": Format("model.tflite", _write_litert, **_LITERT),
-    "litert-int8": Format("model-int8.tflite", _write_int8, **_LITERT),
-    "onnx": Format(
-        "model.onnx",
-        _write_onnx,
-        _run_onnx,
-        packages=("onnx", "tf2onnx", "onnxruntime"),
-        float32=True,
+    "saved-model": Format(
+        None,
+        lambda model, path, _: export.write_saved_model(model, path),
+        export.load_saved_model,
     ),
+    "keras": Format(
+        "model.keras",
+        lambda model, path, _: cards.save(fast_layers.stock(model), path),
+        _run_keras,
+    ),
+    "litert": Format("model.tflite", partial(_convert, format="litert"), **_LITERT),
+    "litert-int8": Format("model-int8.tflite", _write_int8, **_LITERT),
+    "onnx": Format("model.onnx", partial(_convert, format="onnx"), **_ONNX),
 }

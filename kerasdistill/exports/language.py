@@ -18,7 +18,7 @@ TOLERANCE = 1e-4
 
 
 class Served(tf.Module):
-    """What is exported; all three ways of asking are signatures.
+    """What is exported, with three signatures.
 
     serving_default: "text" string [N] -> "log_probabilities" float32 [N, V] of the
         word after each text; words are parted by spaces, a text begins after `<eos>`.
@@ -27,11 +27,8 @@ class Served(tf.Module):
     advance: "word_ids" and "state_1", "state_2", ... [N, U] -> the same, and the
         states after the last word: a long text in windows.
 
-    Args:
-        model: see `models.lstm`.
-        words: in the order of their ids.
-        end: id of `<eos>`.
-        unknown: id of `<unk>`.
+    `model` is one of `models.lstm`, `words` are in the order of their ids, `end` and
+    `unknown` are the ids of `<eos>` and `<unk>`.
     """
 
     def __init__(
@@ -44,51 +41,46 @@ class Served(tf.Module):
             tf.constant(words), tf.range(len(words), dtype=tf.int64)
         )
         self._ids = tf.lookup.StaticHashTable(table, default_value=unknown)
-        self.ways = self._ways()
-
-    def _ways(self) -> dict[str, Any]:
         ids = tf.TensorSpec((None, None), tf.int32, name="word_ids")
         states = {
-            f"state_{number}": tf.TensorSpec(
-                (None, each.shape[-1]), name=f"state_{number}"
-            )
-            for number, each in enumerate(self.model.inputs[1:], start=1)
+            name: tf.TensorSpec((None, size), name=name)
+            for name, size in self._sizes().items()
         }
         text = tf.TensorSpec((None,), tf.string, name="text")
-        return {
+        self.ways = {
             "serving_default": tf.function(self.after_text, [text]),
             "word_ids": tf.function(self.after_each, [ids]),
             "advance": tf.function(self.advance).get_concrete_function(ids, **states),
         }
 
+    def _sizes(self) -> dict[str, int]:
+        """Units of each state, by its name."""
+        inputs = enumerate(self.model.inputs)
+        return {f"state_{i}": each.shape[-1] for i, each in inputs if i}
+
     def after_text(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """See the class."""
-        ids = tf.cast(self._ids.lookup(tf.strings.split(text).to_tensor(" ")), tf.int32)
-        lengths = tf.cast(tf.strings.split(text).row_lengths(), tf.int32)
+        words = tf.strings.split(text)
+        ids = tf.cast(self._ids.lookup(words.to_tensor(" ")), tf.int32)
+        lengths = tf.cast(words.row_lengths(), tf.int32)
         begin = tf.fill([tf.shape(ids)[0], 1], self._end)
-        found = self.after_each(tf.concat([begin, ids], axis=1))["log_probabilities"]
-        return {"log_probabilities": tf.gather(found, lengths, axis=1, batch_dims=1)}
+        each = self.after_each(tf.concat([begin, ids], axis=1))["log_probabilities"]
+        return {"log_probabilities": tf.gather(each, lengths, axis=1, batch_dims=1)}
 
     def after_each(self, word_ids: tf.Tensor) -> dict[str, tf.Tensor]:
         """See the class."""
-        count = tf.shape(word_ids)[0]
-        sizes = [each.shape[-1] for each in self.model.inputs[1:]]
-        states = {
-            f"state_{i}": tf.zeros([count, size]) for i, size in enumerate(sizes, 1)
-        }
-        found = self.advance(word_ids, **states)
-        return {"log_probabilities": found["log_probabilities"]}
+        count, sizes = tf.shape(word_ids)[0], self._sizes()
+        states = {name: tf.zeros([count, size]) for name, size in sizes.items()}
+        name = "log_probabilities"
+        return {name: self.advance(word_ids, **states)[name]}
 
     def advance(self, word_ids: tf.Tensor, **states: tf.Tensor) -> dict[str, tf.Tensor]:
         """See the class."""
-        names = [f"state_{i}" for i in range(1, len(states) + 1)]
+        names = list(self._sizes())
         before = [states[name] for name in names]
         logits, *after = self.model([word_ids, *before], training=False)
-        log_probabilities = tf.nn.log_softmax(logits)
-        return {
-            "log_probabilities": log_probabilities,
-            **dict(zip(names, after, strict=True)),
-        }
+        after = dict(zip(names, after, strict=True))
+        return {"log_probabilities": tf.nn.log_softmax(logits), **after}
 
 
 def export_language_model(
@@ -104,12 +96,9 @@ def export_language_model(
     """Writes `model` as a SavedModel (see `Served`), reloads it and compares.
 
     Args:
-        model: see `models.lstm`.
+        model: for `Served`, as `words`, `end` and `unknown`.
         path: directory to create; an existing one is replaced once the new one is
             complete and has passed.
-        words: the vocabulary.
-        end: id of `<eos>`.
-        unknown: id of `<unk>`.
         card: written to `card.json` inside, with the parity added.
         sample: word ids int32 [N], N >= 1, for the comparison.
 
@@ -130,21 +119,16 @@ def export_language_model(
 def _parity(
     model: keras.Model, path: Path, words: tuple[str, ...], *, end: int, sample
 ) -> dict[str, Any]:
-    """Compares the last word's answer by text, and all of them by ids."""
-    loaded = tf.saved_model.load(str(path))
+    """Compares the last word's log-probabilities by text, and all of them by ids."""
+    loaded = tf.saved_model.load(str(path))  # signatures hold only weak references
     ids = tf.constant(np.concatenate([[end], sample]).astype(np.int32)[None])
     logits = model([ids, *language.start(model, 1)], training=False)[0]
     expected = tf.nn.log_softmax(logits)
     text = tf.constant([" ".join(words[i] for i in sample)])
-    found = {
-        "by_ids": loaded.signatures["word_ids"](word_ids=ids)["log_probabilities"],
-        "by_text": loaded.signatures["serving_default"](text=text)["log_probabilities"],
-    }
-    differences = [
-        np.abs(found["by_ids"] - expected).max(),
-        np.abs(found["by_text"] - expected[:, -1]).max(),
-    ]
-    difference = float(np.max(differences))
+    by_ids = loaded.signatures["word_ids"](word_ids=ids)["log_probabilities"]
+    by_text = loaded.signatures["serving_default"](text=text)["log_probabilities"]
+    differences = (by_ids - expected, by_text - expected[:, -1])
+    difference = float(np.max([np.abs(each).max() for each in differences]))
     if not difference <= TOLERANCE:
         raise UserError(
             f"the exported model's log-probabilities differ by {difference:.3g} from "
@@ -174,15 +158,14 @@ class SavedLanguageModel:
                 f"{path} is not the SavedModel of a language model ({reason}); pass "
                 "one that language-model wrote, or its .keras file"
             ) from error
-        given = self._advance.structured_input_signature[1]
-        count = sum(name.startswith("state_") for name in given)
+        specs = self._advance.structured_input_signature[1]
+        count = sum(name.startswith("state_") for name in specs)
         self._names = [f"state_{i}" for i in range(1, count + 1)]
-        self.inputs = [given["word_ids"], *(given[name] for name in self._names)]
+        self.inputs = [specs["word_ids"], *(specs[name] for name in self._names)]
 
     def __call__(self, inputs, training=False):
         """[ids, states] -> [log-probabilities, states]."""
         ids, *states = inputs
-        found = self._advance(
-            word_ids=ids, **dict(zip(self._names, states, strict=True))
-        )
-        return [found["log_probabilities"], *(found[name] for name in self._names)]
+        before = dict(zip(self._names, states, strict=True))
+        after = self._advance(word_ids=ids, **before)
+        return [after["log_probabilities"], *(after[name] for name in self._names)]

@@ -41,10 +41,10 @@ def export_saved_model(
     with replacing_directory(path) as beside:
         write_saved_model(model, beside)
         expected = keras.ops.convert_to_numpy(model(images, training=False))
-        found = load_saved_model(beside)(images)
-        found = compared(expected, found, tolerance=tolerance_of(model))
-        cards.write_folder_card(beside, {**card, "parity": found})
-    return found
+        logits = load_saved_model(beside)(images)
+        parity = compared(expected, logits, tolerance=tolerance_of(model))
+        cards.write_folder_card(beside, {**card, "parity": parity})
+    return parity
 
 
 def write_saved_model(model: keras.Model, path: str | Path) -> None:
@@ -101,18 +101,14 @@ def tolerance_of(model: keras.Model) -> float:
 
 
 def compared(
-    expected: np.ndarray, found: np.ndarray, *, tolerance: float
+    expected: np.ndarray, logits: np.ndarray, *, tolerance: float
 ) -> dict[str, Any]:
-    """What an export's parity is; UserError if it is none.
-
-    Args:
-        expected: logits of the original, [N, classes].
-        found: the export's.
-        tolerance: relative to the largest logit, or to 1 if that is smaller.
+    """An export's parity; UserError if its logits [N, classes] differ from those
+    expected by more than `tolerance` of the largest logit, or of 1 if that is smaller.
     """
     largest = float(np.max(np.abs(expected)))
     allowed = tolerance * max(largest, 1.0)
-    difference = float(np.max(np.abs(expected - found)))
+    difference = float(np.max(np.abs(expected - logits)))
     if not difference <= allowed:
         raise UserError(
             f"the exported model's logits differ by {difference:.3g} from the "

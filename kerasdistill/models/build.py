@@ -7,21 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasdistill.models import (
-    cnn_teacher,
-    densenet,
-    fast_teacher,
-    given,
-    resnet,
-    student,
-    wide_resnet,
-)
+from kerasdistill.models import born_again, fast_teacher, given, urban
 from kerasdistill.recipes.architectures import BanResNet, DenseNet, WideResNet
 from kerasdistill.recipes.base import CnnTeacher, FastTeacher, GivenNetwork, Student
-
-
-def _as_trained(model: keras.Model) -> keras.Model:
-    return model
 
 
 @dataclass(frozen=True)
@@ -37,19 +25,19 @@ class Family:
 
     build: Callable[..., keras.Model]
     takes: tuple[str, ...] = ()
-    published: Callable[[keras.Model], keras.Model] = _as_trained
+    published: Callable[[keras.Model], keras.Model] = lambda model: model
 
 
 FAMILIES: dict[type, Family] = {
-    Student: Family(student.build),
-    CnnTeacher: Family(cnn_teacher.build),
+    Student: Family(urban.build),
+    CnnTeacher: Family(urban.build),
     FastTeacher: Family(
         fast_teacher.build, takes=("images",), published=fast_teacher.published
     ),
     GivenNetwork: Family(given.build),
-    WideResNet: Family(wide_resnet.build),
-    DenseNet: Family(densenet.build),
-    BanResNet: Family(resnet.build, takes=("teacher",)),
+    WideResNet: Family(born_again.build),
+    DenseNet: Family(born_again.build),
+    BanResNet: Family(born_again.build, takes=("teacher",)),
 }
 
 

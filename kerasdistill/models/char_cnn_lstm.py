@@ -23,13 +23,9 @@ _SPECIAL = 3  # padding, a word's begin, its end
 def spell(words: tuple[str, ...], *, shortest: int = 1) -> tuple[np.ndarray, int]:
     """The characters of every word: int32 [V, length], and how many there are.
 
-    Args:
-        words: the vocabulary, in order.
-        shortest: least length of a row (the widest convolution needs its width).
-
-    Returns:
-        0 is padding, 1 begins and 2 ends a word, the characters of the vocabulary
-        follow in their order.
+    0 is padding, 1 begins and 2 ends a word, the characters of the vocabulary follow
+    in their order. Rows have `shortest` places at least, since the widest convolution
+    needs its width.
     """
     letters = sorted(set("".join(words)))
     number = {letter: _SPECIAL + i for i, letter in enumerate(letters)}
@@ -51,12 +47,8 @@ def build(
 ) -> keras.Model:
     """A new model; all weights begin uniformly in +-0.05, biases at 0.
 
-    Args:
-        architecture: sizes.
-        spelling: see `spell`.
-        num_characters: of which `spelling` is made, with padding, begin and end.
-        seed: of the weights and of dropout.
-        precision: as for `models.lstm.build`; the characters' part is float32.
+    `spelling` and `num_characters` are those of `spell`, `precision` is as for
+    `models.lstm.build`; the characters' part is float32.
     """
     compute = keras.dtype_policies.get(precision).compute_dtype
     ids = keras.Input((None,), dtype="int32", name="word_ids")
@@ -72,7 +64,8 @@ def build(
         [_read(x, kernel, filters, seed=seed) for kernel, filters in widths]
     )
     for number in range(1, architecture.highways + 1):
-        x = _highway(x, seed=seed, name=f"highway_{number}")
+        name = f"highway_{number}"
+        x = Highway(seed=derive_seed(seed, name), name=name)(x)
     x, states, new_states = stack(
         x, architecture, seed=seed, precision=compute, init_scale=INIT_SCALE
     )
@@ -100,24 +93,18 @@ class LargestAlongWord(keras.layers.Layer):
     """[B, T, length, filters] -> [B, T, filters]: maximum over the length."""
 
     def call(self, inputs):
-        """See the class."""
         return ops.max(inputs, axis=2)
 
 
 @keras.saving.register_keras_serializable("kerasdistill")
 class Highway(keras.layers.Layer):
-    """t relu(x W + b) + (1 - t) x, t = sigmoid(x V + c) (Srivastava et al. 2015).
-
-    Args:
-        seed: of the weights.
-    """
+    """t relu(x W + b) + (1 - t) x, t = sigmoid(x V + c) (Srivastava et al. 2015)."""
 
     def __init__(self, *, seed=0, **options):
         super().__init__(**options)
         self._seed = seed
 
     def build(self, input_shape):
-        """Two dense layers of the input's size."""
         size = input_shape[-1]
         for name, bias in (("transform", 0.0), ("gate", GATE_BIAS)):
             dense = keras.layers.Dense(
@@ -130,13 +117,8 @@ class Highway(keras.layers.Layer):
             setattr(self, name, dense)
 
     def call(self, inputs):
-        """See the class."""
         share = ops.sigmoid(self.gate(inputs))
         return share * ops.relu(self.transform(inputs)) + (1 - share) * inputs
-
-
-def _highway(x, *, seed: int, name: str):
-    return Highway(seed=derive_seed(seed, name), name=name)(x)
 
 
 def _start(seed: int, name: str):

@@ -12,12 +12,6 @@ def weights_digest(model: keras.Model) -> str:
     The role is the last part of a weight's path ("kernel", "moving_mean"). The
     layers' own names stay out: Keras drops the model's name from the paths when a
     Sequential model is loaded again, and numbers layers by what was built before.
-
-    Args:
-        model: a built model.
-
-    Returns:
-        64 hexadecimal digits, equal before saving and after loading.
     """
     digest = hashlib.sha256()
     for weight in model.weights:

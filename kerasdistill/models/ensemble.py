@@ -26,7 +26,7 @@ def build(
         averaging: a name in `AVERAGINGS`: "mean-logits" (Urban's super teacher), or
             "mean-probabilities" (the Born-Again ensembles): the logarithm of the mean
             of the members' softmax, so that what comes out are logits again.
-        name: the model's name.
+        name: the new model's.
 
     Returns:
         A model of stock layers, images -> float32 logits [batch, num_classes].
@@ -37,11 +37,9 @@ def build(
     if not members:
         raise UserError("an ensemble has no members; give at least one teacher")
     first = members[0]
+    shapes = first.input_shape, first.output_shape
     for position, member in enumerate(members[1:], start=2):
-        if (member.input_shape, member.output_shape) != (
-            first.input_shape,
-            first.output_shape,
-        ):
+        if (member.input_shape, member.output_shape) != shapes:
             raise UserError(
                 f"member {position} maps {_shapes(member)} but member 1 maps "
                 f"{_shapes(first)}; an ensemble needs teachers of one data set"
@@ -60,9 +58,8 @@ def _mean_logits(logits: list):
 
 def _mean_probabilities(logits: list):
     # By logarithms: a probability that is 0 in float32 would have none.
-    as_log = keras.layers.Activation(
-        "log_softmax", dtype="float32", name="log_probabilities"
-    )
+    name = "log_probabilities"
+    as_log = keras.layers.Activation("log_softmax", dtype="float32", name=name)
     stacked = ops.stack([as_log(each) for each in logits], axis=1)
     return ops.logsumexp(stacked, axis=1) - math.log(len(logits))
 
@@ -74,8 +71,7 @@ AVERAGINGS: dict[str, Callable[[list], object]] = {
 
 
 def _copy(member: keras.Model, *, name: str) -> keras.Model:
-    config = {**member.get_config(), "name": name}
-    copy = type(member).from_config(config)
+    copy = type(member).from_config({**member.get_config(), "name": name})
     copy.set_weights(member.get_weights())
     return copy
 

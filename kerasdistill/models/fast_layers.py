@@ -24,7 +24,6 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """
 
     def call(self, inputs, training=None, mask=None):
-        """As Keras': normalised `inputs`, in the layer's compute dtype."""
         training = bool(training and self.trainable)
         dtype = keras.backend.result_type(inputs.dtype, self.compute_dtype)
         if (
@@ -60,12 +59,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
         else:
             mean = ops.cast(self.moving_mean, "float32")
             variance = ops.cast(self.moving_variance, "float32")
+        offset = ops.cast(self.beta, "float32") if self.center else tf.zeros(channels)
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
             scale=ops.cast(self.gamma, "float32") if self.scale else tf.ones(channels),
-            offset=ops.cast(self.beta, "float32")
-            if self.center
-            else tf.zeros(channels),
+            offset=offset,
             mean=mean,
             variance=variance,
             epsilon=self.epsilon,
@@ -87,7 +85,6 @@ class Dropout(keras.layers.Dropout):
     """
 
     def call(self, inputs, training=False):
-        """As Keras': `inputs`, in training with dropped ones and the rest scaled."""
         if (
             not training
             or not 0 < self.rate < 1
@@ -119,15 +116,13 @@ def stock(
 ) -> keras.Model:
     """A copy that loads without our code: Keras' own layers in the place of ours.
 
-    The copied layers are not synchronized, which only TensorFlow's backend accepts.
+    Names, weights and numbers stay. The copied layers are not synchronized, which only
+    TensorFlow's backend accepts. A model without layers of these kinds is returned
+    itself.
 
     Args:
         model: functional or sequential, models inside it included.
         kinds: which of our layers are replaced.
-
-    Returns:
-        The same names, weights and numbers. A model without layers of ours is
-        returned itself.
     """
     if not any(isinstance(layer, kinds) for layer in leaf_layers(model)):
         return model
@@ -147,14 +142,10 @@ def stock(
 
 
 def hasten(model: keras.Model) -> keras.Model:
-    """Makes Keras' batch normalisations in a model ours, for a teacher that answers.
+    """Makes Keras' batch normalisations in a model ours, for a teacher that predicts.
 
-    Args:
-        model: any model, models inside it included; changed in place, so layers of its
-            own need no copying. It is to be saved as `stock(model)`.
-
-    Returns:
-        The same model: weights and numbers stay as they are.
+    The model, and models inside it, are changed in place, so that layers of its own
+    need no copying; weights and numbers stay. It is to be saved as `stock(model)`.
     """
     for layer in leaf_layers(model):
         if type(layer) is keras.layers.BatchNormalization:

@@ -31,17 +31,8 @@ def build(
     layer. Kernels pass their inputs on at first, as far as there are outputs for
     them. Differs from airbench94 in that the whitening has no bias.
 
-    Args:
-        architecture: filters of the blocks.
-        images: uint8 [N, *image_shape], N >= 1, of the training split: what the
-            normalisation and the whitening are computed from.
-        image_shape: height, width, channels; sides of 17 pixels or more.
-        num_classes: number of logits.
-        seed: every layer derives its own from it.
-        precision: a Keras dtype policy; preprocessing and logits stay float32.
-
-    Returns:
-        A model [batch, *image_shape] -> float32 logits [batch, num_classes].
+    Args: those of `build.build`; `images` are of the training split, one or more, with
+    sides of 17 pixels or more.
     """
     sample = images[:: -(-len(images) // _SAMPLE)]  # of all of them: classes may follow
     normalise = _normalisation(sample)
@@ -50,13 +41,9 @@ def build(
     stem = _stem(2 * PATCH**2 * image_shape[-1])
     x = _gelu(stem(x), "whiten", precision)
     for name, filters, pooled in _layers(architecture):
-        x = _convolution(
-            filters,
-            name,
-            precision,
-            use_bias=False,
-            kernel_initializer=_passing(derive_seed(seed, name, "weights")),
-        )(x)
+        start = _passing(derive_seed(seed, name, "weights"))
+        options = {"use_bias": False, "kernel_initializer": start}
+        x = _convolution(filters, name, precision, **options)(x)
         if pooled:
             x = _pool(name, precision)(x)
         x = BatchNormalization(
@@ -74,19 +61,13 @@ def published(model: keras.Model) -> keras.Model:
     """The same function from stock layers alone, normalisation folded into kernels.
 
     Pooling comes before batch normalisation, which without a scale of its own never
-    turns the order of values, so folding passes through it.
-
-    Args:
-        model: by `build`, trained.
-
-    Returns:
-        A model that loads without our code and is faster; equal up to rounding.
+    turns the order of values, so folding passes through it. The new model loads
+    without our code and is faster; equal up to rounding.
     """
     inputs = keras.Input(model.input_shape[1:], name="image")
     precision = model.get_layer("conv_1_1").dtype_policy.name
-    x = model.get_layer("normalise").from_config(
-        model.get_layer("normalise").get_config()
-    )(inputs)
+    normalise = model.get_layer("normalise")
+    x = type(normalise).from_config(normalise.get_config())(inputs)
     # silu(1.702 x) / 1.702 is the activation; the factors go into the kernels.
     kernels = {"whiten": [_BEND * _kernel(model, "whiten")]}
     x = _silu(_stem(kernels["whiten"][0].shape[-1])(x), "whiten", precision)
@@ -111,12 +92,9 @@ def published(model: keras.Model) -> keras.Model:
 def whitening(images: np.ndarray) -> np.ndarray:
     """Filters whose answers to the images' patches are uncorrelated, unit variance.
 
-    Args:
-        images: float32 [N, height, width, channels], normalised.
-
-    Returns:
-        float32 [2, 2, channels, 8 * channels]: the patches' principal components
-        over the roots of their variances, then the same with the other sign.
+    From normalised float32 [N, height, width, channels] to float32 [2, 2, channels,
+    8 * channels]: the patches' principal components over the roots of their variances,
+    then the same with the other sign.
     """
     windows = np.lib.stride_tricks.sliding_window_view(images, (PATCH, PATCH), (1, 2))
     patches = windows.transpose(0, 1, 2, 4, 5, 3)
@@ -151,12 +129,7 @@ def _stem(filters: int) -> keras.Layer:
     # Exact, so that what should cancel does: half-precision residues of colours in
     # grey images, divided by their tiny variances, would be taken for a signal.
     return keras.layers.Conv2D(
-        filters,
-        PATCH,
-        use_bias=False,
-        trainable=False,
-        dtype="float32",
-        name="whiten",
+        filters, PATCH, use_bias=False, trainable=False, dtype="float32", name="whiten"
     )
 
 
@@ -171,8 +144,7 @@ def _pool(name: str, precision: str) -> keras.Layer:
 
 
 def _gelu(x, name: str, precision: str):
-    bend = keras.layers.Activation(_bent, dtype=precision, name=f"{name}_gelu")
-    return bend(x)
+    return keras.layers.Activation(_bent, dtype=precision, name=f"{name}_gelu")(x)
 
 
 def _bent(x):
@@ -218,10 +190,8 @@ def _kernel(model: keras.Model, name: str) -> np.ndarray:
 
 def _folded(kernel: np.ndarray, norm: keras.Layer) -> list[np.ndarray]:
     """Kernel and bias that do what the convolution and its normalisation do."""
-    mean, variance, beta = (
-        ops.convert_to_numpy(value)
-        for value in (norm.moving_mean, norm.moving_variance, norm.beta)
-    )
+    values = norm.moving_mean, norm.moving_variance, norm.beta
+    mean, variance, beta = map(ops.convert_to_numpy, values)
     scale = 1.0 / np.sqrt(variance + norm.epsilon)
     # What comes in is 1.702 times what it was, and so is to be what goes out.
     return [kernel * scale, _BEND * (beta - mean * scale)]

@@ -11,10 +11,7 @@ from kerasdistill.recipes.base import GivenNetwork
 
 
 def network(source: str) -> GivenNetwork:
-    """What stands in a recipe for --student.
-
-    Args:
-        source: path of a `.keras` file, or keras:NAME[@SIDE].
+    """What stands in a recipe for a `.keras` file or keras:NAME[@SIDE].
 
     Raises:
         UserError: no such file.
@@ -34,19 +31,12 @@ def build(
     image_shape: tuple[int, int, int],
     num_classes: int,
     seed: int,
-    precision: str = "float32",
+    **_: str,
 ) -> keras.Model:
     """The network as it is: a file's with its weights, another's with random ones.
 
     Where its images have another size or colour, layers that bring them to it come
-    first (`wrapping.adapt`).
-
-    Args:
-        architecture: which.
-        image_shape: height, width, channels of the images (pixels 0-255).
-        num_classes: number of logits it must have.
-        seed: of random weights.
-        precision: not looked at: the network computes as it was built.
+    first (`wrapping.adapt`). It computes in the precision that it was built with.
 
     Raises:
         UserError: it cannot be loaded, ends in a softmax or has other classes.

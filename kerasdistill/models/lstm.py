@@ -14,22 +14,13 @@ from kerasdistill.seeds import derive_seed
 
 
 def build(
-    architecture: Lstm,
-    *,
-    num_words: int,
-    seed: int = 0,
-    precision: str = "float32",
+    architecture: Lstm, *, num_words: int, seed: int = 0, precision: str = "float32"
 ) -> keras.Model:
     """A new model.
 
     Weights begin as the PyTorch example's: uniformly in +-0.1 (embedding) and
-    +-1/sqrt(units).
-
-    Args:
-        architecture: sizes.
-        num_words: V, size of the vocabulary.
-        seed: of the weights and of dropout.
-        precision: a Keras dtype policy; bfloat16 is used in training alone.
+    +-1/sqrt(units). `precision` is a Keras dtype policy; bfloat16 is used in training
+    alone.
     """
     compute = keras.dtype_policies.get(precision).compute_dtype
     ids = keras.Input((None,), dtype="int32", name="word_ids")

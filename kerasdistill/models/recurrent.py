@@ -41,8 +41,7 @@ class WindowLSTM(keras.layers.LSTM):
         self.precision = precision
 
     def call(self, sequences, initial_state=None, mask=None, training=False):
-        """See the class; a window of unknown length goes through Keras' own loop."""
-        if sequences.shape[1] is None:
+        if sequences.shape[1] is None:  # Keras' own loop
             return super().call(sequences, initial_state, mask, training)
         cell = self.cell
         weights = (cell.kernel, cell.recurrent_kernel, cell.bias)
@@ -60,17 +59,9 @@ def window_lstm(inputs, hidden, cell, kernel, recurrent, bias, *, dtype):
     i, f, o = sigmoid and g = tanh of the four parts (in the order i, f, g, o) of
     x_t kernel + h_{t-1} recurrent + bias; c_t = f c_{t-1} + i g; h_t = o tanh(c_t).
 
-    Args:
-        inputs: float32 [B, T, I], T >= 1 known.
-        hidden: h_0, float32 [B, U].
-        cell: c_0, float32 [B, U].
-        kernel: float32 [I, 4U].
-        recurrent: float32 [U, 4U].
-        bias: float32 [4U].
-        dtype: what matrix products are computed in.
-
-    Returns:
-        h_1..h_T float32 [B, T, U], h_T and c_T.
+    float32 inputs [B, T, I] of a fixed T, hidden h_0 and cell c_0 [B, U], kernel
+    [I, 4U], recurrent [U, 4U], bias [4U] -> h_1..h_T [B, T, U], h_T and c_T. Matrix
+    products are computed in `dtype`.
     """
 
     @ops.custom_gradient

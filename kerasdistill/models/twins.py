@@ -7,13 +7,9 @@ from kerasdistill.errors import UserError
 
 
 def in_float32(model: keras.Model) -> keras.Model:
-    """A copy that computes in float32 throughout, whatever the model computed in.
+    """A copy of the same names and weights that computes in float32 throughout.
 
-    Args:
-        model: functional or sequential, models inside it included.
-
-    Returns:
-        The same names and weights; a model that is float32 already is copied too.
+    The model is functional or sequential; models inside it are copied too.
     """
 
     def copy(layer: keras.Layer) -> keras.Layer:
@@ -32,19 +28,16 @@ def fold_bottleneck(model: keras.Model) -> keras.Model:
     is formed in float64, so that the copy's logits are the model's up to the order
     of float32 sums; it has more weights.
 
-    Args:
-        model: functional or sequential.
-
     Raises:
         UserError: no dense layer without activation feeds a dense layer alone.
     """
-    found = _linear_pair(model)
-    if found is None:
+    pair = _linear_pair(model)
+    if pair is None:
         raise UserError(
             f"model {model.name} has no linear bottleneck: no dense layer without "
             "activation before another; leave out --fold-bottleneck"
         )
-    bottleneck, behind = found
+    bottleneck, behind = pair
 
     def call(layer: keras.Layer, inputs, *args, **kwargs):
         # Left out of the copy: the layer behind it sees what it saw.
@@ -54,10 +47,10 @@ def fold_bottleneck(model: keras.Model) -> keras.Model:
         model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     copied = keras.models.clone_model(model, call_function=call)
     for layer in copied.layers:
-        weights = model.get_layer(layer.name).get_weights()
-        layer.set_weights(
-            _product(bottleneck, behind) if layer.name == behind.name else weights
-        )
+        if layer.name == behind.name:
+            layer.set_weights(_product(bottleneck, behind))
+        else:
+            layer.set_weights(model.get_layer(layer.name).get_weights())
     return copied
 
 

@@ -40,8 +40,8 @@ def adapt(
         name: of the new model.
 
     Returns:
-        The model and what was put around the given one, in words; nothing is put
-        around one that fits: it is returned itself.
+        The model and what was put around the given one, in words; one that fits is
+        returned itself.
 
     Raises:
         UserError: it takes no images, or gives no [batch, classes].
@@ -52,32 +52,30 @@ def adapt(
             f"model {model.name} maps {takes} to {gives}; expected images [batch, "
             "height, width, 1 or 3] to logits [batch, classes]"
         )
-    told = []
+    steps = []
     image = keras.Input(image_shape, name="image")
     x = image
     if takes[3] != image_shape[2]:
         x = _colour(x, takes[3])
-        told.append("grey to RGB" if takes[3] == 3 else "RGB to grey")
-    sides = tuple(
-        given if wanted is None else wanted
-        for wanted, given in zip(takes[1:3], image_shape[:2], strict=True)
-    )
+        steps.append("grey to RGB" if takes[3] == 3 else "RGB to grey")
+    pairs = zip(takes[1:3], image_shape[:2], strict=True)
+    sides = tuple(given if wanted is None else wanted for wanted, given in pairs)
     if sides != tuple(image_shape[:2]):
         # Not the layer Resizing: called without `training`, a model that has it runs
         # everything behind it in training mode (Keras 3.15).
         x = ops.image.resize(ops.cast(x, "float32"), sides, interpolation="bilinear")
-        told.append(f"resized to {sides[0]}x{sides[1]}, bilinear")
+        steps.append(f"resized to {sides[0]}x{sides[1]}, bilinear")
     if preprocess is not None:
         x = preprocess(x)
-        told.append(preprocess.name)
+        steps.append(preprocess.name)
     x = model(x)
     if output == "probabilities":
         x = ops.log(ops.maximum(ops.cast(x, "float32"), FLOOR))
-        told.append(f"log of probabilities, at least {FLOOR:g}")
-    if not told:
-        return model, told
+        steps.append(f"log of probabilities, at least {FLOOR:g}")
+    if not steps:
+        return model, steps
     logits = keras.layers.Activation("linear", dtype="float32", name="logits")(x)
-    return keras.Model(image, logits, name=name), told
+    return keras.Model(image, logits, name=name), steps
 
 
 def application(
@@ -93,8 +91,7 @@ def application(
     Args:
         source: "keras:NAME" or "keras:NAME@SIDE": the side of the images it sees
             (default: the data set's).
-        image_shape: height, width, channels of the data set.
-        num_classes: logits.
+        image_shape, num_classes: of the data set.
         weights: a file of its weights (None: they are random).
         seed: of random weights; it sets Keras' own.
 
@@ -105,22 +102,16 @@ def application(
     name, _, side = source.removeprefix(APPLICATION).partition("@")
     build = getattr(keras.applications, name, None)
     if not inspect.isfunction(build) or (side and not side.isdecimal()):
-        known = [
-            n for n, f in vars(keras.applications).items() if inspect.isfunction(f)
-        ]
+        networks = inspect.getmembers(keras.applications, inspect.isfunction)
         raise UserError(
             f"{source!r} is not known; expected keras:NAME or keras:NAME@SIDE with a "
-            f"NAME among {', '.join(sorted(known))}"
+            f"NAME among {', '.join(name for name, _ in networks)}"
         )
     sides = (int(side),) * 2 if side else tuple(image_shape[:2])
     keras.utils.set_random_seed(seed)
     try:
-        network = build(
-            weights=None,
-            input_shape=(*sides, 3),
-            classes=num_classes,
-            classifier_activation=None,
-        )
+        options = {"classes": num_classes, "classifier_activation": None}
+        network = build(weights=None, input_shape=(*sides, 3), **options)
         if weights is not None:
             with warnings.catch_warnings():
                 # Keras warns of layers that keep their random weights.
@@ -133,20 +124,21 @@ def application(
             f"keras:{name}@SIDE, or other weights"
         ) from error
     preprocess = _preprocessing(sys.modules[build.__module__].preprocess_input)
-    model, told = adapt(network, image_shape=image_shape, preprocess=preprocess)
-    return model, [f"keras.applications.{name}", *told]
+    model, steps = adapt(network, image_shape=image_shape, preprocess=preprocess)
+    return model, [f"keras.applications.{name}", *steps]
 
 
 def _preprocessing(function) -> keras.Layer:
     """A network's own preprocessing, which maps each pixel's channels linearly."""
     probes = np.concatenate([np.zeros((1, 3)), 255.0 * np.eye(3)])
-    found = np.array(function(probes.reshape(4, 1, 1, 3).astype("f4")))
-    found = found.reshape(4, 3)
+    images = probes.reshape(4, 1, 1, 3).astype("f4")
+    outputs = np.array(function(images)).reshape(4, 3)
     layer = keras.layers.Conv2D(
         3, 1, trainable=False, dtype="float32", name="preprocess_input"
     )
     layer.build((None, None, None, 3))
-    layer.set_weights([((found[1:] - found[0]) / 255)[None, None], found[0]])
+    slopes = (outputs[1:] - outputs[0]) / 255
+    layer.set_weights([slopes[None, None], outputs[0]])
     return layer
 
 

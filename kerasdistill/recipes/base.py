@@ -113,7 +113,7 @@ class GivenNetwork:
 
 @dataclass(frozen=True)
 class Training:
-    """How the weights are found: Nesterov SGD, or Muon, under a schedule.
+    """How weights are trained: Nesterov SGD, or Muon, under a schedule.
 
     `epochs` is None when the paper's own stopping rule (A6) ends the training.
     Gradients whose norm over all weights exceeds `clip_norm` are shortened to it
@@ -146,7 +146,7 @@ class Training:
 
 @dataclass(frozen=True)
 class BornAgainTraining(Training):
-    """What the second paper's trainings have beside.
+    """Further settings of the second paper's trainings.
 
     Schedule "steps" multiplies the rate by `decay` after each of `milestones`,
     fractions of `epochs`.
@@ -160,7 +160,7 @@ class BornAgainTraining(Training):
 
 @dataclass(frozen=True)
 class TextTraining(Training):
-    """What trainings on text have beside; plain SGD, the loss summed over a window.
+    """Further settings of trainings on text: plain SGD, the loss summed over a window.
 
     Schedule "paper" multiplies the rate by `decay` after an epoch whose validation
     perplexity is no new best, or one by less than `least_gain`. `window` is the length
@@ -213,7 +213,7 @@ class GivenStudentRecipe(StudentRecipe):
 
 @dataclass(frozen=True)
 class BornAgainRecipe:
-    """A generation: the 0th learns labels, later ones what the one before says."""
+    """A generation: the 0th learns labels, later ones from the one before."""
 
     architecture: Architecture
     training: BornAgainTraining
@@ -222,7 +222,7 @@ class BornAgainRecipe:
 
 @dataclass(frozen=True)
 class LanguageModelRecipe:
-    """A language model: on labels, or on what a teacher says of the next word."""
+    """A language model: on labels, or on a teacher's probabilities of the next word."""
 
     architecture: LanguageNetwork
     training: TextTraining
@@ -242,12 +242,9 @@ KINDS = {kind.__name__: kind for kind in typing.get_args(Recipe)}
 def for_images(recipe: Any, image_shape: tuple[int, int, int]) -> Any:
     """The recipe of 32-pixel images, with crops and shifts that scale with the side."""
     scale = min(image_shape[:2]) / 32
-    names = [
-        name
-        for name in ("min_crop", "pixels", "cutout", "pad")
-        if hasattr(recipe.augmentation, name)
-    ]
-    sizes = {name: round(scale * getattr(recipe.augmentation, name)) for name in names}
+    views = vars(recipe.augmentation)
+    names = [name for name in ("min_crop", "pixels", "cutout", "pad") if name in views]
+    sizes = {name: round(scale * views[name]) for name in names}
     augmentation = dataclasses.replace(recipe.augmentation, **sizes)
     return dataclasses.replace(recipe, augmentation=augmentation)
 

@@ -69,48 +69,35 @@ def recipe(
 
     Args:
         name: see the module.
-        depth_factor: as for `architecture`.
-        compression_factor: as for `architecture`.
+        depth_factor, compression_factor: as for `architecture`.
         style: "wide-resnet" is what the paper used (200 epochs; we read it as meant
             for DenseNets too); "densenet" the DenseNet paper's own (300 epochs).
 
     Raises:
-        UserError: a name, factor or style that is not known.
+        UserError: an unknown name, factor or style.
     """
     if style not in TRAININGS:
         raise UserError(
             f"recipe style {style!r} is not known; expected {' or '.join(TRAININGS)}"
         )
     training, weight_decay = TRAININGS[style]
-    network = architecture(
-        name, depth_factor=depth_factor, compression_factor=compression_factor
-    )
-    return BornAgainRecipe(replace(network, weight_decay=weight_decay), training)
+    factors = {"depth_factor": depth_factor, "compression_factor": compression_factor}
+    network = replace(architecture(name, **factors), weight_decay=weight_decay)
+    return BornAgainRecipe(network, training)
 
 
 # Milestones are fractions of the epochs, so that `replace(training, epochs=N)` scales
 # them: 60, 120 and 160 of 200, or 150 and 225 of 300. The second of a pair is the
 # weight decay.
+_SGD = {"learning_rate": 0.1, "momentum": 0.9}
 TRAININGS = {
     "wide-resnet": (
-        BornAgainTraining(
-            learning_rate=0.1,
-            momentum=0.9,
-            batch_size=128,
-            epochs=200,
-            milestones=(0.3, 0.6, 0.8),
-            decay=0.2,
-        ),
+        BornAgainTraining(**_SGD, epochs=200, milestones=(0.3, 0.6, 0.8), decay=0.2),
         5e-4,
     ),
     "densenet": (
         BornAgainTraining(
-            learning_rate=0.1,
-            momentum=0.9,
-            batch_size=64,
-            epochs=300,
-            milestones=(0.5, 0.75),
-            decay=0.1,
+            **_SGD, batch_size=64, epochs=300, milestones=(0.5, 0.75), decay=0.1
         ),
         1e-4,
     ),
@@ -173,20 +160,19 @@ def ensembles(name: str, generations: int) -> list[tuple[str, tuple[int, ...]]]:
     Ens*2 is BAN-1 and BAN-2, Ens*3 has BAN-3 too, and so on. Of densenet-80-120 the
     paper's Ens*3 is teacher, BAN-1 and BAN-2 (fact sheet B2).
     """
-    found = [
-        (f"Ens*{last}", tuple(range(1, last + 1))) for last in range(2, generations + 1)
-    ]
+    numbers = range(1, generations + 1)
+    named = [(f"Ens*{last}", tuple(numbers[:last])) for last in numbers[1:]]
     if name == "densenet-80-120" and generations >= 2:
-        found.append(("Ens*3 with teacher", (0, 1, 2)))
-    return found
+        named.append(("Ens*3 with teacher", (0, 1, 2)))
+    return named
 
 
 def notes(
     name: str, *, depth_factor: float = 1, compression_factor: float = 1
 ) -> list[str]:
     """What to know of the network's printed count: a list, mostly empty."""
-    note = _NOTES.get((name, depth_factor, compression_factor))
-    return [] if note is None else [note]
+    key = (name, depth_factor, compression_factor)
+    return [_NOTES[key]] if key in _NOTES else []
 
 
 def _wide_resnet(name: str, depth: str, width: str) -> WideResNet:
@@ -257,11 +243,7 @@ def _dense(units: int, growth: int, *, third: bool) -> DenseNet:
     for _ in range(STAGES if third else STAGES - 1):
         sizes = (sizes + units * growth) // 2
         transitions.append(sizes)
-    return DenseNet(
-        stem=2 * growth,
-        growths=((growth,) * units,) * STAGES,
-        transitions=tuple(transitions),
-    )
+    return DenseNet(2 * growth, ((growth,) * units,) * STAGES, tuple(transitions))
 
 
 def _deepened(network: DenseNet, factor: float, name: str) -> DenseNet:

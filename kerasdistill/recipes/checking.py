@@ -29,8 +29,8 @@ def check(recipe: Any) -> None:
         ),
         f"precision {training.precision!r}": training.precision not in PRECISIONS,
     }
-    for problem, found in problems.items():
-        if found:
+    for problem, present in problems.items():
+        if present:
             raise UserError(f"the recipe has {problem}; correct it")
 
 

@@ -39,10 +39,6 @@ def _student(network: base.Student) -> str:
     return f"MLP {_widths(network.hidden)}"
 
 
-def _given(network: base.GivenNetwork) -> str:
-    return PurePath(network.source.removeprefix("keras:")).name
-
-
 def _born_again(network: architectures.Architecture) -> str:
     return born_again.name_of(network) or type(network).__name__
 
@@ -52,12 +48,10 @@ _WORDS: dict[type, Callable[[Any], str]] = {
     base.CnnTeacher: lambda network: _widths(network.filters),
     base.FastTeacher: lambda network: _widths(network.filters),
     base.Student: _student,
-    base.GivenNetwork: _given,
+    base.GivenNetwork: lambda given: PurePath(given.source.removeprefix("keras:")).name,
     architectures.WideResNet: _born_again,
     architectures.DenseNet: _born_again,
     architectures.BanResNet: _born_again,
-    architectures.Lstm: lambda network: f"lstm {network.layers}x{network.units}",
-    architectures.CharCnnLstm: (
-        lambda network: f"cnn-lstm {network.layers}x{network.units}"
-    ),
+    architectures.Lstm: lambda lstm: f"lstm {lstm.layers}x{lstm.units}",
+    architectures.CharCnnLstm: lambda lstm: f"cnn-lstm {lstm.layers}x{lstm.units}",
 }

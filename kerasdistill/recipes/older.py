@@ -16,20 +16,15 @@ PERMUTATION: dict[str, Any] = {"permutation": "fresh"}
 
 
 def patched(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON of a recipe in today's words; one that is in them comes as it is.
-
-    Raises:
-        UserError: a loss that is not known.
-    """
+    """The JSON of a recipe in today's words; UserError on an unknown loss."""
     training = recipe.get("training")
     if not isinstance(training, Mapping) or "loss" not in training:
         return dict(recipe)
     name = training["loss"]
     if not isinstance(name, str) or name not in OBJECTIVES:
-        known = ", ".join(map(repr, OBJECTIVES))
         raise UserError(
             f"recipe field {recipe.get('kind')}.training.loss is {name!r}, expected "
-            f"one of {known}"
+            f"one of {', '.join(map(repr, OBJECTIVES))}"
         )
     flat = {"loss", "objective", *EVERY, *WEIGHTS, *PERMUTATION}
     rest = {key: value for key, value in training.items() if key not in flat}
@@ -38,12 +33,8 @@ def patched(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flat(fields: Mapping[str, Any], unused: Mapping[str, Any]) -> dict[str, Any]:
-    """A training's fields in the older words.
-
-    Args:
-        fields: as JSON, with "objective".
-        unused: the older settings, with the values they had where they said nothing.
-    """
+    """A training's JSON fields in the older words; `unused` are the settings of all
+    losses, with the values they had where the loss was another one."""
     rest = {key: value for key, value in fields.items() if key != "objective"}
     own = dict(fields["objective"])
     return {**rest, "loss": own.pop("name"), **unused, **own}

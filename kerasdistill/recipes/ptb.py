@@ -48,9 +48,7 @@ ARCHITECTURES: dict[tuple[str, str], LanguageNetwork] = {
 # A longest gradient of 5 is Kim's, and with a rate of 1 the longest step is that of
 # the PyTorch example (0.25 times 20).
 TRAININGS = {
-    "lstm": TextTraining(
-        learning_rate=1.0, batch_size=32, decay=0.25, least_gain=0.0, clip_norm=5.0
-    ),
+    "lstm": TextTraining(learning_rate=1.0, clip_norm=5.0),
     "cnn-lstm": TextTraining(
         learning_rate=2.0, batch_size=20, decay=0.5, least_gain=0.5, clip_norm=5.0
     ),
@@ -63,7 +61,7 @@ def language_model(
     """How the network called `name` is trained on labels.
 
     Args:
-        name: "lstm" or "cnn-lstm".
+        name: one of `NAMES`.
         size: "paper", or "small" for two cores.
         layers: LSTM layers (None: 2, which the paper's printed count suggests; its
             text says "single layer").

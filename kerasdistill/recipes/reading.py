@@ -41,7 +41,7 @@ def read(kind: Any, value: Any, *, where: str) -> Any:
         return value
     elif origin is types.UnionType:
         plain = [option for option in arguments if option is not type(None)]
-        if len(plain) > 1:  # dataclasses, told apart by their fields
+        if len(plain) > 1:  # dataclasses, which differ in their fields
             return _read_fields(_of_fields(plain, value, where), value, where=where)
         return None if value is None else read(plain[0], value, where=where)
     elif kind is float and type(value) in (int, float) and math.isfinite(value):
@@ -76,9 +76,8 @@ def _of_family(kind: type, value: Any) -> tuple[type, Any]:
     """The architecture that the value says it is of, and its fields."""
     from kerasdistill.recipes.families import FAMILIES  # they are made of recipes
 
-    kinds = {
-        each.architecture.__name__: each.architecture for each in FAMILIES.values()
-    }
+    architectures = (family.architecture for family in FAMILIES.values())
+    kinds = {each.__name__: each for each in architectures}
     if not isinstance(value, dict) or value.get("kind") not in [*kinds]:
         return kind, value
     rest = {key: item for key, item in value.items() if key != "kind"}
@@ -88,19 +87,17 @@ def _of_family(kind: type, value: Any) -> tuple[type, Any]:
 def _read_objective(value: Any, *, where: str) -> Objective:
     name = value.get("name") if isinstance(value, dict) else value
     if not (isinstance(value, dict) and isinstance(name, str) and name in OBJECTIVES):
-        known = ", ".join(map(repr, OBJECTIVES))
-        raise UserError(f"recipe field {where} is {name!r}, expected one of {known}")
+        names = ", ".join(map(repr, OBJECTIVES))
+        raise UserError(f"recipe field {where} is {name!r}, expected one of {names}")
     rest = {key: item for key, item in value.items() if key != "name"}
     return _read_fields(OBJECTIVES[name], rest, where=where)
 
 
 def _of_fields(kinds: list[type], value: Any, where: str) -> type:
     for kind in kinds:
-        fields = dataclasses.fields(kind)
-        lacking = {each.name for each in fields if each.default is dataclasses.MISSING}
-        if isinstance(value, dict) and lacking <= set(value) <= {
-            each.name for each in fields
-        }:
+        fields = {each.name: each.default for each in dataclasses.fields(kind)}
+        needed = {name for name in fields if fields[name] is dataclasses.MISSING}
+        if isinstance(value, dict) and needed <= set(value) <= set(fields):
             return kind
     names = ", ".join(kind.__name__ for kind in kinds)
     raise UserError(f"recipe field {where} is none of {names}; give all its fields")

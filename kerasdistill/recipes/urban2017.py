@@ -21,11 +21,12 @@ ranges (`urban2017_bounds`), not its winners.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from kerasdistill.budget import POOLED_AFTER, Budget, ImageShape
 from kerasdistill.errors import UserError
 from kerasdistill.objectives import LogitRegression
-from kerasdistill.recipes import urban2017_bounds, urban2017_widths
+from kerasdistill.recipes import urban2017_bounds
 from kerasdistill.recipes.base import (
     Augmentation,
     CnnTeacher,
@@ -36,6 +37,7 @@ from kerasdistill.recipes.base import (
     TeacherRecipe,
     Training,
 )
+from kerasdistill.recipes.urban2017_bounds import WidthBounds, student_widths
 
 CIFAR_SHAPE = (32, 32, 3)
 _STUDENT_TRAINING = Training(
@@ -122,6 +124,7 @@ def student(
     c1: float = 0.5,
     c2: float = 0.5,
     ratios: Sequence[float] | None = None,
+    bounds: Callable[..., WidthBounds] = student_widths,
 ) -> StudentRecipe:
     """A student on logits whose parameter count is within 1 % of the budget.
 
@@ -143,6 +146,7 @@ def student(
         c2: the second's (unused by MLPs); `urban2017_bounds` says which is which.
         ratios: one per ReLU layer for hidden >= 2: the widths' proportions.
             None makes all layers equally wide.
+        bounds: (budget, convs=) -> the bounds of each width group.
 
     Below 1M the bounds shrink with sqrt(budget), between the published budgets they
     are interpolated, and the proposed widths move to the nearest ones that meet the
@@ -152,19 +156,25 @@ def student(
         UserError: the arguments contradict each other, or no widths meet the budget
             (the message names the smallest possible one).
     """
-    architecture = _architecture(
-        urban2017_bounds.student_widths,
-        budget=budget,
-        convs=convs,
-        hidden=hidden,
-        kernel=kernel,
-        image_shape=image_shape,
-        num_classes=num_classes,
-        constants=(c1, c2),
-        ratios=ratios,
-    )
+    from kerasdistill.recipes import urban2017_widths  # NumPy: --help does without
+
+    _check(convs, hidden, ratios)
+    if kernel < 1 or num_classes < 1 or len(image_shape) != 3 or min(image_shape) < 1:
+        raise UserError(
+            f"kernel {kernel}, image shape {tuple(image_shape)} or {num_classes} "
+            "classes is not possible; expected such as 5, (32, 32, 3) and 10"
+        )
+    sizes = {"image_shape": image_shape, "num_classes": num_classes}
+    if hidden is not None and hidden > 1:
+        ratios = ratios or (1.0,) * hidden
+        widths = (), urban2017_widths.hidden_only(budget, ratios, **sizes), None
+    else:
+        options = {"convs": convs or 0, "kernel": kernel, **sizes}
+        limits = bounds(budget, convs=convs or 0)
+        widths = urban2017_widths.solved(budget, limits, (c1, c2), **options)
+    pool = urban2017_widths.pooling(convs or 0)
     return StudentRecipe(
-        architecture=architecture,
+        architecture=Student(*widths, kernel=kernel, pool=pool),
         training=_STUDENT_TRAINING,
         augmentation=_augmentation(image_shape),
     )
@@ -179,18 +189,7 @@ def given(network: GivenNetwork, *, image_shape: ImageShape) -> GivenStudentReci
     )
 
 
-def baseline(
-    *,
-    budget: Budget,
-    convs: int | None = None,
-    hidden: int | None = None,
-    kernel: int = 5,
-    image_shape: ImageShape = CIFAR_SHAPE,
-    num_classes: int = 10,
-    c1: float = 0.5,
-    c2: float = 0.5,
-    ratios: Sequence[float] | None = None,
-) -> StudentRecipe:
+def baseline(**request: Any) -> StudentRecipe:
     """A student's twin on hard labels, with dropout and weight decay.
 
     Published at 10M: 84.6, 88.9, 91.2 and 91.75 % for 1 to 4 convolutions (Table 1).
@@ -200,77 +199,20 @@ def baseline(
     the paper's 2e-4 (fact sheet A5, right column). MLPs have no published baseline:
     they use the students' bounds and the fully connected layers' dropout.
     """
-    architecture = _architecture(
-        urban2017_bounds.baseline_widths,
-        budget=budget,
-        convs=convs,
-        hidden=hidden,
-        kernel=kernel,
-        image_shape=image_shape,
-        num_classes=num_classes,
-        constants=(c1, c2),
-        ratios=ratios,
-    )
-    pools = len(POOLED_AFTER[len(architecture.filters)])
+    recipe = student(**request, bounds=urban2017_bounds.baseline_widths)
+    pools = len(POOLED_AFTER[len(recipe.architecture.filters)])
     names = [f"dropout_conv_{pool}" for pool in range(1, pools + 1)] + ["dropout_dense"]
     ranges = [urban2017_bounds.BASELINE_RANGES[name] for name in names]
-    return StudentRecipe(
-        architecture=replace(
-            architecture,
-            dropout_rates=tuple(round((r.low + r.high) / 2, 6) for r in ranges),
-            weight_decay=urban2017_bounds.BASELINE_WEIGHT_DECAY,
-        ),
-        training=Training(learning_rate=0.01, momentum=0.9),
-        augmentation=_augmentation(image_shape),
+    architecture = replace(
+        recipe.architecture,
+        dropout_rates=tuple(round((r.low + r.high) / 2, 6) for r in ranges),
+        weight_decay=urban2017_bounds.BASELINE_WEIGHT_DECAY,
     )
+    training = Training(learning_rate=0.01, momentum=0.9)
+    return replace(recipe, architecture=architecture, training=training)
 
 
-def _architecture(
-    bounds_of: Callable[..., urban2017_bounds.WidthBounds],
-    *,
-    budget: Budget,
-    convs: int | None,
-    hidden: int | None,
-    kernel: int,
-    image_shape: ImageShape,
-    num_classes: int,
-    constants: tuple[float, float],
-    ratios: Sequence[float] | None,
-) -> Student:
-    _check_request(convs, hidden, ratios)
-    if kernel < 1 or num_classes < 1 or len(image_shape) != 3 or min(image_shape) < 1:
-        raise UserError(
-            f"kernel {kernel}, image shape {tuple(image_shape)} or {num_classes} "
-            "classes is not possible; expected such as 5, (32, 32, 3) and 10"
-        )
-    if hidden is not None and hidden > 1:
-        widths = urban2017_widths.hidden_only(
-            budget,
-            ratios or (1.0,) * hidden,
-            image_shape=image_shape,
-            num_classes=num_classes,
-        )
-        return Student(filters=(), hidden=widths, bottleneck=None, kernel=kernel)
-    convs = convs or 0
-    filters, fully_connected, bottleneck = urban2017_widths.solved(
-        budget,
-        bounds_of(budget, convs=convs),
-        constants,
-        convs=convs,
-        kernel=kernel,
-        image_shape=image_shape,
-        num_classes=num_classes,
-    )
-    return Student(
-        filters=filters,
-        hidden=fully_connected,
-        bottleneck=bottleneck,
-        kernel=kernel,
-        pool=urban2017_widths.pooling(convs),
-    )
-
-
-def _check_request(
+def _check(
     convs: int | None, hidden: int | None, ratios: Sequence[float] | None
 ) -> None:
     if (convs is None) == (hidden is None):

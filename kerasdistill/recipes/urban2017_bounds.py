@@ -148,10 +148,8 @@ def _scaled(bounds: WidthBounds, budget_ratio: float) -> WidthBounds:
 
 
 def _between(below: WidthBounds, above: WidthBounds, share: float) -> WidthBounds:
-    return tuple(
-        tuple(
-            first ** (1 - share) * second**share
-            for first, second in zip(left, right, strict=True)
-        )
-        for left, right in zip(below, above, strict=True)
-    )
+    def mean(ends: tuple[float, float]) -> float:
+        return ends[0] ** (1 - share) * ends[1] ** share
+
+    groups = zip(below, above, strict=True)
+    return tuple(tuple(map(mean, zip(*group, strict=True))) for group in groups)

@@ -9,6 +9,7 @@ taken. At the published budgets the paper's boxes never need it.
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -39,14 +40,13 @@ def solved(
     constants: Sequence[float],
     *,
     convs: int,
-    kernel: int,
-    image_shape: ImageShape,
-    num_classes: int,
+    **sizes: Any,
 ) -> Widths:
     """(filters, hidden, bottleneck) of a student with 0 to 4 convolutions.
 
     Free widths are round(low + constant * (high - low)); 0 convolutions stand for
-    the MLP with one hidden layer and a bottleneck.
+    the MLP with one hidden layer and a bottleneck. `sizes` are the kernel,
+    image_shape and num_classes of `budget.student_params`.
 
     Raises:
         UserError: a constant is outside 0 to 1, or no widths come within 1 % of the
@@ -56,21 +56,13 @@ def solved(
         if not 0 <= constant <= 1:
             raise UserError(f"{name} is {constant}; expected 0 to 1, such as 0.5")
 
-    def params(free, dependent):
-        return student_params(
-            *_layout(convs, free, dependent),
-            kernel=kernel,
-            pool=pooling(convs),
-            image_shape=image_shape,
-            num_classes=num_classes,
-        )
+    count = partial(student_params, pool=pooling(convs), **sizes)
 
-    proposal = np.array(
-        [
-            low + constant * (high - low)
-            for (low, high), constant in zip(bounds, constants, strict=False)
-        ]
-    )
+    def params(free, dependent):
+        return count(*_layout(convs, free, dependent))
+
+    pairs = zip(bounds, constants, strict=False)
+    proposal = np.array([low + share * (high - low) for (low, high), share in pairs])
     most = (1 - _DEPENDENT_SHARE) * budget.num_params
     while params(_whole(proposal), 0) > most and proposal.max() > 1:
         proposal *= 0.95
@@ -94,15 +86,12 @@ def hidden_only(
         raise UserError(f"ratios {tuple(ratios)} are not all above 0, such as 1,1,0.5")
 
     inputs = math.prod(image_shape)
-    count = partial(
-        student_params,
-        (),
-        bottleneck=None,
-        kernel=1,
-        pool=pooling(0),
-        image_shape=image_shape,
-        num_classes=num_classes,
-    )
+    sizes = {"image_shape": image_shape, "num_classes": num_classes}
+    none = {"filters": (), "bottleneck": None, "kernel": 1, "pool": pooling(0)}
+
+    def count(hidden):
+        return student_params(hidden=hidden, **none, **sizes)
+
     widths = hidden_widths(
         budget, ratios=ratios, inputs=inputs, num_classes=num_classes
     )
@@ -116,10 +105,8 @@ def hidden_only(
         return (free[0], *between, dependent)
 
     proposal = np.array([widths[0], *sorted(widths[1:-1])[-1:]])
-    free, dependent = _nearest(
-        budget, lambda free, dependent: count(layout(free, dependent)), proposal
-    )
-    return tuple(int(width) for width in layout(free, dependent))
+    nearest = _nearest(budget, lambda *widths: count(layout(*widths)), proposal)
+    return tuple(int(width) for width in layout(*nearest))
 
 
 def pooling(convs: int) -> int:
@@ -133,12 +120,8 @@ def _layout(convs: int, free, dependent) -> tuple:
     if convs == 1:
         return (free[0],), (free[1],), dependent
     first, second = free
-    filters = {
-        2: (first, second),
-        3: (first, second, second),
-        4: (first, first, second, second),
-    }
-    return filters[convs], (dependent,), None
+    firsts, seconds = {2: (1, 1), 3: (1, 2), 4: (2, 2)}[convs]
+    return (first,) * firsts + (second,) * seconds, (dependent,), None
 
 
 def _whole(widths: np.ndarray) -> np.ndarray:
@@ -160,10 +143,8 @@ def _nearest(
         dependent = np.maximum(1, np.rint((target - without) / each)).astype(np.int64)
         counts = without + each * dependent
         errors = np.abs(counts - target) / target
-        distances = sum(
-            np.log(widths / wanted) ** 2
-            for widths, wanted in zip(free, proposal, strict=True)
-        )
+        pairs = zip(free, proposal, strict=True)
+        distances = sum(np.log(widths / wanted) ** 2 for widths, wanted in pairs)
         best = np.where(errors <= TOLERANCE, distances, np.inf).argmin()
         if errors[best] <= TOLERANCE:
             return tuple(int(widths[best]) for widths in free), int(dependent[best])
@@ -175,9 +156,7 @@ def _nearest(
 
 
 def _grid(proposal: np.ndarray) -> list[np.ndarray]:
-    axes = [
-        np.unique(np.rint(np.geomspace(1, max(4096, 4 * width), _GRID_POINTS)))
-        for width in proposal
-    ]
+    ends = np.maximum(4096, 4 * proposal)
+    axes = [np.unique(np.rint(np.geomspace(1, end, _GRID_POINTS))) for end in ends]
     grids = np.meshgrid(*axes, indexing="ij")
     return [grid.ravel().astype(np.int64) for grid in grids]

@@ -19,6 +19,8 @@ _THEN = ("BAN-1", "Ens*2", "Ens*3")  # and those that there are
 # between the values of one column.
 _OF_A_COLUMN = ("loss", "seed", "label_weight", "teacher_weight", "permutation")
 
+Errors = dict[str, dict[str, float]]  # column -> what tells a model apart -> percent
+
 
 def load(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
     """The results of runs' folders, or of all finished runs in a workdir.
@@ -26,19 +28,19 @@ def load(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
     Raises:
         UserError: a path that holds none.
     """
-    found: dict[Path, dict[str, Any]] = {}
+    runs: dict[Path, dict[str, Any]] = {}
     for path in map(Path, paths):
         files = [path / "results.json"]
         if not files[0].exists():
             files = sorted(path.glob(f"{KIND}-*/results.json"))
-        runs = {file: read_json(file) for file in files}
-        if not runs or not all(_is_one(run) for run in runs.values()):
+        here = {file.resolve(): read_json(file) for file in files}
+        if not here or not all(map(_is_one, here.values())):
             raise UserError(
                 f"{path} holds no finished born-again run; give the folder of one (the "
                 "same command finishes it), or a --workdir that has some"
             )
-        found |= {file.resolve(): run for file, run in runs.items()}
-    return list(found.values())
+        runs |= here
+    return list(runs.values())
 
 
 def _is_one(run: Any) -> bool:
@@ -55,31 +57,27 @@ def describe(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         each}} in percent of the test images, over seeds; `paper` is {table, errors} or
         None.
     """
-    return [table for table, _ in _tabled(runs)]
+    return [table for table, _ in grouped(runs)]
 
 
 def grouped(
     runs: Sequence[Mapping[str, Any]],
-) -> list[tuple[str, list[Mapping[str, Any]]]]:
-    """The runs of each table that `describe` makes, behind its title."""
-    return [(_whole_title(table), group) for table, group in _tabled(runs)]
-
-
-def _tabled(
-    runs: Sequence[Mapping[str, Any]],
 ) -> list[tuple[dict[str, Any], list[Mapping[str, Any]]]]:
-    """Each table, and the runs in it."""
+    """Each table that `describe` makes, and the runs in it."""
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for run in runs:
-        kind = json.dumps([_asked(run), _signal(run), _settings(run)], sort_keys=True)
-        groups.setdefault(kind, []).append(run)
-    found = [(_table(group), group) for group in groups.values()]
-    titles = [_title(table) for table, _ in found]
-    apart = _settings_apart([group[0] for _, group in found], titles)
-    return [
-        ({**table, "settings": settings}, group)
-        for (table, group), settings in zip(found, apart, strict=True)
-    ]
+        key = json.dumps([_networks(run), _signal(run), _settings(run)], sort_keys=True)
+        groups.setdefault(key, []).append(run)
+    tables = [_table(group) for group in groups.values()]
+    alike: dict[str, list[dict[str, Any]]] = {}  # title -> settings of its tables
+    for table in tables:
+        alike.setdefault(_title(table), []).append(table["settings"])
+    for table in tables:
+        twins = alike[_title(table)]
+        settings = table["settings"].items()
+        apart = (each for each in settings if any(each not in t.items() for t in twins))
+        table["settings"] = dict(apart)
+    return list(zip(tables, groups.values(), strict=True))
 
 
 def name(run: Mapping[str, Any]) -> str:
@@ -87,42 +85,29 @@ def name(run: Mapping[str, Any]) -> str:
     return f"{_column(run)}, seed {run['seed']}"
 
 
-def told(settings: Mapping[str, Any]) -> str:
-    """A table's `settings`, to put behind its name."""
+def title(table: Mapping[str, Any]) -> str:
+    """A table's name, for people."""
+    return _title(table) + settings_text(table)
+
+
+def settings_text(table: Mapping[str, Any]) -> str:
+    """The settings that tell a table from others of its name, to put behind that."""
     return "".join(
         f", {name.replace('_', ' ')} {str(value)[:12]}"  # a digest's beginning will do
-        for name, value in settings.items()
+        for name, value in table["settings"].items()
     )
-
-
-def _settings_apart(
-    runs: Sequence[Mapping[str, Any]], titles: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Of each run, the settings in which not all runs of its title are the same."""
-    alike: dict[str, list[dict[str, Any]]] = {}
-    for run, title in zip(runs, titles, strict=True):
-        alike.setdefault(title, []).append(_settings(run))
-    return [
-        dict(
-            setting
-            for setting in _settings(run).items()
-            if any(setting not in twin.items() for twin in alike[title])
-        )
-        for run, title in zip(runs, titles, strict=True)
-    ]
 
 
 def _settings(run: Mapping[str, Any]) -> dict[str, Any]:
     """All that was set but what may differ inside a table."""
     recipe = run["recipe"]
-    parts = run["dataset"], recipe["architecture"], older.EVERY
-    everything = {key: value for part in parts for key, value in part.items()}
-    everything |= older.training_of(recipe)
-    return {key: everything[key] for key in everything if key not in _OF_A_COLUMN}
+    settings = {**run["dataset"], **recipe["architecture"], **older.EVERY}
+    settings |= older.training_of(recipe)
+    return {key: settings[key] for key in settings if key not in _OF_A_COLUMN}
 
 
 def _signal(run: Mapping[str, Any]) -> str:
-    """How the students' teachers were asked; those on labels are beside both."""
+    """Whether teachers were live or stored; runs on labels are beside both."""
     return run.get("teacher_signal") or "live"
 
 
@@ -137,7 +122,7 @@ def _column(run: Mapping[str, Any]) -> str:
     return f"{name} fixed" if fixed else name
 
 
-def _asked(run: Mapping[str, Any]) -> dict[str, Any]:
+def _networks(run: Mapping[str, Any]) -> dict[str, Any]:
     teacher = run["teacher_arch"]
     plain = run["depth_factor"] == run["compression_factor"] == 1
     return {
@@ -150,78 +135,76 @@ def _asked(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _table(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    asked = _asked(runs[0])
-    published = paper.find(**asked)
+    networks = _networks(runs[0])
+    published = paper.find(**networks)
     rows = [{"name": "ours", "errors": _side_by_side(runs)}]
     for name in dict.fromkeys(map(_column, runs)):
         chain = [run for run in runs if _column(run) == name]
         if name != "BAN" and any(len(run["generations"]) > 2 for run in chain):
-            rows.append({"name": f"ours, {name}", "errors": _along(chain)})
+            rows.append({"name": f"ours, {name}", "errors": _spreads(_along(chain))})
     theirs = published.errors if published else {}
-    known = dict.fromkeys(c for row in rows for c in row["errors"]) | theirs
-    later = {*known, *_THEN} - {*_FIRST, paper.LABELS}
-    labels = [paper.LABELS] if paper.LABELS in known else []
+    filled = {column for row in rows for column in row["errors"]} | theirs.keys()
+    later = {*filled, *_THEN} - {*_FIRST, paper.LABELS}
+    labels = [paper.LABELS] if paper.LABELS in filled else []
+    ensembles_last = sorted(later, key=lambda name: (name.startswith("Ens"), name))
     return {
-        **asked,
+        **networks,
         "epochs": runs[0]["recipe"]["training"]["epochs"],
         "signal": _signal(runs[0]),
-        "columns": [_FIRST[0], *labels, *_FIRST[1:], *sorted(later, key=_place)],
-        "rows": [
-            {**row, "errors": {name: _spread(e) for name, e in row["errors"].items()}}
-            for row in rows
-        ],
+        "columns": [_FIRST[0], *labels, *_FIRST[1:], *ensembles_last],
+        "rows": rows,
         "paper": published and {"table": published.table, "errors": theirs},
+        "settings": _settings(runs[0]),
     }
 
 
-def _place(column: str) -> tuple[bool, str]:
-    return column.startswith("Ens"), column
-
-
-def _side_by_side(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """Column -> error of each model in it, by what tells models apart."""
-    found: dict[str, dict[str, float]] = {}
+def _side_by_side(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Column -> spread of the errors of the models in it."""
+    errors: Errors = {}
     for run in runs:
         teacher, first = run["generations"][:2]
-        _note(found, paper.TEACHER, teacher["weights_digest"], teacher)
-        _note(found, _column(run), first["weights_digest"], first)
-    return found | _along([run for run in runs if run["loss"] == "ban"])
+        _note(errors, paper.TEACHER, teacher["weights_digest"], teacher)
+        _note(errors, _column(run), first["weights_digest"], first)
+    return _spreads(errors | _along([run for run in runs if run["loss"] == "ban"]))
 
 
-def _along(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """As `_side_by_side`, of the generations of one loss and their ensembles."""
-    found: dict[str, dict[str, float]] = {}
+def _along(runs: Sequence[Mapping[str, Any]]) -> Errors:
+    """Errors of the generations of one loss and of their ensembles."""
+    errors: Errors = {}
     for run in runs:
         for row in run["generations"][1:]:
-            _note(found, f"BAN-{row['generation']}", row["weights_digest"], row)
+            _note(errors, f"BAN-{row['generation']}", row["weights_digest"], row)
         joined = {each["name"]: each for each in run["ensembles"]}
         if "Ens*3 with teacher" in joined:  # which is what the paper has there
             joined["Ens*3"] = joined.pop("Ens*3 with teacher")
         digests = [row["weights_digest"] for row in run["generations"]]
         for name, each in joined.items():
             members = " ".join(digests[number] for number in each["members"])
-            _note(found, name, members, each)
-    return found
+            _note(errors, name, members, each)
+    return errors
 
 
-def _note(found: dict, column: str, key: str, scored: Mapping[str, Any]) -> None:
+def _note(errors: Errors, column: str, model: str, scored: Mapping[str, Any]) -> None:
     if scored["test_accuracy"] is not None:
-        error = 100 * (1 - scored["test_accuracy"])
-        found.setdefault(column, {})[key] = error
+        errors.setdefault(column, {})[model] = 100 * (1 - scored["test_accuracy"])
 
 
-def _spread(errors: Mapping[str, float]) -> dict[str, Any]:
-    each = list(errors.values())
-    sd = statistics.stdev(each) if len(each) > 1 else None
-    return {"mean": statistics.mean(each), "sd": sd, "each": each}
+def _spreads(errors: Errors) -> dict[str, dict[str, Any]]:
+    return {
+        column: {
+            "mean": statistics.mean(models.values()),
+            "sd": statistics.stdev(models.values()) if len(models) > 1 else None,
+            "each": list(models.values()),
+        }
+        for column, models in errors.items()
+    }
 
 
-def text(found: Sequence[Mapping[str, Any]]) -> str:
+def text(described: Sequence[Mapping[str, Any]]) -> str:
     """The tables for people; errors in percent, mean ± sd where there are seeds."""
     lines: list[str] = []
-    for table in found:
-        title = f"{_whole_title(table)}: test error in percent"
-        lines += [title, *_lines(table), ""]
+    for table in described:
+        lines += [f"{title(table)}: test error in percent", *_lines(table), ""]
     return "\n".join(lines).rstrip()
 
 
@@ -235,16 +218,12 @@ def _title(table: Mapping[str, Any]) -> str:
     return f"{network}{taught} on {table['dataset']}, {table['epochs']} epochs{stored}"
 
 
-def _whole_title(table: Mapping[str, Any]) -> str:
-    return f"{_title(table)}{told(table['settings'])}"
-
-
 def _lines(table: Mapping[str, Any]) -> list[str]:
     columns = table["columns"]
-    rows = []
-    for row in table["rows"]:
-        cells = [_cell(row["errors"].get(column)) for column in columns]
-        rows.append([row["name"], *cells])
+    rows = [
+        [row["name"], *(_cell(row["errors"].get(column)) for column in columns)]
+        for row in table["rows"]
+    ]
     name, errors = "paper", {}
     if theirs := table["paper"]:
         name, errors = f"paper, Table {theirs['table']}", theirs["errors"]

@@ -34,7 +34,7 @@ def collect(paths: Sequence[str | Path]) -> Collected:
     """Reads every `results.json` in the folders, at any depth, and the files given.
 
     A search's trials and other results without a "kind" are no runs of their own and
-    are passed over, but told where such a file was given by name.
+    are passed over, but named as problems where such a file was given by name.
 
     Raises:
         UserError: a path does not exist.
@@ -46,29 +46,25 @@ def collect(paths: Sequence[str | Path]) -> Collected:
             raise UserError(
                 f"{path} does not exist; give folders of runs or results.json files"
             )
-        told = False
+        before = len(problems)
+        here: dict[Path, Found] = {}
         for file in [path] if path.is_file() else _inside(path):
             try:
                 results = read_json(file)
             except UserError as error:
                 problems.append(str(error))
-                told = True
                 continue
             if isinstance(results, dict) and isinstance(results.get("kind"), str):
-                runs[file.resolve()] = Found(str(file), results)
-                told = True
+                here[file.resolve()] = Found(str(file), results)
             elif path.is_file() or not isinstance(results, dict):
                 problems.append(f"{file} holds no results of a run; left out")
-                told = True
-        if not told:
+        if not here and len(problems) == before:
             empty.append(str(path))
-    found = sorted(runs.values(), key=lambda each: each.path)
-    return Collected(tuple(found), tuple(problems), tuple(empty))
+        runs |= here
+    ordered = sorted(runs.values(), key=lambda each: each.path)
+    return Collected(tuple(ordered), tuple(problems), tuple(empty))
 
 
 def _inside(folder: Path) -> list[Path]:
-    return sorted(
-        Path(place, FILE)
-        for place, _, files in os.walk(folder)  # links are not followed: no circles
-        if FILE in files
-    )
+    walk = os.walk(folder)  # links are not followed: no circles
+    return sorted(Path(place, FILE) for place, _, files in walk if FILE in files)

@@ -6,13 +6,12 @@ from typing import Any
 from kerasdistill.recipes.older import training_of
 from kerasdistill.reports import paper, plots
 from kerasdistill.reports.collect import Found
-from kerasdistill.reports.measured import told
+from kerasdistill.reports.measured import settings
 from kerasdistill.reports.places import TRAIN_IMAGES, NoPlace, family
 
 _AT = "10M"  # where the paper ticks its hard-label models
 FIVE = ("mean_of_five_best", "best", "fifth_best")
 LABELS = {**paper.FAMILIES, paper.SNN: "SNN-ECNN-MIMIC-30k"}
-_SNN_LOOK = {"color": "#111111", "marker": "*"}
 _SNN_PARAMS = 70_900_938  # as the fact sheet works it out; the paper prints 70M
 _RIGHT = 42e6  # where the axis ends, unless there is something beyond
 
@@ -24,7 +23,7 @@ def points(runs: Iterable[Found]) -> list[dict[str, Any]]:
     Only those on the whole of CIFAR-10 count, students those by logit regression. A
     search of fewer than five trials has no five best, and counts as a single run.
     """
-    found = []
+    shown = []
     for run in runs:
         results = run.results
         try:
@@ -38,7 +37,7 @@ def points(runs: Iterable[Found]) -> list[dict[str, Any]]:
             if (data["name"], data["num_samples"]) != ("cifar10", whole):
                 continue
             of_search = results.get("mean_of_five_best") is not None
-            found.append(
+            shown.append(
                 {
                     "kind": results["kind"],
                     "family": family(results),
@@ -46,15 +45,15 @@ def points(runs: Iterable[Found]) -> list[dict[str, Any]]:
                     "search": of_search,
                     "val_accuracy": float(results["val_accuracy"]),
                     **{key: float(results[key]) for key in FIVE if of_search},
-                    "how": told([results]),
+                    "how": settings([results]),
                     "objective_views": results.get("objective_views"),
                     "objective_images": results.get("objective_images"),
                     "path": run.path,
                 }
             )
         except (NoPlace, KeyError, TypeError, ValueError):
-            continue  # told where the tables are made
-    return sorted(found, key=lambda each: (each["family"], each["num_params"]))
+            continue  # the tables say why
+    return sorted(shown, key=lambda each: (each["family"], each["num_params"]))
 
 
 def height(point: dict[str, Any]) -> float:
@@ -65,39 +64,33 @@ def height(point: dict[str, Any]) -> float:
 def gaps(measured: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The compression gap at 10M, published (test) and ours (validation), in points:
     how much a convolutional student is above its twin on hard labels."""
-    found = []
+    rows = []
     for key in (key for key in paper.FAMILIES if key.startswith("convs")):
-        on_logits = paper.URBAN_2.value(key, _AT)
-        on_labels = paper.URBAN_1.value(key, *paper.ONE)
-        best = {
-            kind: max((height(p) for p in near(measured, kind, key)), default=None)
-            for kind in ("student", "baseline")
-        }
-        ours = None
-        if None not in best.values():
-            ours = 100 * (best["student"] - best["baseline"])
-        found.append(
-            {"family": key, "published": on_logits - on_labels, "measured": ours}
-        )
-    return found
+        labels, logits = _published_ends(key)
+        ends = _measured_ends(measured, key)
+        ours = ends and 100 * (ends[1] - ends[0])
+        rows.append({"family": key, "published": logits - labels, "measured": ours})
+    return rows
 
 
-def near(
-    measured: Sequence[dict[str, Any]], kind: str, key: str
-) -> list[dict[str, Any]]:
-    """Those of a kind and family within 1 % of 10M."""
+def _published_ends(key: str) -> tuple[float, float]:
+    """Percent of a family at 10M on hard labels, and on logits."""
+    labels = paper.URBAN_1.value(key, *paper.ONE)
+    return labels, paper.URBAN_2.value(key, _AT)
+
+
+def _measured_ends(
+    measured: Sequence[dict[str, Any]], key: str
+) -> tuple[float, float] | None:
+    """Our best fractions within 1 % of 10M, as `_published_ends`; None without both."""
     budget = paper.BUDGETS[_AT]
-    return [
-        point
-        for point in measured
-        if (point["kind"], point["family"]) == (kind, key)
-        and abs(point["num_params"] - budget) <= 0.01 * budget
-    ]
-
-
-def picture(measured: Sequence[dict[str, Any]]) -> bytes:
-    """The figure as SVG."""
-    return plots.as_svg(drawn(measured))
+    best: dict[str, float] = {}
+    for point in measured:
+        near = abs(point["num_params"] - budget) <= 0.01 * budget
+        if near and point["family"] == key:
+            kind = point["kind"]
+            best[kind] = max(height(point), best.get(kind, 0.0))
+    return (best["baseline"], best["student"]) if len(best) == 2 else None
 
 
 def drawn(measured: Sequence[dict[str, Any]]) -> Any:
@@ -118,86 +111,60 @@ def drawn(measured: Sequence[dict[str, Any]]) -> Any:
     if beyond:
         _star(above, [(_SNN_PARAMS, paper.URBAN_2.value(paper.SNN, "70M"))])
     _ours(below, measured, colours)
+    ticks = {**paper.BUDGETS, **({"100M": 10**8} if beyond else {})}
     for axes in (above, below):
         axes.set_xscale("log")
         axes.set_xlim(0.75e6, max(1.3e8, 1.3 * most) if beyond else _RIGHT)
-        ticks = {**paper.BUDGETS, **({"100M": 10**8} if beyond else {})}
         axes.set_xticks(list(ticks.values()), list(ticks))
         axes.set_xticks([], minor=True)
         axes.grid(alpha=0.25)
         axes.tick_params(labelsize=9)
         axes.set_xlabel("parameters", fontsize=9)
-    figure.legend(
-        *above.get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=2,
-        fontsize=8,
-    )
+        axes.set_ylabel("accuracy [%]", fontsize=9)
+    handles = above.get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=2, fontsize=8)
     return figure
 
 
 def _published(axes: Any, colours: dict[str, str]) -> None:
-    for key in reversed(paper.FAMILIES):
-        values = [paper.URBAN_2.value(key, budget) for budget in paper.BUDGETS]
-        axes.plot(
-            list(paper.BUDGETS.values()),
-            values,
-            color=colours[key],
-            marker="o",
-            markersize=3,
-            linewidth=1.6,
-            label=paper.FAMILIES[key],
-        )
-    for gap in gaps(()):
-        _tick(
-            axes, paper.URBAN_1.value(gap["family"], *paper.ONE), colours[gap["family"]]
-        )
-    widest = max(gaps(()), key=lambda gap: gap["published"])
-    _arrow(
-        axes,
-        paper.URBAN_1.value(widest["family"], *paper.ONE),
-        paper.URBAN_2.value(widest["family"], _AT),
-    )
     axes.set_title("published: best model, test accuracy", fontsize=10)
-    axes.set_ylabel("accuracy [%]", fontsize=9)
+    look = {"marker": "o", "markersize": 3, "linewidth": 1.6}
+    for key, label in reversed(paper.FAMILIES.items()):
+        values = [paper.URBAN_2.value(key, budget) for budget in paper.BUDGETS]
+        budgets = list(paper.BUDGETS.values())
+        axes.plot(budgets, values, color=colours[key], label=label, **look)
+    for gap in gaps(()):
+        _tick(axes, _published_ends(gap["family"])[0], colours[gap["family"]])
+    widest = max(gaps(()), key=lambda gap: gap["published"])
+    _arrow(axes, *_published_ends(widest["family"]))
 
 
 def _ours(
     axes: Any, measured: Sequence[dict[str, Any]], colours: dict[str, str]
 ) -> None:
     axes.set_title("measured: validation accuracy", fontsize=10)
-    axes.set_ylabel("accuracy [%]", fontsize=9)
     if not measured:
         axes.set_ylim(60, 95)
-        axes.text(
-            *(0.5, 0.5), "not measured yet", ha="center", transform=axes.transAxes
-        )
+        axes.text(0.5, 0.5, "not measured yet", ha="center", transform=axes.transAxes)
         return
     for key, colour in colours.items():
         of_family = [point for point in measured if point["family"] == key]
         students = [point for point in of_family if point["kind"] == "student"]
         _lines(axes, [point for point in students if point["search"]], colour)
-        singles = [point for point in students if not point["search"]]
-        axes.scatter(
-            [point["num_params"] for point in singles],
-            [100 * point["val_accuracy"] for point in singles],
-            color=colour,
-            marker="x",
-            s=28,
-        )
-        for point in of_family:
-            if point["kind"] == "baseline":
-                _tick(axes, 100 * height(point), colour, at=point["num_params"])
-    shallow = [point for point in measured if point["family"] == paper.SNN]
-    _star(axes, [(point["num_params"], 100 * height(point)) for point in shallow])
+        if singles := _places(point for point in students if not point["search"]):
+            axes.scatter(*zip(*singles, strict=True), color=colour, marker="x", s=28)
+        for at, value in _places(p for p in of_family if p["kind"] == "baseline"):
+            _tick(axes, value, colour, at=at)
+    _star(axes, _places(point for point in measured if point["family"] == paper.SNN))
     for gap in gaps(measured):
         if gap["measured"] is not None:
-            ends = [
-                100 * max(map(height, near(measured, kind, gap["family"])))
-                for kind in ("baseline", "student")
-            ]
-            _arrow(axes, *ends)
+            ends = _measured_ends(measured, gap["family"])
+            _arrow(axes, *(100 * end for end in ends))
             break
+
+
+def _places(points: Iterable[dict[str, Any]]) -> list[tuple[float, float]]:
+    return [(point["num_params"], 100 * height(point)) for point in points]
 
 
 def _lines(axes: Any, searches: Sequence[dict[str, Any]], colour: str) -> None:
@@ -210,9 +177,8 @@ def _lines(axes: Any, searches: Sequence[dict[str, Any]], colour: str) -> None:
             best[budget] = point
     chosen = [best[budget] for budget in sorted(best)]
     across = [point["num_params"] for point in chosen]
-    for name, style, width in zip(
-        FIVE, ("-", "--", "--"), (1.8, 0.9, 0.9), strict=True
-    ):
+    looks = (("-", 1.8), ("--", 0.9), ("--", 0.9))
+    for name, (style, width) in zip(FIVE, looks, strict=True):
         values = [100 * point[name] for point in chosen]
         axes.plot(across, values, style, color=colour, linewidth=width)
         if len(chosen) == 1:  # no line: the spread as marks
@@ -222,9 +188,8 @@ def _lines(axes: Any, searches: Sequence[dict[str, Any]], colour: str) -> None:
 def _star(axes: Any, places: Sequence[tuple[float, float]]) -> None:
     """The one network of Table 2 that is of no family, and on no curve."""
     if places:
-        axes.scatter(
-            *zip(*places, strict=True), label=LABELS[paper.SNN], s=70, **_SNN_LOOK
-        )
+        look = {"color": "#111111", "marker": "*", "s": 70}
+        axes.scatter(*zip(*places, strict=True), label=LABELS[paper.SNN], **look)
 
 
 def _tick(axes: Any, value: float, colour: str, *, at: float = 10e6) -> None:
@@ -234,17 +199,8 @@ def _tick(axes: Any, value: float, colour: str, *, at: float = 10e6) -> None:
 
 def _arrow(axes: Any, low: float, high: float) -> None:
     at = paper.BUDGETS[_AT] * 1.3
-    axes.annotate(
-        "",
-        xy=(at, high),
-        xytext=(at, low),
-        arrowprops={"arrowstyle": "<->", "linewidth": 0.9},
-    )
-    axes.annotate(
-        "compression gap",
-        xy=(at, (low + high) / 2),
-        xytext=(6, -2),
-        textcoords="offset points",
-        fontsize=8,
-        va="center",
-    )
+    line = {"arrowstyle": "<->", "linewidth": 0.9}
+    axes.annotate("", xy=(at, high), xytext=(at, low), arrowprops=line)
+    text = {"xytext": (6, -2), "textcoords": "offset points", "va": "center"}
+    middle = (at, (low + high) / 2)
+    axes.annotate("compression gap", xy=middle, fontsize=8, **text)

@@ -13,28 +13,27 @@ CLOSE = 0.2  # a second choice with so much probability is a doubt
 
 
 def confidence(logits: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:
-    """How sure, and how often right: a histogram of the largest probability.
-
-    Args:
-        logits: [N, classes].
-        labels: [N], or None where there are none.
+    """How sure logits [N, classes] are, and how often right, of labels [N] if any.
 
     Returns:
-        "mean" and "histogram": per tenth its "low", "high", "count", and of these
-        "right", how many name the label (None without labels).
+        "mean" and "histogram" of the largest probability: per tenth its "low", "high",
+        "count", and "right", how many of these name the label (None without labels).
     """
-    found = evaluation.probabilities(logits)
-    top = found.max(axis=1)
+    top = evaluation.probabilities(logits).max(axis=1)
     places = np.minimum((top * BINS).astype(int), BINS - 1)
-    right = None if labels is None else found.argmax(axis=1) == labels
+    counts = np.bincount(places, minlength=BINS).tolist()
+    right = [None] * BINS
+    if labels is not None:
+        named = places[logits.argmax(axis=1) == labels]
+        right = np.bincount(named, minlength=BINS).tolist()
     return {
         "mean": float(top.mean()),
         "histogram": [
             {
                 "low": place / BINS,
                 "high": (place + 1) / BINS,
-                "count": int((places == place).sum()),
-                "right": None if right is None else int(right[places == place].sum()),
+                "count": counts[place],
+                "right": right[place],
             }
             for place in range(BINS)
         ],
@@ -71,10 +70,9 @@ def confused(matrix: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
 def doubts(logits: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
     """Without labels: pairs of first and second choice where the second has at least
     `CLOSE` of the probability; fields as `confused` has."""
-    found = evaluation.probabilities(logits)
-    order = np.argsort(found, axis=1)[:, ::-1][:, :2]
-    first, second = order[:, 0], order[:, 1]
-    close = found[np.arange(len(found)), second] >= CLOSE
+    likely = evaluation.probabilities(logits)
+    first, second = np.argsort(likely, axis=1)[:, ::-1][:, :2].T
+    close = likely[np.arange(len(likely)), second] >= CLOSE
     matrix = evaluation.confusion(second[close], first[close], classes=len(names))
     of_class = np.bincount(first, minlength=len(names))
     pairs = confused(matrix, names)
@@ -85,50 +83,42 @@ def doubts(logits: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
 
 def per_class(matrix: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
     """Accuracy of each class (None where it has no example)."""
-    return [
-        {
-            "class": name,
-            "count": int(matrix[place].sum()),
-            "accuracy": float(matrix[place, place] / matrix[place].sum())
-            if matrix[place].any()
-            else None,
-        }
-        for place, name in enumerate(names)
-    ]
+    rows = []
+    for place, name in enumerate(names):
+        count = int(matrix[place].sum())
+        accuracy = float(matrix[place, place] / count) if count else None
+        rows.append({"class": name, "count": count, "accuracy": accuracy})
+    return rows
 
 
 def disagreement(
     student: np.ndarray, teacher: np.ndarray, labels: np.ndarray
 ) -> dict[str, Any]:
-    """Where two models part: counts of who is right, and the places, [N] indices, of
-    the disagreements, from the one of which the student is surest.
-
-    Args:
-        student: logits [N, classes].
-        teacher: the same.
-        labels: [N].
-    """
+    """Where two models' logits [N, classes] part: counts of who is right of labels
+    [N], and the places, [N] indices, of the disagreements, from the one of which the
+    student is surest."""
     mine, other = student.argmax(axis=1), teacher.argmax(axis=1)
     apart = mine != other
     sure = evaluation.probabilities(student).max(axis=1)
     places = np.flatnonzero(apart)
     places = places[np.argsort(-sure[places], kind="stable")]
+    right, teacher_right = mine == labels, other == labels
     return {
         "agreement": float(1 - apart.mean()),
         "count": int(apart.sum()),
-        "both_right": int(((mine == labels) & (other == labels)).sum()),
-        "student_alone_right": int(((mine == labels) & apart).sum()),
-        "teacher_alone_right": int(((other == labels) & apart).sum()),
-        "both_wrong": int(((mine != labels) & (other != labels)).sum()),
+        "both_right": int((right & teacher_right).sum()),
+        "student_alone_right": int((right & apart).sum()),
+        "teacher_alone_right": int((teacher_right & apart).sum()),
+        "both_wrong": int((~right & ~teacher_right).sum()),
         "places": places.tolist(),
     }
 
 
 def top_three(logits: np.ndarray, names: Sequence[str]) -> list[str]:
     """The three likeliest classes of each example, such as "cat 71, dog 20, ox 3"."""
-    found = evaluation.probabilities(logits)
-    order = np.argsort(-found, axis=1, kind="stable")[:, :3]
+    likely = evaluation.probabilities(logits)
+    order = np.argsort(-likely, axis=1, kind="stable")[:, :3]
     return [
         ", ".join(f"{names[place]} {100 * row[place]:.0f}" for place in places)
-        for row, places in zip(found, order, strict=True)
+        for row, places in zip(likely, order, strict=True)
     ]

@@ -8,52 +8,52 @@ from kerasdistill.reports.tables import percent, table
 _BAR = 40
 
 
-def of_set(found: dict[str, Any]) -> str:
+def of_set(stored: dict[str, Any]) -> str:
     """A distillation set's findings."""
     lines = [
-        f"{found['path']}: {found['views']:,} views in {found['passes']} passes of "
-        f"{found['dataset']}, store {found['store']}, {found['teachers']} teacher"
-        f"{'s' * (found['teachers'] != 1)}",
-        f"looked at {found['sampled']:,} views from the first pass on",
+        f"{stored['path']}: {stored['views']:,} views in {stored['passes']} passes of "
+        f"{stored['dataset']}, store {stored['store']}, {stored['teachers']} teacher"
+        f"{'s' * (stored['teachers'] != 1)}",
+        f"looked at {stored['sampled']:,} views from the first pass on",
     ]
-    if found["label_agreement"] is not None:
-        agreed = percent(found["label_agreement"])
+    if stored["label_agreement"] is not None:
+        agreed = percent(stored["label_agreement"])
         lines.append(f"the teacher names the label of {agreed} of them")
-    lines += ["", *_histogram(found["confidence"])]
-    if found["agreement_by_shard"]:
+    lines += ["", *_histogram(stored["confidence"])]
+    if stored["agreement_by_shard"]:
         lines += ["", "teacher names the label, fraction in each shard of the set"]
-        lines += _bars(found["agreement_by_shard"])
-    if found["members_agreeing"]:
+        lines += _bars(stored["agreement_by_shard"])
+    if stored["members_agreeing"]:
         lines += ["", "members that name what the mean of all names"]
-        counts = found["members_agreeing"]
+        counts = stored["members_agreeing"]
         longest = max(counts) or 1
         lines += [
             f"{number:>5}  {count:>8,}  {'#' * round(_BAR * count / longest)}"
             for number, count in enumerate(counts)
         ]
-    lines += ["", *_pairs(found["confused"], labelled=found["labelled"])]
-    return "\n".join([*lines, *_files(found)])
+    lines += ["", *_pairs(stored["confused"], labelled=stored["labelled"])]
+    return "\n".join([*lines, *_files(stored)])
 
 
-def of_model(found: dict[str, Any]) -> str:
+def of_model(model: dict[str, Any]) -> str:
     """A model's findings."""
     rows = [
         [each["class"], str(each["count"]), percent(each["accuracy"])]
-        for each in found["per_class"]
+        for each in model["per_class"]
     ]
     lines = [
-        f"{found['path']}: {percent(found['accuracy'])} of {found['num_examples']:,} "
-        f"{found['split']} images of {found['dataset']}, expected calibration error "
-        f"{found['calibration']['ece']:.4f}",
+        f"{model['path']}: {percent(model['accuracy'])} of {model['num_examples']:,} "
+        f"{model['split']} images of {model['dataset']}, expected calibration error "
+        f"{model['calibration']['ece']:.4f}",
         "",
         *table(["class", "images", "accuracy"], rows),
         "",
-        *_histogram(found["confidence"]),
+        *_histogram(model["confidence"]),
         "",
-        *_pairs(found["confused"], labelled=True),
+        *_pairs(model["confused"], labelled=True),
         "",
     ]
-    if (parted := found["disagreement"]) is None:
+    if (parted := model["disagreement"]) is None:
         lines.append("no teacher's logits of these images; give one with --teacher")
     else:
         lines.append(
@@ -62,7 +62,7 @@ def of_model(found: dict[str, Any]) -> str:
             f"{parted['student_alone_right']:,}, teacher alone right "
             f"{parted['teacher_alone_right']:,}; both wrong {parted['both_wrong']:,}"
         )
-    return "\n".join([*lines, *_files(found)])
+    return "\n".join([*lines, *_files(model)])
 
 
 def _histogram(confidence: dict[str, Any]) -> list[str]:
@@ -74,16 +74,11 @@ def _bars(rows: Sequence[dict[str, Any]]) -> list[str]:
     longest = max(row["count"] for row in rows) or 1
     lines = []
     for row in rows:
-        right = row.get("right")
-        of_it = (
-            f"  {percent(right / row['count'])} right"
-            if right is not None and (row["count"])
-            else ""
-        )
         bar = "#" * round(_BAR * row["count"] / longest)
-        lines.append(
-            f"{row['low']:.3f}-{row['high']:.3f}  {row['count']:>8,}  {bar}{of_it}"
-        )
+        line = f"{row['low']:.3f}-{row['high']:.3f}  {row['count']:>8,}  {bar}"
+        if row["count"] and row.get("right") is not None:
+            line += f"  {percent(row['right'] / row['count'])} right"
+        lines.append(line)
     return lines
 
 
@@ -92,19 +87,15 @@ def _pairs(pairs: Sequence[dict[str, Any]], *, labelled: bool) -> list[str]:
         return ["no pair of classes is confused"]
     heads = ["label", "taken for"] if labelled else ["first choice", "close second"]
     rows = [
-        [
-            each["label"],
-            each["taken_for"],
-            str(each["count"]),
-            percent(each["fraction"]),
-        ]
-        for each in pairs
+        [pair["label"], pair["taken_for"], str(pair["count"])]
+        + [percent(pair["fraction"])]
+        for pair in pairs
     ]
     return table([*heads, "views", "of the class"], rows)
 
 
-def _files(found: dict[str, Any]) -> list[str]:
-    lines = ["", *found["pictures"]]
-    if found["board"]:
-        lines.append(f"tensorboard --logdir {found['board']}")
+def _files(findings: dict[str, Any]) -> list[str]:
+    lines = ["", *findings["pictures"]]
+    if findings["board"]:
+        lines.append(f"tensorboard --logdir {findings['board']}")
     return lines

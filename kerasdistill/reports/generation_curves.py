@@ -6,28 +6,20 @@ from typing import Any
 
 from kerasdistill.reports import born_again, plots
 
-_PANEL_INCHES = (8.6, 3.4)  # the legend, beside the curves, takes a third
-
 
 def draw(runs: Sequence[Mapping[str, Any]], file: str | Path) -> None:
-    """Accuracy by generation with the ensembles: a panel for each table, as one PNG
-    that is complete or absent.
-
-    Args:
-        runs: content of born-again runs' `results.json`, of data with labels; each has
-            a colour of its own in its panel.
-        file: where to.
+    """Accuracy by generation with the ensembles: a panel for each table, and in it a
+    colour for each run, as one PNG that is complete or absent.
 
     Raises:
         UserError: matplotlib is not installed, or `file` cannot be written.
     """
     groups = born_again.grouped(runs)
-    width, height = _PANEL_INCHES
-    figure = plots.figure(width, height * len(groups))
+    figure = plots.figure(8.6, 3.4 * len(groups))  # the legend takes a third
     panels = figure.subplots(len(groups), 1, squeeze=False)[:, 0]
-    for axes, (title, group) in zip(panels, groups, strict=True):
+    for axes, (table, group) in zip(panels, groups, strict=True):
         _panel(axes, group)
-        axes.set_title(title, fontsize=10)
+        axes.set_title(born_again.title(table), fontsize=10)
     panels[-1].set_xlabel(
         "generation (0: the teacher); line: test, dots: validation, "
         "star: ensemble, at its last",
@@ -54,13 +46,13 @@ def _panel(axes: Any, runs: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _generations(axes: Any, run: Mapping[str, Any], name: str, colour: str) -> None:
-    rows, joined = run["generations"], run["ensembles"]
+    rows = run["generations"]
     numbers = [row["generation"] for row in rows]
     for split, style in (("test", "o-"), ("val", "o:")):
         accuracies = [100 * row[f"{split}_accuracy"] for row in rows]
         label = name if split == "test" else None
         axes.plot(numbers, accuracies, style, color=colour, label=label, markersize=4)
-    for each in joined:
+    for each in run["ensembles"]:
         at = (each["members"][-1], 100 * each["test_accuracy"])
         axes.plot(*at, "*", color=colour, markersize=9)
         axes.annotate(each["name"], at, (4, 4), textcoords="offset points", fontsize=7)

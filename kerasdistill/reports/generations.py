@@ -20,12 +20,12 @@ def models(runs: Iterable[Found]) -> dict[str, dict[str, Any]]:
     }
 
 
-def parts(run: Found, known: Mapping[str, dict[str, Any]]) -> list[Found]:
+def parts(run: Found, by_file: Mapping[str, dict[str, Any]]) -> list[Found]:
     """The run itself, or the generations and ensembles of a born-again one.
 
     A generation's own folder, of another kind, says neither its number nor whose
-    student it is; what it holds comes with the run that it belongs to. Language models
-    are numbered by whose answers they learnt, looked up in `known` (see `models`).
+    student it is; what it holds comes with the run that it belongs to. A language
+    model's number is one more than its teacher's, looked up in `by_file`, of `models`.
 
     Raises:
         KeyError, TypeError: the results are not what a run writes.
@@ -34,18 +34,15 @@ def parts(run: Found, known: Mapping[str, dict[str, Any]]) -> list[Found]:
     if results["kind"] == IMAGES:
         return list(_of_images(run))
     if results["kind"] == TEXT:
-        return [replace(run, results={**results, "generation": _of_text(run, known)})]
+        generation = _of_text(results, by_file)
+        return [replace(run, results={**results, "generation": generation})]
     return [run]
 
 
 def _of_images(run: Found) -> Iterator[Found]:
-    results = run.results
-    rest = {
-        name: value
-        for name, value in results.items()
-        if name not in ("generations", "ensembles", "plan")
-    }
-    for row in results["generations"]:
+    lists = ("generations", "ensembles", "plan")
+    rest = {name: value for name, value in run.results.items() if name not in lists}
+    for row in run.results["generations"]:
         if row["loss"] is None:  # a teacher that was given: not a generation's
             continue
         recipe = rest["recipe"]
@@ -54,20 +51,21 @@ def _of_images(run: Found) -> Iterator[Found]:
         if row["loss"] == "hard-label":
             made["teacher_signal"] = None
         yield Found(run.path, made)
-    for row in results["ensembles"]:
+    for row in run.results["ensembles"]:
         yield Found(run.path, {**rest, **row, "ensemble": row["name"]})
 
 
-def _of_text(run: Found, models: Mapping[str, dict[str, Any]]) -> int | None:
+def _of_text(
+    results: dict[str, Any], by_file: Mapping[str, dict[str, Any]]
+) -> int | None:
     """0 on labels, else one more than the teacher's; None where that isn't known."""
-    results, seen = run.results, 0
-    while (teachers := results.get("teachers")) and seen <= len(models):
-        known = [models.get(str(Path(path).resolve())) for path in teachers]
-        if len(known) != 1 or known[0] is None:
+    generation = 0
+    while (teachers := results.get("teachers")) and generation <= len(by_file):
+        if len(teachers) != 1:
             return None
-        results, seen = known[0], seen + 1
-    return seen if _loss(results) == "hard-label" else None
-
-
-def _loss(results: dict[str, Any]) -> str | None:
-    return training_of(results.get("recipe") or {}).get("loss")
+        results = by_file.get(str(Path(teachers[0]).resolve()))
+        if results is None:
+            return None
+        generation += 1
+    loss = training_of(results.get("recipe") or {}).get("loss")
+    return generation if loss == "hard-label" else None

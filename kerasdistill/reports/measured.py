@@ -7,7 +7,7 @@ scores choose nothing.
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,30 +28,34 @@ _SCORES = ("test_accuracy", "test_perplexity")
 class Placed:
     """A run's number in the unit of its table, and what it may be averaged with."""
 
-    place: Place
     value: float
     validation: float  # greater is better
-    group: str
+    group: str  # equal for runs that differ in the seed alone
     seed: int
     run: Found
 
 
 def sort_out(
-    runs: Iterable[Found],
-) -> tuple[list[Placed], list[dict[str, Any]], list[str]]:
-    """Placed numbers, the runs without a place and why, and what is no run's."""
-    placed, others, problems = [], [], []
-    runs = list(runs)
-    known = models(runs)
+    runs: Sequence[Found],
+) -> tuple[dict[tuple[str, str, str], list[Placed]], list[dict[str, Any]], list[str]]:
+    """Numbers by (table, row, column), the runs without a place and why, and what no
+    run wrote."""
+    placed: dict[tuple[str, str, str], list[Placed]] = {}
+    others, problems = [], []
+    teachers = models(runs)
     for run in runs:
         try:
-            for part in parts(run, known):
+            for part in parts(run, teachers):
                 if part.results.keys().isdisjoint(_SCORES):
                     continue  # such as a distillation set
                 try:
-                    placed += _placed(part)
+                    numbers = [(at, _placed(part, at)) for at in places(part.results)]
                 except NoPlace as reason:
                     others.append(_other(part, str(reason)))
+                    continue
+                for at, number in numbers:
+                    key = at.table, at.row, at.column
+                    placed.setdefault(key, []).append(number)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             problems.append(
                 f"{run.path} is not what a run writes "
@@ -60,29 +64,24 @@ def sort_out(
     return placed, others, problems
 
 
-def _placed(run: Found) -> list[Placed]:
-    cells = places(run.results)
-    group, seed = _group(run.results), _seed(run.results)
-    return [
-        Placed(cell, *_scores(run.results, cell), group, seed, run) for cell in cells
-    ]
-
-
 def _other(run: Found, why: str) -> dict[str, Any]:
     scores = {name: _if_finite(run.results.get(name)) for name in _SCORES}
     return {"path": run.path, "kind": run.results["kind"], "why": why, **scores}
 
 
-def _scores(results: dict[str, Any], place: Place) -> tuple[float, float]:
-    """The value in the table's unit, and the validation score (greater is better)."""
+def _placed(run: Found, place: Place) -> Placed:
+    results = run.results
+    seed = (results.get("recipe") or {}).get("training", {}).get("seed", 0)
     unit = {table.name: table.unit for table in paper.TABLES}[place.table]
     value = _number(results[place.score])
     if unit == "perplexity":
-        return value, -_number(results["val_perplexity"])
+        validation = -_number(results["val_perplexity"])
+        return Placed(value, validation, _group(results), seed, run)
     validation = _number(results["val_accuracy"])
     if not (0 <= value <= 1 and 0 <= validation <= 1):
         raise ValueError(f"an accuracy of {value} or {validation} is no fraction")
-    return 100 * (1 - value if unit == "error" else value), validation
+    percent = 100 * (1 - value if unit == "error" else value)
+    return Placed(percent, validation, _group(results), seed, run)
 
 
 def _number(value: Any) -> float:
@@ -94,19 +93,14 @@ def _number(value: Any) -> float:
 
 
 def _if_finite(value: Any) -> float | None:
-    """None for what is no number: a run without a place is told all the same."""
+    """None for what is no number: a run without a place is listed all the same."""
     try:
         return _number(value)
     except ValueError:
         return None
 
 
-def _seed(results: dict[str, Any]) -> int:
-    return (results.get("recipe") or {}).get("training", {}).get("seed", 0)
-
-
 def _group(results: dict[str, Any]) -> str:
-    """Equal for runs that differ in the seed alone."""
     recipe = dict(results.get("recipe") or {})
     if "training" in recipe:
         recipe["training"] = {**recipe["training"], "seed": 0}
@@ -114,29 +108,23 @@ def _group(results: dict[str, Any]) -> str:
             recipe = canonical({"": reading.from_json(recipe)})
         except UserError:
             recipe["training"] = {**training_of(recipe), "seed": 0}
-    told = results.get("distillation_set") or {}
+    stored = results.get("distillation_set") or {}
+    # Of the second paper: whose student, with which signal, which generation.
+    second = ("teacher_arch", "teacher_signal", "generation", "ensemble")
     return digest_of(
         {
-            "kind": results["kind"],
+            **{name: results.get(name) for name in ("kind", "dataset", "members")},
+            **{name: stored.get(name) for name in ("passes", "averaging", "teachers")},
             "recipe": recipe,
-            "dataset": results.get("dataset"),
-            "passes": told.get("passes"),
-            "averaging": told.get("averaging"),
-            "teachers": told.get("teachers"),
-            "members": results.get("members"),
-            # Of the second paper: whose student, how it was asked, which generation.
-            "taught": [
-                results.get(name)
-                for name in ("teacher_arch", "teacher_signal", "generation", "ensemble")
-            ],
+            "taught": [results.get(name) for name in second],
             # The best of many trials is no fair draw beside runs of its recipe.
             "trials": results.get("max_trials"),
         }
     )
 
 
-def cell(placed: Sequence[Placed]) -> dict[str, Any] | None:
-    """One cell's measured value as JSON, None where nothing is measured.
+def cell(placed: Sequence[Placed]) -> dict[str, Any]:
+    """One cell's measured value as JSON, of one run or more.
 
     `mean` and `sd` (None for one seed) are in the table's unit, over `n` seeds;
     `epochs` and `passes` are beside it for the reader to judge; `others` counts the
@@ -145,39 +133,38 @@ def cell(placed: Sequence[Placed]) -> dict[str, Any] | None:
     groups: dict[str, dict[int, Placed]] = {}
     for each in placed:
         groups.setdefault(each.group, {}).setdefault(each.seed, each)
-    if not groups:
-        return None
-    ranked = sorted(
+    # Of equals the last one.
+    best = sorted(
         groups.values(),
         key=lambda group: statistics.mean(each.validation for each in group.values()),
-    )
-    shown = [ranked[-1][seed] for seed in sorted(ranked[-1])]
+    )[-1]
+    shown = [best[seed] for seed in sorted(best)]
     values = [each.value for each in shown]
     return {
         "mean": statistics.mean(values),
         "sd": statistics.stdev(values) if len(values) > 1 else None,
         "n": len(values),
-        **told([each.run.results for each in shown]),
+        **settings([each.run.results for each in shown]),
         "runs": [each.run.path for each in shown],
-        "others": len(ranked) - 1,
+        "others": len(groups) - 1,
     }
 
 
-def told(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def settings(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """How long and on what runs of one recipe learnt; None where they don't say."""
     first = runs[0]
     members = [each or {} for each in first.get("member_recipes", ())]
     recipe = first.get("recipe") or (members[0] if members else {})
     training = training_of(recipe)
-    # Of an ensemble's members it is known how long they were to train at most.
-    asked = [each.get("training", {}).get("epochs") for each in members]
+    # An ensemble's results have only the most epochs that a member was to train.
+    epochs = [each.get("training", {}).get("epochs") for each in members]
+    epochs += [run.get("epochs") for run in runs]
     stored = first.get("distillation_set") or {}
-    teachers = stored.get("teachers")
     return {
-        "epochs": sorted({n for n in (*map(_epochs, runs), *asked) if n}),
+        "epochs": sorted(set(filter(None, epochs))),
         "schedule": training.get("schedule"),
         "passes": stored.get("passes"),
-        "teachers": len(teachers) if teachers else None,
+        "teachers": len(stored.get("teachers") or ()) or None,
         "members": len(members) or None,
         "trials": first.get("max_trials"),
         "precision": training.get("precision"),
@@ -189,14 +176,9 @@ def told(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _epochs(results: dict[str, Any]) -> int | None:
-    return results.get("epochs")
-
-
 def brief(measured: dict[str, Any]) -> str:
     """What has to stand beside the value: "n=3, 10 epochs, 16 passes"."""
-    parts = [f"n={measured['n']}", *_lengths(measured)]
-    return ", ".join(parts)
+    return ", ".join([f"n={measured['n']}", *_lengths(measured)])
 
 
 def _lengths(measured: dict[str, Any]) -> list[str]:
@@ -214,14 +196,12 @@ def _lengths(measured: dict[str, Any]) -> list[str]:
 
 
 def full(measured: dict[str, Any]) -> str:
-    """All that is known of how the value came about, for a note."""
-    n = measured["n"]
-    parts = [f"{n} seed{'s' * (n != 1)}", *_lengths(measured)]
+    """How the value came about, for a note."""
+    parts = [_count(measured["n"], "seed"), *_lengths(measured)]
     if measured["schedule"]:
         parts.append(f"{measured['schedule']} schedule")
     if measured["teachers"]:
-        count = measured["teachers"]
-        parts.append(f"{count} teacher model{'s' * (count != 1)}")
+        parts.append(_count(measured["teachers"], "teacher model"))
     if measured["members"]:
         parts.append(f"{measured['members']} members")
     if measured["trials"]:
@@ -232,6 +212,10 @@ def full(measured: dict[str, Any]) -> str:
         parts.append(str(measured["precision"]))
     if measured["kernel"] == 3:
         parts.append("3x3 filters")
-    if count := measured["others"]:
-        parts.append(f"{count} other setting{'s' * (count != 1)} measured too")
+    if measured["others"]:
+        parts.append(f"{_count(measured['others'], 'other setting')} measured too")
     return ", ".join(parts)
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' * (number != 1)}"

@@ -37,33 +37,32 @@ class Comparison:
 
 
 def check(values: Values) -> list[dict[str, Any]]:
-    """Every ordering: `claim`, `status`, how many pairs were compared and failed.
+    """Every ordering: `claim`, `status`, how many pairs were compared and failed, and
+    the `cells` compared.
 
     An ordering is held if all pairs that are known hold, and not measured if none is;
     of "2 or 3 layers are best", a budget counts once both sides are known.
     """
-    found = []
+    checked = []
     for claim, make in CLAIMS.items():
         groups = list(make())
         results = [_any(group, values) for group in groups]
-        known = [each for each in results if each is not None]
-        failed = [
-            _named(group[0], values)
-            for group, result in zip(groups, results, strict=True)
-            if result is False
-        ]
-        status = (NOT_HELD if failed else HELD) if known else NOT_MEASURED
-        found.append(
+        pairs = list(zip(groups, results, strict=True))
+        compared = [group for group, holds in pairs if holds is not None]
+        failed = [_named(group[0], values) for group, holds in pairs if holds is False]
+        status = (NOT_HELD if failed else HELD) if compared else NOT_MEASURED
+        ends = {end for pair in sum(compared, []) for end in (pair.better, pair.worse)}
+        checked.append(
             {
                 "claim": claim,
                 "status": status,
-                "compared": len(known),
+                "compared": len(compared),
                 "comparisons": len(groups),
                 "failed": failed,
-                "cells": _cells(groups, results),
+                "cells": sorted(ends),
             }
         )
-    return found
+    return checked
 
 
 def _any(group: list[Comparison], values: Values) -> bool | None:
@@ -75,26 +74,13 @@ def _any(group: list[Comparison], values: Values) -> bool | None:
 
 
 def _named(pair: Comparison, values: Values) -> str:
-    found = f"{values(*pair.better):.2f} against {values(*pair.worse):.2f}"
-    return f"{_end(*pair.better)} and {_end(*pair.worse)}: {found}"
+    numbers = f"{values(*pair.better):.2f} against {values(*pair.worse):.2f}"
+    return f"{_end(*pair.better)} and {_end(*pair.worse)}: {numbers}"
 
 
 def _end(table: str, row: str, column: str) -> str:
     on = f"at {column}" if table == paper.URBAN_2.name else "on 0/1 labels"
     return f"{paper.FAMILIES[row]} {on}"
-
-
-def _cells(
-    groups: list[list[Comparison]], results: list[bool | None]
-) -> list[tuple[str, str, str]]:
-    """The cells that were compared, for who wants to know whether they are alike."""
-    pairs = [
-        pair
-        for group, result in zip(groups, results, strict=True)
-        if result is not None
-        for pair in group
-    ]
-    return sorted({end for pair in pairs for end in (pair.better, pair.worse)})
 
 
 def _student(row: str, column: str) -> tuple[str, str, str]:

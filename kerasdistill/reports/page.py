@@ -5,17 +5,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any
 
-from kerasdistill.reports import figure_one, paper
-from kerasdistill.reports.overview import (
-    gap_text,
-    is_missing,
-    measured_text,
-    ordering_text,
-    point_text,
-    published_text,
-    settings_text,
-    unplaced_text,
-)
+from kerasdistill.reports import figure_one, overview, paper, plots
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -44,45 +34,40 @@ thead th { background: #f4f5f7; } thead th:first-child { background: #f4f5f7; }
 li { margin: .3rem 0; overflow-wrap: anywhere; }
 img { width: 100%; max-width: 36rem; height: auto; }
 """
+_HEAD = f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src \
+'none'; img-src data:; style-src 'unsafe-inline'">
+<title>kerasdistill: published and measured</title>
+<style>{_STYLE}</style></head><body>"""
 _HINT = '<p class="hint">scroll sideways for more columns &rarr;</p>'
 _MANY = 4  # columns that a narrow window does not show side by side
 
 
-def page(found: dict[str, Any]) -> str:
+def page(report: dict[str, Any]) -> str:
     """The whole page; everything in it that came from a file is escaped.
 
     Raises:
         UserError: matplotlib, which draws the figure, is not installed.
     """
-    count = found["runs"]
-    parts = [
-        "<h1>kerasdistill: published and measured</h1>",
-        f"<p>{count} finished run{'s' * (count != 1)}. Each cell shows the published "
-        "value, below it ours with n, the number of seeds (mean ± standard deviation "
-        "for more than one), and how long it was trained; letters point to the notes. "
-        "Runs of one recipe count together; of several recipes the one with the best "
-        "validation score is shown.</p>",
-        *map(_table, found["tables"]),
-        _section(
-            "Notes", (f"[{mark}] {text}" for mark, text in found["notes"].items())
-        ),
-        _orderings(found["orderings"]),
-        _figure(found["figure"]),
-        _section(
-            "Runs without a cell in these tables", map(unplaced_text, found["unplaced"])
-        ),
-        _section("Files left out", found["problems"]),
-    ]
+    count, unplaced = report["runs"], map(overview.unplaced_text, report["unplaced"])
+    notes = (f"[{mark}] {text}" for mark, text in report["notes"].items())
     return "\n".join(
         [
-            "<!doctype html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<meta http-equiv="Content-Security-Policy" content="default-src '
-            "'none'; img-src data:; style-src 'unsafe-inline'\">",
-            "<title>kerasdistill: published and measured</title>",
-            f"<style>{_STYLE}</style></head><body>",
-            *parts,
+            _HEAD,
+            "<h1>kerasdistill: published and measured</h1>",
+            f"<p>{count} finished run{'s' * (count != 1)}. Each cell shows the "
+            "published value, below it ours with n, the number of seeds (mean ± "
+            "standard deviation for more than one), and how long it was trained; "
+            "letters point to the notes. Runs of one recipe count together; of several "
+            "recipes the one with the best validation score is shown.</p>",
+            *map(_table, report["tables"]),
+            _section("Notes", notes),
+            _orderings(report["orderings"]),
+            _figure(report["figure"]),
+            _section("Runs without a cell in these tables", unplaced),
+            _section("Files left out", report["problems"]),
             "</body></html>\n",
         ]
     )
@@ -109,9 +94,9 @@ def _table(table: dict[str, Any]) -> str:
 
 
 def _cell(cell: dict[str, Any]) -> str:
-    ours, settings = measured_text(cell), settings_text(cell)
-    kind = "ours missing" if is_missing(cell) else "ours"
-    shown = f'<span class="paper">{escape(published_text(cell))}</span>'
+    ours, settings = overview.measured_text(cell), overview.settings_text(cell)
+    kind = "ours missing" if overview.is_missing(cell) else "ours"
+    shown = f'<span class="paper">{escape(overview.published_text(cell))}</span>'
     if ours != "-" or settings:
         shown += f'<span class="{kind}">{escape(ours)}</span>'
     if settings:
@@ -124,27 +109,28 @@ def _section(title: str, lines: Iterable[str]) -> str:
     return f"<h2>{escape(title)}</h2><ul>{items}</ul>" if items else ""
 
 
-def _orderings(found: list[dict[str, Any]]) -> str:
+def _orderings(orderings: list[dict[str, Any]]) -> str:
     items = "".join(
         f'<li><strong class="{each["status"].replace(" ", "-")}">'
         f"{escape(each['status'])}</strong>: {escape(each['claim'])} "
-        f"({escape(ordering_text(each))})</li>"
-        for each in found
+        f"({escape(overview.ordering_text(each))})</li>"
+        for each in orderings
     )
     return f"<h2>Orderings of {escape(paper.URBAN)}</h2><ul>{items}</ul>"
 
 
 def _figure(figure: dict[str, Any]) -> str:
-    drawn = base64.b64encode(figure_one.picture(figure["points"])).decode()
+    drawn = plots.as_svg(figure_one.drawn(figure["points"]))
+    picture = base64.b64encode(drawn).decode()
     gaps = _section(
         "Compression gap at 10M (points above 0/1 labels)",
-        (f"{paper.FAMILIES[gap['family']]}: {gap_text(gap)}" for gap in figure["gaps"]),
+        map(overview.gap_text, figure["gaps"]),
     )
     points = _section(
         "Searches and single runs in the figure, validation accuracy in %",
         (
             f"{each['kind']}, {figure_one.LABELS[each['family']]}, "
-            f"{each['num_params']:,} parameters: {point_text(each)}"
+            f"{each['num_params']:,} parameters: {overview.point_text(each)}"
             for each in figure["points"]
         ),
     )
@@ -155,5 +141,5 @@ def _figure(figure: dict[str, Any]) -> str:
         "single run; short lines are models on 0/1 labels, a star is the "
         f"{escape(figure_one.LABELS[paper.SNN])}.</p>"
         f'<img alt="accuracy against parameters, published and measured" '
-        f'src="data:image/svg+xml;base64,{drawn}">{gaps}{points}'
+        f'src="data:image/svg+xml;base64,{picture}">{gaps}{points}'
     )

@@ -4,6 +4,7 @@ Test errors in percent, single runs.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from kerasdistill.reports import paper
 
@@ -30,53 +31,37 @@ _DENSE = "densenet-90-60"
 
 def rows() -> list[Published]:
     """All of them."""
-    found = []
+    published = []
     for table, dataset in ((paper.BAN_1, "cifar10"), (paper.BAN_2, "cifar100")):
-        number = int(table.name[-1])
         for row in table.rows:
-            found.append(Published(number, dataset, row.key, _errors(table, row)))
+            cells = zip((TEACHER, *table.columns[1:]), row.values, strict=True)
+            errors = {column: value for column, value in cells if value is not None}
+            number = int(table.name[-1])
+            published.append(Published(number, dataset, row.key, errors))
     for row in paper.BAN_3.rows:
         teacher, ban, dense = row.values
         same = {TEACHER: teacher, "BAN": ban}
         other = {TEACHER: teacher, "BAN": dense}
-        found.append(Published(3, "cifar100", row.key, same))
-        found.append(Published(3, "cifar100", _DENSE, other, teacher=row.key))
+        published.append(Published(3, "cifar100", row.key, same))
+        published.append(Published(3, "cifar100", _DENSE, other, teacher=row.key))
     teacher = paper.BAN_4.value("teacher", "Error")
     for row in paper.BAN_4.rows[1:]:
         what, factor = row.key.split("-")
         factors = {f"{what}_factor": float(factor)}
         errors = {TEACHER: teacher, "BAN": row.values[0]}
-        found.append(Published(4, "cifar100", _DENSE, errors, _DENSE, **factors))
+        published.append(Published(4, "cifar100", _DENSE, errors, _DENSE, **factors))
     for row in paper.BAN_5.rows:
         labels, ban = row.values
         if ban is not None:  # one of them is no student
             errors = {TEACHER: teacher, LABELS: labels, "BAN": ban}
-            found.append(Published(5, "cifar100", row.key, errors, teacher=_DENSE))
-    return found
+            published.append(Published(5, "cifar100", row.key, errors, teacher=_DENSE))
+    return published
 
 
-def _errors(table: paper.Table, row: paper.Row) -> dict[str, float]:
-    """A row's values under our names of its columns."""
-    pairs = zip(table.columns, row.values, strict=True)
-    return {
-        TEACHER if column == "Teacher" else column: value
-        for column, value in pairs
-        if value is not None
-    }
-
-
-def find(
-    *,
-    dataset: str,
-    network: str,
-    teacher: str | None,
-    depth_factor: float = 1,
-    compression_factor: float = 1,
-) -> Published | None:
-    """The row of this network, taught by its own kind (None) or another; or None."""
-    wanted = (dataset, network, teacher, depth_factor, compression_factor)
+def find(**networks: Any) -> Published | None:
+    """The row with these fields of `Published`, or None; no teacher is its own kind."""
+    wanted = {"teacher": None, "depth_factor": 1, "compression_factor": 1, **networks}
     for row in rows():
-        factors = (row.depth_factor, row.compression_factor)
-        if (row.dataset, row.network, row.teacher, *factors) == wanted:
+        if all(getattr(row, name) == value for name, value in wanted.items()):
             return row
     return None

@@ -21,11 +21,7 @@ _DENSE = "densenet-90-60"
 _PTB = (10_000, 82_430)  # words known, words in the test split
 _LANGUAGE = {
     "lstm": {"units": 1500, "layers": 2, "filters": None},
-    "cnn-lstm": {
-        "units": 650,
-        "layers": 2,
-        "filters": [50, 100, 150, 200, 200, 200, 200],
-    },
+    "cnn-lstm": {"units": 650, "layers": 2, "filters": [50, 100, 150] + 4 * [200]},
 }
 
 
@@ -75,10 +71,8 @@ def family(results: dict[str, Any]) -> str:
         return paper.SNN
     convs, hidden = len(architecture["filters"]), len(architecture["hidden"])
     key = f"convs-{convs}" if convs else f"hidden-{hidden}"
-    expected = key in ("convs-1", "hidden-1")
-    if key not in paper.FAMILIES or expected != (
-        architecture["bottleneck"] is not None
-    ):
+    has_bottleneck = architecture["bottleneck"] is not None
+    if key not in paper.FAMILIES or has_bottleneck != key.endswith("-1"):
         raise NoPlace("its bottleneck, or depth, is none of the paper's families'")
     return key
 
@@ -143,34 +137,27 @@ _URBAN = {
 def _born_again(results: dict[str, Any]) -> list[Place]:
     """A generation or ensemble, see `generations`; the 0th is the teacher."""
     dataset = _whole(results["dataset"], "cifar10", "cifar100")
-    name, loss = results["arch"], results["loss"]
-    factors = {"depth": results["depth_factor"]}
-    factors["compression"] = results["compression_factor"]
-    changed = {key: value for key, value in factors.items() if value != 1}
-    row = "-".join(f"{key}-{value:g}" for key, value in changed.items()) or name
-    teacher = results["teacher_arch"]
-    own = teacher in (None, name) and not changed
-    if own and dataset == "cifar10":
-        found = [(paper.BAN_1, row, column) for column in _columns(results, loss)]
-    elif own:
+    name, loss, teacher = (results[key] for key in ("arch", "loss", "teacher_arch"))
+    factors = {key: results[f"{key}_factor"] for key in ("depth", "compression")}
+    changed = [f"{key}-{value:g}" for key, value in factors.items() if value != 1]
+    row, generation = "-".join(changed) or name, results.get("generation")
+    cells: list[tuple[paper.Table, str, str]] = []
+    if teacher in (None, name) and not changed:
+        tables = (paper.BAN_1,) if dataset == "cifar10" else (paper.BAN_2, paper.BAN_3)
         columns = _columns(results, loss)
-        tables = (paper.BAN_2, paper.BAN_3)
-        found = [(table, row, column) for table in tables for column in columns]
-        if (name, results.get("generation")) == (_DENSE, 0):
-            found.append((paper.BAN_4, "teacher", "Error"))
-    elif (dataset, results.get("generation")) != ("cifar100", 1):
-        found = []
-    elif loss == "ban":
-        found = [(paper.BAN_3, teacher, "Dense-90-60")] * (name == _DENSE)
-        if teacher == _DENSE:
-            found = [(paper.BAN_4, row, "Error"), (paper.BAN_5, row, "BAN")]
-    elif loss == "hard-label" and teacher == _DENSE:
-        found = [(paper.BAN_5, row, "Baseline")]
-    else:
-        found = []
+        cells = [(table, row, column) for table in tables for column in columns]
+        if (dataset, name, generation) == ("cifar100", _DENSE, 0):
+            cells.append((paper.BAN_4, "teacher", "Error"))
+    elif (dataset, generation) == ("cifar100", 1):
+        cells = {
+            (_DENSE, "ban"): [(paper.BAN_4, row, "Error"), (paper.BAN_5, row, "BAN")],
+            (_DENSE, "hard-label"): [(paper.BAN_5, row, "Baseline")],
+        }.get((teacher, loss), [])
+        if (name, loss) == (_DENSE, "ban") and teacher != _DENSE:
+            cells = [(paper.BAN_3, teacher, "Dense-90-60")]
     fitting = [
         Place(table.name, key, column)
-        for table, key, column in found
+        for table, key, column in cells
         if key in {each.key for each in table.rows} and column in table.columns
     ]
     if not fitting:

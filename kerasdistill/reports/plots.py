@@ -16,8 +16,7 @@ from kerasdistill.reports.search import Dimension, Search, best_so_far
 _COLUMNS = 4
 _PANEL_INCHES = (3.1, 2.4)
 _COLOURS = ("#1f77b4", "#d95f02", "#2a9d5c", "#9350a1", "#8c564b", "#c23b75")
-_MANY = (*_COLOURS, "#1b9e9e", "#b8860b", "#555555")
-_GREY = "#777777"
+_COLOURS += ("#1b9e9e", "#b8860b", "#555555")
 _DPI = 110
 
 
@@ -46,7 +45,7 @@ def figure(width: float, height: float, *, layout: str = "constrained") -> Any:
 
 def colour(index: int) -> str:
     """One of nine colours that stay apart in print."""
-    return _MANY[index % len(_MANY)]
+    return _COLOURS[index % len(_COLOURS)]
 
 
 def as_svg(made: Any) -> bytes:
@@ -78,37 +77,27 @@ def save(made: Any, file: str | Path) -> None:
 
 def search_picture(searches: Sequence[Search], file: str | Path) -> None:
     """Best-so-far curves, each dimension's values against the objective, and length
-    scales, as one PNG that is complete or absent.
-
-    Args:
-        searches: at least one with a scored trial; each has a colour of its own.
-        file: where to.
+    scales, of at least one search with a scored trial, as one PNG that is complete or
+    absent; each search has a colour of its own.
 
     Raises:
         UserError: matplotlib is not installed, or `file` cannot be written.
     """
-    dimensions = list(
-        {each.name: each for search in searches for each in search.searched}.values()
-    )
+    dimensions = {each.name: each for search in searches for each in search.searched}
     rows = math.ceil(len(dimensions) / _COLUMNS)
     height = 3.6 + _PANEL_INCHES[1] * rows
     made = figure(_COLUMNS * _PANEL_INCHES[0], height)
-    upper, lower = made.subfigures(
-        2, 1, height_ratios=(3.6, max(0.1, height - 3.6)), hspace=0.03
-    )
-    with_scales = [search for search in searches if search.length_scales]
-    curve, *bars = upper.subplots(
-        1,
-        1 + bool(with_scales),
-        squeeze=False,
-        width_ratios=[3, 1][: 1 + bool(with_scales)],
-    )[0]
+    ratios = (3.6, max(0.1, height - 3.6))
+    upper, lower = made.subfigures(2, 1, height_ratios=ratios, hspace=0.03)
+    with_scales = any(search.length_scales for search in searches)
+    widths = [3, 1] if with_scales else [3]
+    curve, *bars = upper.subplots(1, len(widths), squeeze=False, width_ratios=widths)[0]
     _curves(curve, searches)
     if with_scales:
-        _length_scales(bars[0], with_scales, searches)
+        _length_scales(bars[0], searches)
     if dimensions:
         panels = lower.subplots(rows, _COLUMNS, squeeze=False).ravel()
-        for panel, dimension in zip(panels, dimensions, strict=False):
+        for panel, dimension in zip(panels, dimensions.values(), strict=False):
             _against(panel, dimension, searches)
         for panel in panels[len(dimensions) :]:
             panel.remove()
@@ -124,31 +113,18 @@ def _axis_name(searches: Sequence[Search]) -> str:
     return f"{searches[0].objective.replace('_', ' ')} [%]"
 
 
-def _colour(index: int) -> str:
-    return _COLOURS[index % len(_COLOURS)]
-
-
 def _curves(axes: Any, searches: Sequence[Search]) -> None:
     for index, search in enumerate(searches):
         steps = best_so_far(search)
         if not steps:
             continue
-        axes.step(
-            [each["number"] for each in steps],
-            [100 * each["best"] for each in steps],
-            where="post",
-            color=_colour(index),
-            linewidth=2,
-            label=search.label,
-        )
-        axes.scatter(
-            [trial.number for trial in search.scored],
-            [100 * trial.score for trial in search.scored],
-            s=14,
-            color=_colour(index),
-            alpha=0.45,
-            linewidths=0,
-        )
+        numbers = [each["number"] for each in steps]
+        best = [100 * each["best"] for each in steps]
+        look = {"color": colour(index), "linewidth": 2, "label": search.label}
+        axes.step(numbers, best, where="post", **look)
+        look = {"s": 14, "color": colour(index), "alpha": 0.45, "linewidths": 0}
+        trials = [(trial.number, 100 * trial.score) for trial in search.scored]
+        axes.scatter(*zip(*trials, strict=True), **look)
     _limit(axes, searches)
     axes.set_title("best so far (line), each trial (dot)", fontsize=10)
     axes.set_xlabel("trial")
@@ -178,32 +154,26 @@ def _against(axes: Any, dimension: Dimension, searches: Sequence[Search]) -> Non
     floor, _ = _floor(searches)
     names: list[str] = []
     if dimension.kind == "choice":
-        found = (t.values.get(dimension.name) for s in searches for t in s.scored)
-        names = sorted({str(value) for value in found if value is not None})
+        values = (t.values.get(dimension.name) for s in searches for t in s.scored)
+        names = sorted({str(value) for value in values if value is not None})
     for index, search in enumerate(searches):
         trials = [t for t in search.scored if t.values.get(dimension.name) is not None]
+        if not trials:
+            continue
         values = [trial.values[dimension.name] for trial in trials]
         if names:
             # Side by side in the order of the trials: equal values don't hide others.
             spread = np.linspace(-0.25, 0.25, len(trials))
-            values = [
-                names.index(str(v)) + s for v, s in zip(values, spread, strict=True)
-            ]
+            values = [names.index(str(value)) for value in values] + spread
         heights = np.array([100 * trial.score for trial in trials])
         low = heights < floor
-        look = {"color": _colour(index), "alpha": 0.7, "linewidths": 0}
+        look = {"color": colour(index), "alpha": 0.7, "linewidths": 0}
         values = np.array(values, float)
         axes.scatter(values[~low], heights[~low], s=16, **look)
         axes.scatter(values[low], np.full(low.sum(), floor), s=24, marker="v", **look)
-        if len(trials):
-            best = int(np.argmax(heights))
-            axes.scatter(
-                values[best],
-                heights[best],
-                s=70,
-                facecolors="none",
-                edgecolors=_colour(index),
-            )
+        best = int(np.argmax(heights))
+        ring = {"facecolors": "none", "edgecolors": colour(index)}
+        axes.scatter(values[best], heights[best], s=70, **ring)
     _limit(axes, searches)
     if names:
         axes.set_xticks(range(len(names)), names)
@@ -231,24 +201,19 @@ def _range(axes: Any, low: float, high: float, *, scale: str) -> None:
     axes.set_xlim(low / margin, high * margin)
 
 
-def _length_scales(
-    axes: Any, with_scales: Sequence[Search], searches: Sequence[Search]
-) -> None:
+def _length_scales(axes: Any, searches: Sequence[Search]) -> None:
+    drawn = [(n, each) for n, each in enumerate(searches) if each.length_scales]
     # The shortest on top: along it the objective changes fastest.
-    names = sorted(
-        with_scales[0].length_scales, key=with_scales[0].length_scales.get, reverse=True
-    )
-    thick = 0.8 / len(with_scales)
-    for row, search in enumerate(with_scales):
-        axes.barh(
-            [place - 0.4 + thick * (row + 0.5) for place in range(len(names))],
-            [search.length_scales.get(name, np.nan) for name in names],
-            height=thick,
-            color=_colour(searches.index(search)),
-        )
+    scales = drawn[0][1].length_scales
+    names = sorted(scales, key=scales.get, reverse=True)
+    thick = 0.8 / len(drawn)
+    for row, (index, search) in enumerate(drawn):
+        places = [place - 0.4 + thick * (row + 0.5) for place in range(len(names))]
+        lengths = [search.length_scales.get(name, np.nan) for name in names]
+        axes.barh(places, lengths, height=thick, color=colour(index))
     axes.set_yticks(range(len(names)), names, fontsize=7)
-    found = [x for search in with_scales for x in search.length_scales.values()]
-    _range(axes, min(found) / 1.5, max(found) * 1.5, scale="log")
+    lengths = [x for _, search in drawn for x in search.length_scales.values()]
+    _range(axes, min(lengths) / 1.5, max(lengths) * 1.5, scale="log")
     axes.tick_params(axis="x", labelsize=7)
     axes.set_title("length scales (short: matters)", fontsize=10)
-    axes.grid(alpha=0.25, axis="x", color=_GREY)
+    axes.grid(alpha=0.25, axis="x", color="#777777")

@@ -3,31 +3,27 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from kerasdistill.reports import figure_one, paper
-from kerasdistill.reports.overview import (
-    gap_text,
-    is_missing,
-    measured_text,
-    ordering_text,
-    point_text,
-    published_text,
-    settings_text,
-    unplaced_text,
-)
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from kerasdistill.reports import figure_one, overview, paper
 
 _LABEL, _CELL = 20, 11  # characters that a row's label and a cell need at least
+_COLUMNS = (
+    *("table", "row", "column", "unit", "published", "mean", "sd", "n"),
+    *("epochs", "passes", "status", "how"),
+)
 _STYLES = {"held": "green", "not held": "red", "not measured": "dim"}
 _GUIDE = "published / measured; n: seeds, mean ± standard deviation; [a]: see the notes"
 
 
-def terminal(found: dict[str, Any], *, width: int = 100, colour: bool = False) -> str:
+def terminal(report: dict[str, Any], *, width: int = 100, colour: bool = False) -> str:
     """Tables by rich, as wide as the terminal, with colours where it has them."""
-    from rich.console import Console
-    from rich.text import Text
-
     console = Console(
         file=io.StringIO(),
         width=width,
@@ -37,24 +33,23 @@ def terminal(found: dict[str, Any], *, width: int = 100, colour: bool = False) -
         emoji=False,
     )
     across = max(1, (width - _LABEL) // _CELL)
-    for table in found["tables"]:
+    for table in report["tables"]:
         heading = f"{table['source']}, {table['title']} - {table['unit']}"
         console.print(Text(heading, style="bold"), soft_wrap=True)
         for start in range(0, len(table["columns"]), across):
             console.print(_grid(table, slice(start, start + across)))
     console.print(Text("each cell: published, measured, how\n", style="dim"))
-    for line in _rest(found):
-        console.print(_styled(line), soft_wrap=True)
+    for line in _rest(report):
+        text = Text(line)
+        for status, style in _STYLES.items():
+            text.highlight_regex(rf"^{status}:", style)
+        console.print(text, soft_wrap=True)
     lines = console.file.getvalue().splitlines()
     return "\n".join(line.rstrip() for line in lines).rstrip()
 
 
-def _grid(table: dict[str, Any], part: slice) -> Any:
+def _grid(table: dict[str, Any], part: slice) -> Table:
     """Some columns of a table: what doesn't fit side by side is split, not cut."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
     shown = Table(box=box.SIMPLE_HEAD)
     shown.add_column("network", overflow="fold", max_width=36)
     for column in table["columns"][part]:
@@ -65,58 +60,64 @@ def _grid(table: dict[str, Any], part: slice) -> Any:
     return shown
 
 
-def _stacked(cell: dict[str, Any]) -> Any:
-    from rich.text import Text
-
-    text = Text(published_text(cell), style="dim")
-    ours, settings = measured_text(cell), settings_text(cell)
+def _stacked(cell: dict[str, Any]) -> Text:
+    text = Text(overview.published_text(cell), style="dim")
+    ours, settings = overview.measured_text(cell), overview.settings_text(cell)
     if ours != "-" or settings:
-        text.append("\n" + ours, style="red" if is_missing(cell) else "bold")
+        text.append("\n" + ours, style="red" if overview.is_missing(cell) else "bold")
     if settings:
         text.append("\n" + settings, style="dim")
     return text
 
 
-def _styled(line: str) -> Any:
-    from rich.text import Text
-
-    text = Text(line)
-    for status, style in _STYLES.items():
-        text.highlight_regex(rf"^{status}:", style)
-    return text
-
-
-def _rest(found: dict[str, Any]) -> list[str]:
+def _rest(report: dict[str, Any]) -> list[str]:
     """Notes, orderings, figure and what has no place, line by line."""
-    lines = [f"[{mark}] {text}" for mark, text in found["notes"].items()]
+    lines = [f"[{mark}] {text}" for mark, text in report["notes"].items()]
     lines += ["", f"Orderings of {paper.URBAN}"]
-    lines += [
-        f"{each['status']}: {each['claim']} ({ordering_text(each)})"
-        for each in found["orderings"]
-    ]
+    for each in report["orderings"]:
+        lines.append(
+            f"{each['status']}: {each['claim']} ({overview.ordering_text(each)})"
+        )
     lines += ["", "Compression gap at 10M (points above 0/1 labels)"]
-    lines += [
-        f"{paper.FAMILIES[gap['family']]}: {gap_text(gap)}"
-        for gap in found["figure"]["gaps"]
-    ]
-    if points := found["figure"]["points"]:
+    lines += map(overview.gap_text, report["figure"]["gaps"])
+    if points := report["figure"]["points"]:
         lines += ["", "Figure 1, validation accuracy in %"]
-        lines += [
-            f"{point['kind']}, {figure_one.LABELS[point['family']]}, "
-            f"{point['num_params']:,}: {point_text(point)}"
-            for point in points
-        ]
-    if found["unplaced"]:
+        for point in points:
+            name = f"{_point_name(point)}, {point['num_params']:,}"
+            lines.append(f"{name}: {overview.point_text(point)}")
+    if report["unplaced"]:
         lines += ["", "Runs without a cell in these tables"]
-        lines += [unplaced_text(each) for each in found["unplaced"]]
+        lines += map(overview.unplaced_text, report["unplaced"])
     return lines
 
 
-def markdown(found: dict[str, Any]) -> str:
+def _point_name(point: dict[str, Any]) -> str:
+    return f"{point['kind']}, {figure_one.LABELS[point['family']]}"
+
+
+def _heads(table: dict[str, Any]) -> list[str]:
+    return ["network", "parameters", *table["columns"]]
+
+
+def _rows(table: dict[str, Any]) -> list[list[str]]:
+    """Label, parameters and, for each cell, "published / measured (how)"."""
+    return [
+        [row["label"], row["params"], *map(_side_by_side, row["cells"])]
+        for row in table["rows"]
+    ]
+
+
+def _side_by_side(cell: dict[str, Any]) -> str:
+    settings = overview.settings_text(cell)
+    ours = overview.measured_text(cell) + (f" ({settings})" if settings else "")
+    return f"{overview.published_text(cell)} / {ours}"
+
+
+def markdown(report: dict[str, Any]) -> str:
     """Tables for a README: "published / measured (how)"."""
     lines = []
-    for table in found["tables"]:
-        heads = ["network", "parameters", *table["columns"]]
+    for table in report["tables"]:
+        heads = _heads(table)
         lines += [
             f"## {_md(table['source'])}, {_md(table['title'])}",
             "",
@@ -124,21 +125,11 @@ def markdown(found: dict[str, Any]) -> str:
             "",
             f"| {' | '.join(map(_md, heads))} |",
             "|---" * len(heads) + "|",
+            *(f"| {' | '.join(map(_md, row))} |" for row in _rows(table)),
+            "",
         ]
-        for row in table["rows"]:
-            cells = [_md(row["label"]), _md(row["params"])]
-            cells += [_md(_side_by_side(cell)) for cell in row["cells"]]
-            lines.append(f"| {' | '.join(cells)} |")
-        lines.append("")
-    for line in _rest(found):
-        lines.append(f"- {_md(line)}" if line else "")
+    lines += [f"- {_md(line)}" if line else "" for line in _rest(report)]
     return "\n".join(lines).rstrip()
-
-
-def _side_by_side(cell: dict[str, Any]) -> str:
-    settings = settings_text(cell)
-    ours = measured_text(cell) + (f" ({settings})" if settings else "")
-    return f"{published_text(cell)} / {ours}"
 
 
 def _md(text: str) -> str:
@@ -146,73 +137,78 @@ def _md(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>|#&~])", r"\\\1", " ".join(text.split()))
 
 
-def comma_separated(found: dict[str, Any]) -> str:
+def comma_separated(report: dict[str, Any]) -> str:
     """One line a cell: table, row, column, published, and what was measured; then
     Figure 1's points, the compression gaps and the orderings as tables of their own."""
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    heads = ("table", "row", "column", "unit", "published", "mean", "sd", "n")
-    writer.writerow([*heads, "epochs", "passes", "status", "how"])
-    for table in found["tables"]:
+    writer = csv.DictWriter(buffer, _COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    for table in report["tables"]:
         for row in table["rows"]:
+            line = {"table": table["name"], "row": row["label"], "unit": table["unit"]}
             for cell in row["cells"]:
-                writer.writerow(_csv_cell(table, row, cell, found["notes"]))
-    writer.writerows(map(_csv_point, found["figure"]["points"]))
-    writer.writerows(map(_csv_gap, found["figure"]["gaps"]))
-    for each in found["orderings"]:
-        blank = [""] * 6
+                writer.writerow(line | _csv_cell(cell, report["notes"]))
+    writer.writerows(map(_csv_point, report["figure"]["points"]))
+    writer.writerows(map(_csv_gap, report["figure"]["gaps"]))
+    for each in report["orderings"]:
+        line = {"table": "orderings", "row": each["claim"], "published": "held"}
         writer.writerow(
-            ["orderings", each["claim"], "", "", "held", "", "", *blank[:3]]
-            + [each["status"], ordering_text(each)]
+            {**line, "status": each["status"], "how": overview.ordering_text(each)}
         )
     return buffer.getvalue().rstrip("\n")
 
 
-def _csv_cell(
-    table: dict[str, Any],
-    row: dict[str, Any],
-    cell: dict[str, Any],
-    notes: dict[str, str],
-) -> Sequence[Any]:
-    start = [table["name"], row["label"], cell["column"], table["unit"]]
-    start.append("" if cell["published"] is None else cell["published"])
-    found = cell["measured"]
-    if found is None:
-        if cell["quoted"] is not None:
-            return [*start, *[""] * 5, "quoted", notes[cell["mark"]]]
-        status = "missing" if is_missing(cell) else "not printed"
-        return [*start, *[""] * 5, status, ""]
-    epochs = _span(found["epochs"])
-    values = [f"{found['mean']:.4f}"]
-    values.append("" if found["sd"] is None else f"{found['sd']:.4f}")
-    passes = "" if found["passes"] is None else found["passes"]
-    how = notes[cell["mark"]]
-    return [*start, *values, found["n"], epochs, passes, "measured", how]
+def _csv_cell(cell: dict[str, Any], notes: dict[str, str]) -> dict[str, Any]:
+    line = {
+        "column": cell["column"],
+        "published": cell["published"],
+        "status": "missing" if overview.is_missing(cell) else "not printed",
+        "how": notes.get(cell["mark"], ""),
+    }
+    if (value := cell["measured"]) is not None:
+        line |= {"mean": _decimals(value["mean"]), "sd": _decimals(value["sd"])}
+        line |= {"n": value["n"], "status": "measured", **_csv_lengths(value)}
+    elif cell["quoted"] is not None:
+        line["status"] = "quoted"
+    return line
 
 
-def _span(epochs: Sequence[int]) -> str:
-    return "-".join(map(str, sorted({*epochs[:1], *epochs[-1:]})))
+def _decimals(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
 
 
-def _csv_point(point: dict[str, Any]) -> Sequence[Any]:
-    """Of a search the mean of the five best stands as its value, told in the text."""
-    how = point["how"]
-    passes = "" if how["passes"] is None else how["passes"]
-    name = f"{point['kind']}, {figure_one.LABELS[point['family']]}"
-    start = ["urban-figure-1", name, point["num_params"], "validation accuracy, %", ""]
-    value = f"{100 * figure_one.height(point):.4f}"
-    n = "" if point["search"] else 1
-    rest = [_span(how["epochs"]), passes, "measured", point_text(point)]
-    return [*start, value, "", n, *rest]
+def _csv_lengths(how: dict[str, Any]) -> dict[str, Any]:
+    epochs = how["epochs"]
+    span = "-".join(map(str, sorted({*epochs[:1], *epochs[-1:]})))
+    return {"epochs": span, "passes": how["passes"]}
 
 
-def _csv_gap(gap: dict[str, Any]) -> Sequence[Any]:
-    value, status = gap["measured"], "missing"
-    if value is not None:
-        value, status = f"{value:.4f}", "measured"
-    start = ["urban-gaps", paper.FAMILIES[gap["family"]], "10M", "points"]
-    values = [f"{gap['published']:.2f}", value, "", "", "", "", status]
-    return [*start, *values, "student less its twin on 0/1 labels"]
+def _csv_point(point: dict[str, Any]) -> dict[str, Any]:
+    """A search's value is the mean of its five best, as its text says."""
+    return {
+        "table": "urban-figure-1",
+        "row": _point_name(point),
+        "column": point["num_params"],
+        "unit": "validation accuracy, %",
+        "mean": _decimals(100 * figure_one.height(point)),
+        "n": "" if point["search"] else 1,
+        **_csv_lengths(point["how"]),
+        "status": "measured",
+        "how": overview.point_text(point),
+    }
+
+
+def _csv_gap(gap: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "table": "urban-gaps",
+        "row": paper.FAMILIES[gap["family"]],
+        "column": "10M",
+        "unit": "points",
+        "published": f"{gap['published']:.2f}",
+        "mean": _decimals(gap["measured"]),
+        "status": "missing" if gap["measured"] is None else "measured",
+        "how": "student less its twin on 0/1 labels",
+    }
 
 
 _LATEX = {
@@ -229,27 +225,24 @@ _LATEX = {
 _FITTED = r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%"
 
 
-def latex(found: dict[str, Any]) -> str:
+def latex(report: dict[str, Any]) -> str:
     """A table environment for each, made smaller where it is wider than the text."""
     lines = [r"% needs \usepackage{booktabs} and \usepackage{graphicx} (\resizebox)"]
-    for table in found["tables"]:
+    for table in report["tables"]:
         caption = f"{table['source']}, {table['title']}; {table['unit']}; {_GUIDE}"
-        heads = ["network", "parameters", *table["columns"]]
+        head, *rows = (
+            " & ".join(map(_tex, row)) + r" \\"
+            for row in (_heads(table), *_rows(table))
+        )
         lines += [
             r"\begin{table}",
             rf"\caption{{{_tex(caption)}}}",
             _FITTED,
             rf"\begin{{tabular}}{{ll{'r' * len(table['columns'])}}}",
-            r"\toprule",
-            " & ".join(map(_tex, heads)) + r" \\",
-            r"\midrule",
+            *(r"\toprule", head, r"\midrule", *rows, r"\bottomrule"),
+            *(r"\end{tabular}}", r"\end{table}", ""),
         ]
-        for row in table["rows"]:
-            cells = [row["label"], row["params"]]
-            cells += [_side_by_side(cell) for cell in row["cells"]]
-            lines.append(" & ".join(map(_tex, cells)) + r" \\")
-        lines += [r"\bottomrule", r"\end{tabular}}", r"\end{table}", ""]
-    lines += [_tex(line) + r"\par" if line else "" for line in _rest(found)]
+    lines += [_tex(line) + r"\par" if line else "" for line in _rest(report)]
     return "\n".join(lines).rstrip()
 
 

@@ -2,18 +2,18 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kerasdistill.errors import UserError
+from kerasdistill.reports.tables import THIRDS
 from kerasdistill.runs import read_json
 
 FILE = "trials.json"
 _TOP = 5  # the paper's Figure 1 shows the mean, best and fifth best of so many
-_THIRDS = ("low", "middle", "high")
 
 
 @dataclass(frozen=True)
@@ -78,20 +78,20 @@ def load(path: str | Path) -> Search:
     file = file / FILE if file.is_dir() else file
     if not file.exists():
         raise UserError(f"{file} does not exist; give the folder of a search")
-    found = read_json(file)
+    content = read_json(file)
     try:
-        objective = found["objective"]
+        objective = content["objective"]
         return Search(
             path=str(file.parent),
             objective=objective,
-            max_trials=int(found["max_trials"]),
-            oracle=found["oracle"],
-            seed=found["seed"],
-            space=tuple(_dimension(each) for each in found["space"]),
-            length_scales=found["length_scales"],
+            max_trials=int(content["max_trials"]),
+            oracle=content["oracle"],
+            seed=content["seed"],
+            space=tuple(_dimension(each) for each in content["space"]),
+            length_scales=content["length_scales"],
             trials=tuple(
                 sorted(
-                    (_trial(each, objective) for each in found["trials"]),
+                    (_trial(each, objective) for each in content["trials"]),
                     key=lambda trial: trial.number,
                 )
             ),
@@ -103,23 +103,23 @@ def load(path: str | Path) -> Search:
         ) from error
 
 
-def _dimension(found: dict[str, Any]) -> Dimension:
-    known = ("name", "kind", "low", "high", "scale", "fixed")
-    return Dimension(**{key: found[key] for key in known if key in found})
+def _dimension(content: dict[str, Any]) -> Dimension:
+    names = {field.name for field in fields(Dimension)}
+    return Dimension(**{key: content[key] for key in content.keys() & names})
 
 
-def _trial(found: dict[str, Any], objective: str) -> Trial:
-    score = found.get(objective)
-    if found["status"] != "COMPLETED" or score is None or not math.isfinite(score):
+def _trial(content: dict[str, Any], objective: str) -> Trial:
+    score = content.get(objective)
+    if content["status"] != "COMPLETED" or score is None or not math.isfinite(score):
         score = None
-    known = ("best_epoch", "epochs", "num_params", "seconds")
+    rest = ("best_epoch", "epochs", "num_params", "seconds")
     return Trial(
-        trial_id=str(found["trial_id"]),
-        number=int(found["number"]),
-        status=found["status"],
-        values=dict(found["values"]),
+        trial_id=str(content["trial_id"]),
+        number=int(content["number"]),
+        status=content["status"],
+        values=dict(content["values"]),
         score=score,
-        rest={key: found.get(key) for key in known},
+        rest={key: content.get(key) for key in rest},
     )
 
 
@@ -127,7 +127,7 @@ def describe(search: Search) -> dict[str, Any]:
     """All that is reported, as JSON: summary, `top`, `best_so_far`, `dimensions`."""
     best = sorted(search.scored, key=lambda trial: -trial.score)[:_TOP]
     scores = [trial.score for trial in best]
-    seconds = [trial.rest["seconds"] or 0.0 for trial in search.trials]
+    five = len(scores) == _TOP
     return {
         "path": search.path,
         "objective": search.objective,
@@ -135,11 +135,11 @@ def describe(search: Search) -> dict[str, Any]:
         "seed": search.seed,
         "max_trials": search.max_trials,
         "completed": len(search.scored),
-        "failed": sum(_failed(trial) for trial in search.trials),
-        "seconds": sum(seconds),
+        "failed": sum(map(_failed, search.trials)),
+        "seconds": sum(trial.rest["seconds"] or 0.0 for trial in search.trials),
         "best": scores[0] if scores else None,
-        "fifth_best": scores[4] if len(scores) == _TOP else None,
-        "mean_of_five_best": float(np.mean(scores)) if len(scores) == _TOP else None,
+        "fifth_best": scores[-1] if five else None,
+        "mean_of_five_best": float(np.mean(scores)) if five else None,
         "top": [
             {
                 "trial_id": trial.trial_id,
@@ -202,14 +202,12 @@ def _influence(search: Search, dimension: Dimension) -> dict[str, Any]:
         if trial.values.get(dimension.name) is not None
     ]
     if dimension.kind == "choice":
-        correlation = None
-        group = str
+        correlation, group = None, str
         names = list(dict.fromkeys(str(value) for value, _ in pairs))
     else:
         correlation = rank_correlation(*zip(*pairs, strict=True)) if pairs else None
-        group = _third_of(dimension)
-        names = list(_THIRDS)
-    best = max(pairs, key=lambda pair: pair[1], default=(None, None))
+        group, names = _third_of(dimension), THIRDS
+    best, _ = max(pairs, key=lambda pair: pair[1], default=(None, None))
     groups = {
         name: [score for value, score in pairs if group(value) == name]
         for name in names
@@ -221,7 +219,7 @@ def _influence(search: Search, dimension: Dimension) -> dict[str, Any]:
         "low": dimension.low,
         "high": dimension.high,
         "rank_correlation": correlation,
-        "best_value": best[0],
+        "best_value": best,
         "groups": {
             name: {"trials": len(scores), "median": float(np.median(scores))}
             for name, scores in groups.items()
@@ -236,6 +234,6 @@ def _third_of(dimension: Dimension) -> Callable[[float], str]:
 
     def third(value: float) -> str:
         place = (across(value) - low) / (high - low) if high > low else 0.0
-        return _THIRDS[min(2, max(0, int(3 * place)))]
+        return THIRDS[min(2, max(0, int(3 * place)))]
 
     return third

@@ -1,5 +1,6 @@
 """Pictures of `inspect`, drawn by `plots`."""
 
+import functools
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,12 +18,13 @@ _NAMED = 30  # classes up to which a matrix names them
 def contact_sheet(
     images: np.ndarray, captions: Sequence[str], *, good: Sequence[bool | None]
 ) -> Any:
-    """Images with what a model says of each below; the frame is green where `good`.
+    """Images with what a model says of each below; the frame is green where `good`,
+    grey where that is None.
 
     Args:
         images: uint8 [N, H, W, 1 or 3], N at least 1; the first `MOST` are shown.
         captions: one for each; lines break at "\\n".
-        good: one for each; None for a grey frame.
+        good: one for each.
     """
     count = min(len(images), MOST)
     down = -(-count // ACROSS)
@@ -104,13 +106,8 @@ def confusion(matrix: np.ndarray, names: Sequence[str]) -> Any:
 
 
 def bars(values: Sequence[tuple[str, float]], *, what: str, most: float = 0.0) -> Any:
-    """A bar for each name, from the top; the axis reaches `most` at least.
-
-    Args:
-        values: name and length of the bar, at least one; the first `MOST` are shown.
-        what: the lengths' meaning.
-        most: the scale's least end.
-    """
+    """A bar for each of the first `MOST` names, from the top; the axis is called `what`
+    and reaches `most` at least."""
     shown = values[:MOST]
     figure = plots.figure(6.0, 1.2 + 0.24 * len(shown))
     axes = figure.subplots()
@@ -124,60 +121,48 @@ def bars(values: Sequence[tuple[str, float]], *, what: str, most: float = 0.0) -
     return figure
 
 
-def lists(found: Mapping[str, Any]) -> dict[str, Callable[[], Any]]:
-    """Pictures of what `found` lists: worst classes first, mistaken pairs, members."""
-    drawn: dict[str, Callable[[], Any]] = {}
+def lists(findings: Mapping[str, Any]) -> dict[str, Callable[[], Any]]:
+    """Pictures of what was listed: worst classes first, mistaken pairs, members."""
     classes = [
         (row["class"], 100 * row["accuracy"])
-        for row in found.get("per_class", ())
+        for row in findings.get("per_class", ())
         if row["count"]
     ]
-    if classes:
-        classes.sort(key=lambda each: each[1])
-        drawn["per_class"] = lambda: bars(
-            classes, what="accuracy of the class, %", most=100
-        )
+    classes.sort(key=lambda each: each[1])
     pairs = [
         (f"{row['label']} as {row['taken_for']}", 100 * row["fraction"])
-        for row in found["confused"]
+        for row in findings["confused"]
     ]
-    if pairs:
-        drawn["confused"] = lambda: bars(pairs, what="of the first class, %")
-    members = list(enumerate(found.get("members_agreeing", ())))
-    if members:
-        counts = [(f"{number} members", count) for number, count in members]
-        drawn["members"] = lambda: bars(
-            counts, what="views in which so many name the mean's class"
-        )
-    return drawn
+    agreeing = enumerate(findings.get("members_agreeing", ()))
+    members = [(f"{number} members", count) for number, count in agreeing]
+    drawn = {
+        "per_class": (classes, "accuracy of the class, %", 100),
+        "confused": (pairs, "of the first class, %", 0),
+        "members": (members, "views in which so many name the mean's class", 0),
+    }
+    return {
+        name: functools.partial(bars, values, what=what, most=most)
+        for name, (values, what, most) in drawn.items()
+        if values
+    }
 
 
-def calibration(found: dict[str, Any]) -> Any:
+def calibration(calibrated: dict[str, Any]) -> Any:
     """Accuracy against confidence, bin by bin; equal is the diagonal."""
     figure = plots.figure(4.6, 4.6)
     axes = figure.subplots()
-    rows = [row for row in found["bins"] if row["count"]]
-    axes.bar(
-        [row["low"] for row in rows],
-        [row["accuracy"] for row in rows],
-        width=[row["high"] - row["low"] for row in rows],
-        align="edge",
-        color=_BLUE,
-        alpha=0.75,
-        edgecolor="white",
-        label="accuracy",
+    rows = [row for row in calibrated["bins"] if row["count"]]
+    lows, accuracies, sure = (
+        [row[key] for row in rows] for key in ("low", "accuracy", "confidence")
     )
-    axes.plot(
-        [row["confidence"] for row in rows],
-        [row["confidence"] for row in rows],
-        "o",
-        color=_BAD,
-        markersize=4,
-        label="mean confidence",
-    )
+    widths = [row["high"] - row["low"] for row in rows]
+    look = {"color": _BLUE, "alpha": 0.75, "edgecolor": "white", "label": "accuracy"}
+    axes.bar(lows, accuracies, width=widths, align="edge", **look)
+    look = {"color": _BAD, "markersize": 4, "label": "mean confidence"}
+    axes.plot(sure, sure, "o", **look)
     axes.plot([0, 1], [0, 1], "--", color="#777777", linewidth=1)
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy")
-    axes.set_title(f"expected calibration error {found['ece']:.4f}", fontsize=10)
+    axes.set_title(f"expected calibration error {calibrated['ece']:.4f}", fontsize=10)
     axes.legend(loc="upper left", fontsize=8)
     return figure
 

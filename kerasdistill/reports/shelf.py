@@ -5,7 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,27 +36,26 @@ def runs(workdir: str | Path) -> list[dict[str, Any]]:
 
 
 def _paths(workdir: Path) -> list[Path]:
-    found = []
+    paths = []
     for place, folders, files in os.walk(workdir):  # links are not followed
         folders.sort()
         if _LOCK in files:
-            found.append(Path(place))
+            paths.append(Path(place))
             folders.clear()
-    return found
+    return paths
 
 
 def _described(path: Path, workdir: Path) -> dict[str, Any]:
     results, request = _read(path / _RESULTS), _read(path / "recipe.json")
     state = "finished" if (path / _RESULTS).exists() else "unfinished"
-    name = str(path.relative_to(workdir))
     size, changed = _size(path)
     accuracy = results.get("test_accuracy")
     return {
-        "name": name,
+        "name": str(path.relative_to(workdir)),
         "path": str(path),
         "kind": results.get("kind") or path.name.rpartition("-")[0] or path.name,
         "state": "held" if _is_held(path) else state,
-        "what": _what(results, request),
+        "what": _what({**request, **results}),
         "accuracy": accuracy if isinstance(accuracy, float) else None,
         "bytes": size,
         "age_seconds": max(0.0, time.time() - changed),
@@ -65,10 +64,10 @@ def _described(path: Path, workdir: Path) -> dict[str, Any]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        found = read_json(file)
+        content = read_json(file)
     except UserError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _size(path: Path) -> tuple[int, float]:
@@ -85,29 +84,21 @@ def _size(path: Path) -> tuple[int, float]:
     return total, newest
 
 
-def _what(results: dict[str, Any], request: dict[str, Any]) -> str:
+def _what(run: dict[str, Any]) -> str:
     """Such as "cifar10, 65-65-65, 1,000,376 parameters, 10 epochs"."""
-    both = {**request, **results}
-    parts = []
-    dataset = both.get("dataset")
+    dataset = run.get("dataset")
     name = dataset.get("name") if isinstance(dataset, dict) else dataset
-    for value in (name, both.get("arch") or describe_json(both.get("recipe"))):
-        if isinstance(value, str):
-            parts.append(value)
-    for key, unit in (
-        ("num_params", "parameters"),
-        ("epochs", "epochs"),
-        ("trials", "trials"),
-        ("views", "views"),
-    ):
-        if isinstance(both.get(key), int):
-            parts.append(f"{both[key]:,} {unit}")
-    return ", ".join(parts)
-
-
-def _locks(path: Path) -> list[Path]:
-    """The run's own, and those of runs in it, a search's trials."""
-    return sorted(path.rglob(_LOCK))
+    names = (name, run.get("arch") or describe_json(run.get("recipe")))
+    counts = {key: run.get(key) for key in ("num_params", "epochs", "trials", "views")}
+    units = {"num_params": "parameters"}
+    return ", ".join(
+        [each for each in names if isinstance(each, str)]
+        + [
+            f"{count:,} {units.get(key, key)}"
+            for key, count in counts.items()
+            if isinstance(count, int)
+        ]
+    )
 
 
 def _is_held(path: Path) -> bool:
@@ -120,22 +111,21 @@ def _is_held(path: Path) -> bool:
 
 @contextmanager
 def _holding(path: Path) -> Iterator[None]:
-    """Keeps every process out; BusyError if one is in."""
-    taken = []
-    try:
-        for lock in _locks(path):
-            # Read-only files of others can be asked for their lock all the same.
-            taken.append(open(lock, "rb"))
+    """Keeps every process out of a run and of those in it, a search's trials;
+    BusyError if one is in."""
+    with ExitStack() as stack:
+        for lock in sorted(path.rglob(_LOCK)):
+            # Others' files that are read-only can be locked all the same.
+            file = stack.enter_context(open(lock, "rb"))
             try:
-                fcntl.flock(taken[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise BusyError(
-                    f"{path} is in use by another process; end it first"
-                ) from None
+                raise _busy(path) from None
         yield
-    finally:
-        for file in taken:
-            file.close()
+
+
+def _busy(run: str | Path) -> BusyError:
+    return BusyError(f"{run} is in use by another process; end it first")
 
 
 def clean(
@@ -149,46 +139,39 @@ def clean(
 
     Args:
         workdir: where they are.
-        names: as `runs` tells them; checked before anything is removed.
+        names: of runs, as `runs` has them; checked before anything is removed.
         unfinished: remove every run without results.
         dry_run: only say what would be removed.
 
     Returns:
-        "removed" and "kept" (unfinished but held), each a list of what `runs` tells,
+        "removed" and "kept" (unfinished but held), each a list of runs as from `runs`,
         "bytes" of those removed, and "dry_run".
 
     Raises:
-        UserError: nothing was asked for, or a name is no run's.
+        UserError: neither names nor `unfinished`, or both, or a name is no run's.
         BusyError: a named run is held.
     """
     if bool(names) == unfinished:
         raise UserError(
             "runs clean needs --unfinished, or --run NAME for each run to remove"
         )
-    found = {each["name"]: each for each in runs(workdir)}
-    if strangers := [name for name in names if name not in found]:
+    present = {each["name"]: each for each in runs(workdir)}
+    if strangers := [name for name in names if name not in present]:
         raise UserError(
             f"{strangers[0]!r} is no run in {workdir}; see them with: runs list"
         )
-    if held := [name for name in names if found[name]["state"] == "held"]:
-        raise BusyError(f"run {held[0]} is in use by another process; end it first")
-    chosen = [found[name] for name in dict.fromkeys(names)]
-    kept = []
+    if held := [name for name in names if present[name]["state"] == "held"]:
+        raise _busy(f"run {held[0]}")
+    chosen, kept = [present[name] for name in dict.fromkeys(names)], []
     if unfinished:
-        open_ones = [
-            each for each in found.values() if not Path(each["path"], _RESULTS).exists()
-        ]
-        chosen = [each for each in open_ones if each["state"] != "held"]
-        kept = [each for each in open_ones if each["state"] == "held"]
+        for run in present.values():
+            if not Path(run["path"], _RESULTS).exists():
+                (kept if run["state"] == "held" else chosen).append(run)
     if not dry_run:
-        for each in chosen:
-            _remove(Path(each["path"]))
-    return {
-        "removed": chosen,
-        "kept": kept,
-        "bytes": sum(each["bytes"] for each in chosen),
-        "dry_run": dry_run,
-    }
+        for run in chosen:
+            _remove(Path(run["path"]))
+    count = sum(run["bytes"] for run in chosen)
+    return {"removed": chosen, "kept": kept, "bytes": count, "dry_run": dry_run}
 
 
 def _remove(path: Path) -> None:
@@ -198,34 +181,27 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
 
 
-def listed(found: Sequence[dict[str, Any]]) -> str:
+def listed(described: Sequence[dict[str, Any]]) -> str:
     """`runs` for people."""
-    if not found:
+    if not described:
         return "no runs"
-    heads = ["run", "kind", "state", "test", "size", "age"]
     rows = [
-        [
-            each["name"],
-            each["kind"],
-            each["state"],
-            percent(each["accuracy"]),
-            size(each["bytes"]),
-            age(each["age_seconds"]),
-        ]
-        for each in found
+        [run["name"], run["kind"], run["state"], percent(run["accuracy"])]
+        + [size(run["bytes"]), age(run["age_seconds"])]
+        for run in described
     ]
-    what = ["what", *(each["what"] for each in found)]
-    lines = zip(table(heads, rows), what, strict=True)
+    what = ["what", *(run["what"] for run in described)]
+    lines = zip(
+        table(["run", "kind", "state", "test", "size", "age"], rows), what, strict=True
+    )
     return "\n".join(f"{line}  {text}".rstrip() for line, text in lines)
 
 
 def cleaned(done: dict[str, Any]) -> str:
     """`clean` for people."""
     verb = "would remove" if done["dry_run"] else "removed"
-    lines = [
-        f"{verb} {each['name']} ({size(each['bytes'])})" for each in done["removed"]
-    ]
-    lines += [f"kept {each['name']}: a process is at work" for each in done["kept"]]
+    lines = [f"{verb} {run['name']} ({size(run['bytes'])})" for run in done["removed"]]
+    lines += [f"kept {run['name']}: a process is at work" for run in done["kept"]]
     lines.append(f"{verb} {len(done['removed'])} runs, {size(done['bytes'])}")
     return "\n".join(lines)
 

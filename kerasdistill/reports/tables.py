@@ -1,10 +1,12 @@
 """Reports as text for people."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 MISSING = "missing"  # what was not measured, or is not there to compare with
+THIRDS = ("low", "middle", "high")  # of a searched range
 _BAR = 24  # characters of the longest bar
 
 
@@ -40,59 +42,55 @@ def sparkline(values: Sequence[float]) -> str:
     return "".join(_BLOCKS[round(top * (each - low) / spread)] for each in values)
 
 
-def searches(found: Sequence[dict[str, Any]]) -> str:
+def searches(described: Sequence[dict[str, Any]]) -> str:
     """One or several searches, as `search.describe` gives them."""
     lines: list[str] = []
-    for each in found:
+    for each in described:
         lines += _search(each) + [""]
-    if len(found) > 1:
-        heads = ["search", "trials", "best", "fifth best", "mean of five"]
+    if len(described) > 1:
+        scores = ("best", "fifth_best", "mean_of_five_best")
         rows = [
-            [
-                f"{each['oracle']} {each['path']}",
-                str(each["completed"]),
-                percent(each["best"]),
-                percent(each["fifth_best"]),
-                percent(each["mean_of_five_best"]),
-            ]
-            for each in found
+            [f"{each['oracle']} {each['path']}", str(each["completed"])]
+            + [percent(each[score]) for score in scores]
+            for each in described
         ]
+        heads = ["search", "trials", "best", "fifth best", "mean of five"]
         lines += table(heads, rows)
     return "\n".join(lines).rstrip()
 
 
-def _search(found: dict[str, Any]) -> list[str]:
+def _search(search: dict[str, Any]) -> list[str]:
     lines = [
-        f"{found['path']}: {found['completed']} of {found['max_trials']} trials "
-        f"completed, {found['failed']} failed, {found['seconds'] / 3600:.2f} h; "
-        f"oracle {found['oracle']}, seed {number(found['seed'])}"
+        f"{search['path']}: {search['completed']} of {search['max_trials']} trials "
+        f"completed, {search['failed']} failed, {search['seconds'] / 3600:.2f} h; "
+        f"oracle {search['oracle']}, seed {number(search['seed'])}"
     ]
-    if not found["completed"]:
+    if not search["completed"]:
         return lines + ["no trial has completed yet"]
-    objective = found["objective"]
+    objective = search["objective"]
     lines += [
-        f"{objective}: best {percent(found['best'])}, "
-        f"fifth best {percent(found['fifth_best'])}, "
-        f"mean of the five best {percent(found['mean_of_five_best'])}",
+        f"{objective}: best {percent(search['best'])}, "
+        f"fifth best {percent(search['fifth_best'])}, "
+        f"mean of the five best {percent(search['mean_of_five_best'])}",
         "",
-        *_top(found),
+        *_top(search),
         "",
-        "best so far  " + sparkline([each["best"] for each in found["best_so_far"]]),
-        *_steps(found),
+        "best so far  " + sparkline([each["best"] for each in search["best_so_far"]]),
+        *_steps(search),
         "",
-        *_dimensions(found),
+        *_dimensions(search),
     ]
-    if found["fixed"]:
-        pairs = (f"{name}={number(value)}" for name, value in found["fixed"].items())
+    if search["fixed"]:
+        pairs = (f"{name}={number(value)}" for name, value in search["fixed"].items())
         lines += ["fixed: " + ", ".join(pairs)]
-    if found["length_scales"]:
-        lines += ["", *_length_scales(found["length_scales"])]
+    if search["length_scales"]:
+        lines += ["", *_length_scales(search["length_scales"])]
     return lines
 
 
-def _top(found: dict[str, Any]) -> list[str]:
+def _top(search: dict[str, Any]) -> list[str]:
     """The best trials as columns: a space has more dimensions than a line has room."""
-    top, objective = found["top"], found["objective"]
+    top, objective = search["top"], search["objective"]
     rows = [[objective, *(percent(each[objective]) for each in top)]]
     for key in ("num_params", "best_epoch", "epochs", "seconds"):
         rows.append([key, *(number(each[key]) for each in top)])
@@ -101,32 +99,26 @@ def _top(found: dict[str, Any]) -> list[str]:
     return table(["best trials", *(f"#{each['number']}" for each in top)], rows)
 
 
-def _steps(found: dict[str, Any]) -> list[str]:
-    steps, last = [], None
-    for each in found["best_so_far"]:
-        if each["best"] != last:
-            steps.append([f"#{each['number']}", percent(each["best"])])
-        last = each["best"]
-    return table(["trial", "best"], steps)
+def _steps(search: dict[str, Any]) -> list[str]:
+    steps = itertools.groupby(search["best_so_far"], key=lambda each: each["best"])
+    rows = [[f"#{next(same)['number']}", percent(best)] for best, same in steps]
+    return table(["trial", "best"], rows)
 
 
-def _dimensions(found: dict[str, Any]) -> list[str]:
+def _dimensions(search: dict[str, Any]) -> list[str]:
     heads = ["dimension", "range", "scale", "rank corr.", "best at"]
     heads += ["low third", "middle", "high third"]  # medians: some trials go wrong
     rows, choices = [], []
-    for each in found["dimensions"]:
-        groups = each["groups"]
+    for each in search["dimensions"]:
+        groups, correlation = each["groups"], each["rank_correlation"]
         if each["kind"] == "choice":
-            means = (
+            medians = (
                 f"{name} {percent(group['median'])} ({group['trials']})"
                 for name, group in groups.items()
             )
-            choices.append(f"{each['name']}: " + ", ".join(means))
+            choices.append(f"{each['name']}: " + ", ".join(medians))
             continue
-        thirds = [
-            groups.get(name, {}).get("median") for name in ("low", "middle", "high")
-        ]
-        correlation = each["rank_correlation"]
+        thirds = (groups.get(name, {}).get("median") for name in THIRDS)
         rows.append(
             [
                 each["name"],

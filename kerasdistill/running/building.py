@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import keras
 
-from kerasdistill import devices
 from kerasdistill.models.build import build
 from kerasdistill.recipes import base
 from kerasdistill.seeds import derive_seed
+from kerasdistill.training import engines
 from kerasdistill.training.distillation_models import StudentModel
 from pipelines.datasets import ImageData
 
@@ -40,7 +40,7 @@ def built(
 
     `ask` is that of `shell`, `teacher` that of `models.build`.
     """
-    with devices.scope():
+    with engines.current().scope():
         model = build(
             recipe.architecture,
             image_shape=data.image_shape,

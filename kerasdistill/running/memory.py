@@ -7,13 +7,13 @@ from kerasdistill.errors import UserError
 from kerasdistill.running import timing
 from kerasdistill.running.steps import size
 from pipelines.distillation_set import DistillationSet
-from pipelines.stored import resident
+from pipelines.stored.resident import bytes_needed
 
 MOST_OF_MEMORY = 0.5  # of what is free
 
 
 @dataclass(frozen=True)
-class Residence:
+class Choice:
     """`because` is for people; `keep`: passes stay for when they come again."""
 
     in_memory: bool
@@ -22,8 +22,8 @@ class Residence:
 
 
 def choose(
-    stored: DistillationSet, *, asked: str, passes: int, epochs: int | None
-) -> Residence:
+    stored: DistillationSet, *, resident: str, passes: int, epochs: int | None
+) -> Choice:
     """How a training on the set's first passes gets its views: the faster way.
 
     A pass made in memory costs a little more than in the reader, which fills the gaps
@@ -31,9 +31,8 @@ def choose(
     comes twice or more: `benchmarks/resident.py` measures all three.
 
     Args:
-        stored: the set.
-        asked: "auto", "always" or "never", all of which give the same results.
-        passes: how many are used.
+        stored: the set, of which the first `passes` are used.
+        resident: "auto", "always" or "never", all of which give the same results.
         epochs: of training; None for a schedule that stops by itself.
 
     Raises:
@@ -42,24 +41,24 @@ def choose(
     again = (epochs or timing.ASSUMED_EPOCHS) >= 2 * passes
     free = machine.free_bytes()
     most = MOST_OF_MEMORY * free
-    every = resident.bytes_needed(stored, kept=passes)
+    every = bytes_needed(stored, kept=passes)
     keep = again and every <= most
-    needed = every if keep else resident.bytes_needed(stored, kept=0)
+    needed = every if keep else bytes_needed(stored, kept=0)
     room = f"{size(needed)} of memory, {size(free)} free"
     obstacle = None
-    if not stored.manifest.needs_data:
+    if resident == "never":
+        obstacle = "--resident never"
+    elif not stored.manifest.needs_data:
         obstacle = f"the set's store is {stored.manifest.store}, not replay"
     elif needed > most:
         obstacle = f"a pass would take {room}"
-    if asked == "always" and obstacle:
-        raise UserError(f"--resident always: {obstacle}; leave it out")
-    if asked == "never":
-        obstacle = "--resident never"
-    elif asked == "auto" and obstacle is None and not again:
+    elif resident == "auto" and not again:
         obstacle = f"fewer epochs than twice the {passes} passes"
-    elif asked == "auto" and obstacle is None and not keep:
+    elif resident == "auto" and not keep:
         obstacle = f"{passes} passes would take {size(every)} of memory"
+    if resident == "always" and obstacle:
+        raise UserError(f"--resident always: {obstacle}; leave it out")
     if obstacle:
-        return Residence(False, False, f"views come through the reader: {obstacle}")
+        return Choice(False, False, f"views come through the reader: {obstacle}")
     how = "made once" if keep else "made as it begins"
-    return Residence(True, keep, f"each pass is held in memory, {how} ({room})")
+    return Choice(True, keep, f"each pass is held in memory, {how} ({room})")

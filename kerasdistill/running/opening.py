@@ -9,12 +9,11 @@ from kerasdistill.running.progress import bar
 from pipelines import distillation_set
 from pipelines.datasets import ImageData
 from pipelines.stored import integrity
-from pipelines.stored.layout import AVERAGING
 from pipelines.stored.manifest import Manifest
 
 
 def is_url(path: str | Path) -> bool:
-    """Whether Beam's file systems are to look for it."""
+    """Whether the path is one of Beam's file systems, gs://bucket/set."""
     return "://" in str(path)
 
 
@@ -36,9 +35,9 @@ def described(
     path: str | Path,
     *,
     data: ImageData,
-    members: Sequence[int] | None = None,
-    averaging: str = AVERAGING,
-    expect: Mapping[str, Any] | None = None,
+    members: Sequence[int] | None,
+    averaging: str,
+    expect: Mapping[str, Any],
 ) -> distillation_set.DistillationSet:
     """A finished set by its manifest alone, which is checked; shards are not.
 
@@ -46,7 +45,7 @@ def described(
     """
     manifest, path = manifest_of(path), Path(path)
     chosen = integrity.chosen_members(path, manifest, members, averaging)
-    integrity.require(path, manifest, {**(expect or {}), **integrity.data_fields(data)})
+    integrity.require(path, manifest, {**expect, **integrity.data_fields(data)})
     return distillation_set.DistillationSet(path, manifest, data, chosen, averaging)
 
 
@@ -55,12 +54,8 @@ def opened(
 ) -> distillation_set.DistillationSet:
     """`distillation_set.open`, its progress on stderr.
 
-    Args:
-        path: a finished set: a directory, or a URL such as gs://bucket/set, which is
-            first copied into the workdir (what is already there is not copied again).
-        data: what it must have been made from.
-        workdir: where a copy goes.
-        options: members, averaging and expect, as for `open`.
+    A set at a URL, such as gs://bucket/set, is first copied into the workdir; what is
+    already there is not copied again. `options` are those of `open`.
     """
     size = {"unit": "B", "unit_scale": True}
     if is_url(path):

@@ -10,19 +10,12 @@ from tqdm import tqdm
 
 @contextlib.contextmanager
 def bar(what: str, **options: Any) -> Iterator[Callable[[int, int], None]]:
-    """A bar that is gone when it ends; yields what is told (done, total) as it moves.
+    """A bar that is gone when it ends; yields what to call with (done, total).
 
-    Args:
-        what: is going on.
-        options: tqdm's, such as unit.
+    `what` is going on; `options` are tqdm's, such as unit.
     """
-    with tqdm(
-        desc=what,
-        leave=False,
-        delay=1,  # a refusal that comes at once has its line to itself
-        file=sys.stderr,
-        **options,
-    ) as shown:
+    # With a delay, an error that comes at once has its line to itself.
+    with tqdm(desc=what, leave=False, delay=1, file=sys.stderr, **options) as shown:
 
         def show(done: int, total: int) -> None:
             shown.total = total

@@ -32,12 +32,12 @@ class Step:
 
     Attributes:
         name: what people call it, and later steps find its results by.
-        place: its run folder, of the results of the steps before.
+        place: gives its run folder, from the results of the steps before.
         work: (its folder, held; results) -> the content of `results.json`.
         cost: (its folder, None while a step it needs is not finished; results, with
-            stand-ins for those not finished) -> what is left. May measure for some
-            seconds; called for what is not finished only, and gives None where
-            nothing is left all the same. Without it the step is too short to plan.
+            stand-ins for those not finished) -> what is left, or None for nothing.
+            May measure for some seconds; called only if the step is not finished.
+            Without it the step is too short to plan.
         needs: names of the steps whose results `place` looks at.
         stand_in: makes, in a scratch folder, what later steps measure with while
             this one is not finished.
@@ -114,8 +114,10 @@ def left(story: Sequence[Step], *, workdir: str | Path) -> Plan:
     done: dict[str, dict[str, Any]] = {}
     pretended: dict[str, dict[str, Any]] = {}
     costs: dict[str, Cost] = {}
+    planned = [step for step in story if step.cost is not None]
+    needed = {name for step in planned for name in step.needs}
     with tempfile.TemporaryDirectory() as scratch:
-        for step in (each for each in story if each.cost is not None):
+        for step in planned:
             folder = step.place(done) if done.keys() >= set(step.needs) else None
             results = step.finished(folder) if folder is not None else None
             if results is not None:
@@ -123,14 +125,9 @@ def left(story: Sequence[Step], *, workdir: str | Path) -> Plan:
                 continue
             if (cost := step.cost(folder, {**done, **pretended})) is not None:
                 costs[step.name] = cost
-            if step.stand_in is not None and _needed(step, story):
+            if step.stand_in is not None and step.name in needed:
                 pretended[step.name] = step.stand_in(Path(scratch))
     return Plan(costs)
-
-
-def _needed(step: Step, story: Sequence[Step]) -> bool:
-    """Whether what is measured later looks at its results."""
-    return any(step.name in each.needs for each in story if each.cost is not None)
 
 
 def run(
@@ -143,13 +140,8 @@ def run(
     """Announces what is left of a story, then does it in order.
 
     Whatever is finished is kept, so a repetition goes on where an earlier call was
-    interrupted.
-
-    Args:
-        story: its steps.
-        workdir: where their run folders lie.
-        only_plan: print what is left and stop.
-        ended: called with the name and the results of every step, finished ones too.
+    interrupted. `ended` is called with the name and the results of every step,
+    finished ones too.
 
     Returns:
         What was done. Results of planned steps have `planned_seconds` and
@@ -158,7 +150,7 @@ def run(
 
     Raises:
         UserError: less free space than the plan will write.
-        OnlyPlanned: with `only_plan`, once the plan is told.
+        OnlyPlanned: with `only_plan`, once the plan is printed.
     """
     plan = announce(left(story, workdir=workdir), workdir=workdir)
     if only_plan:
@@ -201,12 +193,7 @@ def announce(plan: Plan, *, workdir: str | Path) -> Plan:
 
 
 def tell(name: str, cost: Cost, *, since: float) -> dict[str, float | None]:
-    """Prints planned against real to stderr.
-
-    Args:
-        name: of the step.
-        cost: as planned.
-        since: `time.monotonic()` when it began.
+    """Prints a step's planned time against that since `since`, of `time.monotonic()`.
 
     Returns:
         What `results.json` keeps of it: `planned_seconds` and `process_seconds`.

@@ -11,7 +11,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasdistill import devices
 from kerasdistill.objectives import HardLabel
 from kerasdistill.recipes import base
 from kerasdistill.recipes.describing import describe
@@ -65,12 +64,12 @@ def measure(
     teacher: keras.Model | None = None,
     scored: int = _SCORED,
 ) -> Speed:
-    """Times a copy of the model on the data it will see; a few seconds, none kept.
+    """Times a copy of the model on the data it will see, for a few seconds.
 
-    `ask` and `teacher` are those of `building.built`, `scored` the images of a batch in
-    inference.
+    `ask` and `teacher` are those of `building.built`; inference has batches of
+    `scored` images.
     """
-    devices.allow_gpu_growth()  # its memory is for the workers too
+    engines.current().allow_gpu_growth()  # its memory is for the workers too
     began = time.monotonic()
     wrapped = built(recipe, data, ask=ask, teacher=teacher)
     # So slow that the weights stay as they are: nothing can diverge.
@@ -97,9 +96,9 @@ def measure(
 class TaughtBy:
     """A teacher to measure with.
 
-    `load` gives its model and what asks it, as `building.built` wants them; `key` tells
-    it from others. It is asked in every step if it is `live`; `recipe` is of its
-    network (None: the student's).
+    `key` tells it from others; `load` gives the `ask` and `teacher` of
+    `building.built`. A `live` one answers in every step; `recipe` is of its network
+    (None: the student's).
     """
 
     key: str
@@ -134,13 +133,12 @@ class Meter:
         key = (_unseeded(recipe), taught_by.key if taught_by else "")
         if key not in self._speeds:
             how = taught_by.load() if taught_by else {}
-            batches = stream(recipe)
-            self._speeds[key] = measure(recipe, stream=batches, data=data, **how)
+            how |= {"stream": stream(recipe), "data": data}
+            self._speeds[key] = measure(recipe, **how)
         return self._speeds[key]
 
     def _from_small(self, recipe, data, stream, taught_by) -> Speed:
-        speed = self._alone(recipe, data, stream)
-        size = recipe.training.batch_size
+        size, speed = recipe.training.batch_size, self._alone(recipe, data, stream)
         seconds = size / _FEW * speed.step_seconds
         if taught_by is not None and taught_by.live:
             teacher = self._alone(taught_by.recipe or recipe, data, stream)
@@ -154,17 +152,14 @@ class Meter:
         if key not in self._speeds:
             kind = type(recipe.architecture).__name__
             print(f"measuring {kind} …", file=sys.stderr)
-            batches = stream(small)
-            self._speeds[key] = measure(
-                small, stream=batches, data=data, scored=2 * _FEW
-            )
+            how = {"stream": stream(small), "data": data, "scored": 2 * _FEW}
+            self._speeds[key] = measure(small, **how)
         return self._speeds[key]
 
 
 def _unseeded(recipe: base.Recipe) -> str:
-    return json.dumps(
-        base.to_json(replace(recipe, training=replace(recipe.training, seed=0)))
-    )
+    training = replace(recipe.training, seed=0)
+    return json.dumps(base.to_json(replace(recipe, training=training)))
 
 
 class _Enough(Exception):
@@ -183,12 +178,9 @@ class Stopwatch(keras.callbacks.Callback):
         self._warm: int | None = None  # steps before those that count
 
     def time(self, run: Callable[..., object], batches: Any, **steps: int) -> None:
-        """Lets `run`, Keras' fit or evaluate, have batches until it has seen enough.
+        """Lets `run`, Keras' fit or evaluate, have batches until enough are timed.
 
-        Args:
-            run: called with the batches and this object among its callbacks.
-            batches: more than enough of them.
-            steps: by what name and number Keras wants to know how many.
+        `steps` is the argument by which Keras learns how many batches there are.
         """
         self._began = self._clock()
         with contextlib.suppress(_Enough):
@@ -222,20 +214,9 @@ class Stopwatch(keras.callbacks.Callback):
 
 
 def training_cost(
-    recipe: base.Recipe,
-    *,
-    speed: Speed,
-    data: ImageData,
-    run: RunDirectory | None,
+    recipe: base.Recipe, *, speed: Speed, data: ImageData, run: RunDirectory | None
 ) -> Cost:
-    """What is left of a training.
-
-    Args:
-        recipe: its batch size and precision count.
-        speed: see `measure`.
-        data: its splits' lengths count.
-        run: its folder, whose checkpoints say how far it is (None: not begun).
-    """
+    """What is left of a training, by the checkpoints in `run` (None: not begun)."""
     epochs = epochs_left(recipe, run)
     batches = -(-len(data.train) // recipe.training.batch_size)
     an_epoch = batches * speed.step_seconds + len(data.validation) / speed.scoring_rate
@@ -263,11 +244,11 @@ def epochs_left(recipe: base.Recipe, run: RunDirectory | None) -> int:
     if path and path.exists():
         state = checkpoint.read_state(path)
         done, stopped = len(state["history"]), state["schedule"]["stop"]
-    if training.epochs is not None:
-        left = training.epochs - done
-    else:
-        left = max(1, ASSUMED_EPOCHS - done)
-    return 0 if stopped and training.schedule == "paper" else max(0, left)
+    if stopped and training.schedule == "paper":
+        return 0
+    if training.epochs is None:
+        return max(1, ASSUMED_EPOCHS - done)
+    return max(0, training.epochs - done)
 
 
 def stored_bytes(run: RunDirectory | None) -> int:

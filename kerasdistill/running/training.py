@@ -1,8 +1,10 @@
 """What every training of an image model has in common: fit, score, save."""
 
+import contextlib
 import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +28,30 @@ from pipelines.datasets import ImageData
 from pipelines.views import live_views
 
 
+@dataclass(frozen=True)
+class Material:
+    """What models learn from.
+
+    Attributes:
+        stream: gives a recipe's batches.
+        ask: gives a live teacher's logits; None where batches bring them.
+        teacher_logits: the teacher's on the validation images, [N, classes].
+        facts: further fields of the results.
+        reading: entered while batches are read.
+    """
+
+    stream: Callable[[Any], EpochStream]
+    ask: Callable[..., Any] | None = None
+    teacher_logits: np.ndarray | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    reading: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext
+
+
 def run_directory(
-    recipe: base.Recipe, *, kind: str, data: ImageData, workdir: str | Path
+    recipe: base.Recipe, *, kind: str, data: ImageData, workdir: str | Path, **more: Any
 ) -> RunDirectory:
-    """Where a training on hard labels goes, or went."""
-    request = {"recipe": recipe, "dataset": data.identity()}
+    """The folder of a training; `more` is what it learns from beside hard labels."""
+    request = {"recipe": recipe, "dataset": data.identity(), **more}
     return RunDirectory.open(workdir, kind, request)
 
 
@@ -41,47 +62,29 @@ def on_labels(
     data: ImageData,
     workdir: str | Path,
     name: str | None = None,
-    mirrored: bool = False,
     meter: timing.Meter | None = None,
 ) -> Step:
-    """The step that trains a model on labels and views made on the fly.
+    """The step, by default named as its kind, that trains on labels and live views.
 
-    Args:
-        recipe: what to train.
-        kind: of the run.
-        data: its splits.
-        workdir: where the run folder goes.
-        name: of the step (None: the kind).
-        mirrored: score it on images with their mirror images too.
-        meter: of a story that measures many.
+    `meter` is that of a story which measures many networks.
     """
-    meter = meter or timing.Meter()
+    name, meter = name or kind, meter or timing.Meter()
     stream = functools.partial(labelled_stream, kind=kind, data=data)
+
+    def place(before: steps.Results) -> RunDirectory:
+        return run_directory(recipe, kind=kind, data=data, workdir=workdir)
 
     def cost(run: RunDirectory | None, before: steps.Results) -> steps.Cost:
         speed = meter.speed(recipe, data=data, stream=stream)
         return timing.training_cost(recipe, speed=speed, data=data, run=run)
 
     def work(run: RunDirectory, before: steps.Results) -> dict[str, Any]:
-        model, fitted = train(recipe, stream=stream(recipe), data=data, run=run)
-        model = published(recipe.architecture, model)
-        return publish(
-            model, fitted, recipe, kind=kind, data=data, run=run, mirrored=mirrored
-        )
+        return trained(recipe, Material(stream), kind=kind, data=data, run=run)
 
     def stand_in(scratch: Path) -> dict[str, Any]:
-        return {"model": save_untrained(recipe, scratch / f"{step.name}.keras", data)}
+        return {"model": save_untrained(recipe, scratch / f"{name}.keras", data)}
 
-    step = Step(
-        name=name or kind,
-        place=lambda before: run_directory(
-            recipe, kind=kind, data=data, workdir=workdir
-        ),
-        cost=cost,
-        work=work,
-        stand_in=None if meter.small else stand_in,
-    )
-    return step
+    return Step(name, place, work, cost, stand_in=None if meter.small else stand_in)
 
 
 def save_untrained(recipe: base.Recipe, path: Path, data: ImageData, **how: Any) -> str:
@@ -104,6 +107,25 @@ def labelled_stream(recipe: base.Recipe, *, kind: str, data: ImageData) -> Epoch
     )
 
 
+def trained(
+    recipe: base.Recipe,
+    material: Material,
+    *,
+    kind: str,
+    data: ImageData,
+    run: RunDirectory,
+    teacher: keras.Model | None = None,
+) -> dict[str, Any]:
+    """Trains and publishes a model; `teacher` is that of `building.built`."""
+    shared = {"data": data, "run": run, "teacher_logits": material.teacher_logits}
+    how = {"ask": material.ask, "teacher": teacher}
+    with material.reading():
+        stream = material.stream(recipe)
+        model, fitted = train(recipe, stream=stream, **how, **shared)
+    model = published(recipe.architecture, model)
+    return publish(model, fitted, recipe, kind=kind, **shared, **material.facts)
+
+
 def train(
     recipe: base.Recipe,
     *,
@@ -121,16 +143,14 @@ def train(
     tells the loss and the agreement there; the best epoch is chosen as without.
     `enough` is `fit`'s, `ask` and `teacher` are those of `building.built`.
     """
-    wrapped = built(recipe, data, ask=ask, teacher=teacher)
-    model = wrapped.student
+    shell = built(recipe, data, ask=ask, teacher=teacher)
+    model, held_out = shell.student, data.validation
     weights = f"{model.count_params():,} weights"
     print(f"{run.path}: {model.name}, {weights}", file=sys.stderr)
     fitted = fit(
-        wrapped,
+        shell,
         train=stream,
-        validation=live_views.for_scoring(
-            data.validation, teacher_logits=teacher_logits
-        ),
+        validation=live_views.for_scoring(held_out, teacher_logits=teacher_logits),
         training=recipe.training,
         directory=run.path,
         class_names=data.class_names,
@@ -148,25 +168,17 @@ def publish(
     data: ImageData,
     run: RunDirectory,
     teacher_logits: np.ndarray | None = None,
-    mirrored: bool = False,
     **facts: Any,
 ) -> dict[str, Any]:
     """Scores validation and, for the only time, test; saves the model in two forms.
 
-    Args:
-        model: with the weights to publish.
-        fitted: how they came about.
-        recipe: the request.
-        kind: teacher, student or baseline.
-        data: its validation and test splits are scored.
-        run: where model.keras, saved_model/ and their cards go.
-        teacher_logits: the teacher's on the validation images, [N, classes].
-        mirrored: whether accuracies with mirror images are told as well.
-        facts: further fields of the results.
+    A fast teacher is also scored by the mean of its logits of an image and of its
+    mirror image.
 
     Returns:
-        What `results.json` holds for every kind of training.
+        What `results.json` holds for every kind of training, and `facts`.
     """
+    mirrored = isinstance(recipe, base.FastTeacherRecipe)
     scores = _scores(model, data, teacher_logits=teacher_logits, mirrored=mirrored)
     path = cards.save_model(
         model,
@@ -177,11 +189,10 @@ def publish(
         recipe=base.to_json(recipe),
         val_accuracy=scores["val_accuracy"],
     )
-    card = cards.read_card(path)
-    saved_model = run.path / "saved_model"
-    parity = export.export_saved_model(
-        model, saved_model, card=card, images=data.validation.images[:64]
-    )
+    card, saved_model = cards.read_card(path), run.path / "saved_model"
+    sample = data.validation.images[:64]
+    parity = export.export_saved_model(model, saved_model, card=card, images=sample)
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
     return {
         "kind": kind,
         "model": str(path),
@@ -191,11 +202,7 @@ def publish(
         "weights_digest": card["weights_digest"],
         "recipe": base.to_json(recipe),
         "dataset": data.identity(),
-        "num_examples": {
-            "train": len(data.train),
-            "validation": len(data.validation),
-            "test": len(data.test),
-        },
+        "num_examples": {name: len(split) for name, split in splits.items()},
         **scores,
         "epochs": fitted.epochs,
         "best_epoch": fitted.best_epoch,
@@ -215,19 +222,20 @@ def _scores(
 ) -> dict[str, float | None]:
     """What the model is worth; None where there are no labels, or no teacher."""
     scores = dict.fromkeys(("val_accuracy", "test_accuracy", "teacher_agreement"))
-    logits = evaluation.predict(model, data.validation.images)
+    on_validation = evaluation.predict(model, data.validation.images)
     if teacher_logits is not None:
-        scores["teacher_agreement"] = evaluation.agreement(logits, teacher_logits)
+        agreement = evaluation.agreement(on_validation, teacher_logits)
+        scores["teacher_agreement"] = agreement
     if not data.labelled:
         return scores
     on_test = evaluation.predict(model, data.test.images)
-    for split, examples, found in (
-        ("val", data.validation, logits),
+    for split, examples, logits in (
+        ("val", data.validation, on_validation),
         ("test", data.test, on_test),
     ):
-        scores[f"{split}_accuracy"] = evaluation.accuracy(found, examples.labels)
+        scores[f"{split}_accuracy"] = evaluation.accuracy(logits, examples.labels)
         if mirrored:
-            found = found + evaluation.predict(model, examples.images[:, :, ::-1])
-            accuracy = evaluation.accuracy(found, examples.labels)
+            both = logits + evaluation.predict(model, examples.images[:, :, ::-1])
+            accuracy = evaluation.accuracy(both, examples.labels)
             scores[f"{split}_accuracy_mirrored"] = accuracy
     return scores

@@ -1,47 +1,32 @@
 """Doors to the second paper's objectives: a generation learns from the one before.
 
 Batches hold "teacher_logits", or `teacher` is called in every step for those of the
-step's own views. Further options are `StudentModel`'s.
+step's own views. Keywords are the objective's settings and `StudentModel`'s options.
 """
 
 from kerasdistill import objectives
-from kerasdistill.training.distillation_models import StudentModel
+from kerasdistill.training.distillation_models import Door
 
 
-class BornAgainModel(StudentModel):
+class BornAgainModel(Door):
     """See `objectives.Ban`."""
 
-    def __init__(self, student, *, temperature=1.0, **kwargs):
-        super().__init__(student, objectives.Ban(temperature), **kwargs)
+    kind = objectives.Ban
 
 
-class BornAgainWithLabelsModel(StudentModel):
+class BornAgainWithLabelsModel(Door):
     """See `objectives.BanWithLabels`."""
 
-    def __init__(
-        self,
-        student,
-        *,
-        label_weight=1.0,
-        teacher_weight=1.0,
-        temperature=1.0,
-        **kwargs,
-    ):
-        weights = {"label_weight": label_weight, "teacher_weight": teacher_weight}
-        objective = objectives.BanWithLabels(temperature, **weights)
-        super().__init__(student, objective, **kwargs)
+    kind = objectives.BanWithLabels
 
 
-class ConfidenceWeightedModel(StudentModel):
+class ConfidenceWeightedModel(Door):
     """See `objectives.ConfidenceWeighted`."""
 
-    def __init__(self, student, *, temperature=1.0, **kwargs):
-        super().__init__(student, objectives.ConfidenceWeighted(temperature), **kwargs)
+    kind = objectives.ConfidenceWeighted
 
 
-class PermutedPredictionsModel(StudentModel):
+class PermutedPredictionsModel(Door):
     """See `objectives.PermutedPredictions`; `seed` is of the permutations."""
 
-    def __init__(self, student, *, temperature=1.0, permutation="fresh", **kwargs):
-        objective = objectives.PermutedPredictions(temperature, permutation)
-        super().__init__(student, objective, **kwargs)
+    kind = objectives.PermutedPredictions

@@ -19,6 +19,10 @@ from kerasdistill.models.summary import leaf_layers
 from kerasdistill.objectives import Objective
 
 _ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
+if _ON_TENSORFLOW:
+    import tensorflow as tf
+
+    from kerasdistill.training.engines.tensorflow import for_replicas
 
 
 class StudentModel(keras.Model):
@@ -118,26 +122,25 @@ class StudentModel(keras.Model):
         if not set(self.needs) <= set(x):
             return ops.zeros(())
         per_example, weights = self.weighted_losses(x, y_pred)
-        total = ops.sum(per_example * weights)
-        return total / ops.sum(weights) + sum(self.losses)
+        mean = ops.sum(per_example * weights) / ops.sum(weights)
+        return mean + sum(self.losses)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Updates the metrics that the batch has the data for and returns those."""
         return self._observe(self.completed(x), y_pred)
 
     def _observe(self, batch, logits, weighted=None):
-        weights = _weights(batch)
-        seen = {}
+        weights, seen = _weights(batch), {}
         if weighted is None and set(self.needs) <= set(batch):
             weighted = self.weighted_losses(batch, logits)
         if weighted is not None:
             seen[self.loss_metric] = weighted
         if "label" in batch:
             hits = losses.correct(batch["label"], logits)
-            seen[self.accuracy_metric] = (hits, weights)
+            seen[self.accuracy_metric] = hits, weights
         if "teacher_logits" in batch:
             same = losses.same_top_1(batch["teacher_logits"], logits)
-            seen[self.agreement_metric] = (same, weights)
+            seen[self.agreement_metric] = same, weights
         for metric, (values, weight) in seen.items():
             metric.update_state(values, sample_weight=weight)
         return {metric.name: metric.result() for metric in seen}
@@ -146,11 +149,8 @@ class StudentModel(keras.Model):
 
         def train_step(self, batch):
             """One update by the global mean loss; returns the running metrics."""
-            import tensorflow as tf
-
             batch = self.completed(batch)
-            missing = [key for key in self.needs if key not in batch]
-            if missing:
+            if missing := [key for key in self.needs if key not in batch]:
                 raise UserError(
                     f"{type(self).__name__} was given batches of {sorted(batch)}; "
                     f"it also needs {missing[0]!r}"
@@ -180,46 +180,43 @@ class StudentModel(keras.Model):
 
         def fit(self, x=None, *args, validation_data=None, **kwargs):
             """`keras.Model.fit`; every replica has a share of every batch."""
-            import tensorflow as tf
-
-            from kerasdistill.training.engines.tensorflow import for_replicas
-
             if isinstance(x, tf.data.Dataset):
                 kwargs.setdefault("shuffle", False)  # Keras can't, and warns of it
-            return super().fit(
-                for_replicas(self, x),
-                *args,
-                validation_data=for_replicas(self, validation_data),
-                **kwargs,
-            )
+            kwargs["validation_data"] = for_replicas(self, validation_data)
+            return super().fit(for_replicas(self, x), *args, **kwargs)
 
         def evaluate(self, x=None, *args, **kwargs):
             """`keras.Model.evaluate`; every replica has a share of every batch."""
-            from kerasdistill.training.engines.tensorflow import for_replicas
-
             return super().evaluate(for_replicas(self, x), *args, **kwargs)
 
 
-class HardLabelModel(StudentModel):
+class Door(StudentModel):
+    """A `StudentModel` of one kind of objective, whose settings are keywords too."""
+
+    kind: type[Objective]
+
+    def __init__(self, student, **options):
+        names = objectives.settings(self.kind)
+        settings = {name: options.pop(name) for name in names if name in options}
+        super().__init__(student, self.kind(**settings), **options)
+
+
+class HardLabelModel(Door):
     """See `objectives.HardLabel`."""
 
-    def __init__(self, student, *, label_smoothing=0.0, **kwargs):
-        super().__init__(student, objectives.HardLabel(label_smoothing), **kwargs)
+    kind = objectives.HardLabel
 
 
-class LogitRegressionModel(StudentModel):
+class LogitRegressionModel(Door):
     """See `objectives.LogitRegression`."""
 
-    def __init__(self, student, **kwargs):
-        super().__init__(student, objectives.LogitRegression(), **kwargs)
+    kind = objectives.LogitRegression
 
 
-class KnowledgeDistillationModel(StudentModel):
+class KnowledgeDistillationModel(Door):
     """See `objectives.KnowledgeDistillation`."""
 
-    def __init__(self, student, *, temperature=1.0, alpha=1.0, **kwargs):
-        objective = objectives.KnowledgeDistillation(temperature, alpha)
-        super().__init__(student, objective, **kwargs)
+    kind = objectives.KnowledgeDistillation
 
 
 def _weights(batch):
@@ -244,7 +241,7 @@ def _clipped(gradients, context, longest):
 
 
 def _finite_everywhere_or_nowhere(gradients, context):
-    """An overflow on one replica, told to all, so that all skip the step.
+    """Makes all replicas skip the step if gradients overflow on one.
 
     Keras looks at the first replica's own gradients only, before it sums them.
     """

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras.optimizers import schedules
 
 from kerasdistill.errors import UserError
 from kerasdistill.recipes.base import BornAgainTraining, Training
@@ -42,8 +43,7 @@ def fit(
         training: learning rate, momentum, schedule, epochs.
         directory: the run's folder; gets checkpoints/, metrics.csv, tensorboard/.
         class_names: what TensorBoard calls the views of the first batch.
-        enough: ends the training early where it is true of the history, a row of
-            metrics an epoch.
+        enough: see `Epochs`.
         engine: what runs the epochs (None: that of Keras' backend).
 
     Raises:
@@ -64,7 +64,7 @@ def fit(
     batch = next(iter(train.batches(0)))
     first = model.completed({name: np.asarray(batch[name]) for name in batch})
     model(first, training=False)
-    epochs = Epochs(model, training, directory, train, engine, enough)
+    epochs = Epochs(model, training, directory, train, engine, enough=enough)
     if not epochs.finished:
         views = directory / "tensorboard" / "views"
         write_views(views, first, class_names=class_names)
@@ -80,38 +80,30 @@ def _optimizer(training: Training, steps_per_epoch: int) -> keras.optimizers.Opt
                 f"a {training.schedule} schedule needs a number of epochs; add "
                 "--epochs N or use --schedule paper"
             )
-        schedules = {"cosine": _cosine, "linear": _linear, "steps": _stepped}
-        scheduled = schedules[training.schedule]
-        rate = scheduled(training, training.epochs * steps_per_epoch, steps_per_epoch)
+        scheduled = {"cosine": _cosine, "linear": _linear, "steps": _stepped}
+        rate = scheduled[training.schedule](training, steps_per_epoch)
     if training.optimizer == "muon":
         return Muon(rate, training.momentum, batch_size=training.batch_size)
     return keras.optimizers.SGD(rate, momentum=training.momentum, nesterov=True)
 
 
-def _cosine(
-    training: Training, steps: int, steps_per_epoch: int
-) -> keras.optimizers.schedules.LearningRateSchedule:
+def _cosine(training: Training, steps_per_epoch: int):
+    rate, steps = training.learning_rate, training.epochs * steps_per_epoch
     warmup = min(steps_per_epoch, steps // 10)
-    return keras.optimizers.schedules.CosineDecay(
-        0.1 * training.learning_rate,
-        decay_steps=steps - warmup,
-        warmup_target=training.learning_rate,
-        warmup_steps=warmup,
+    return schedules.CosineDecay(
+        0.1 * rate, steps - warmup, warmup_target=rate, warmup_steps=warmup
     )
 
 
-def _linear(
-    training: Training, steps: int, steps_per_epoch: int
-) -> keras.optimizers.schedules.LearningRateSchedule:
-    rate = training.learning_rate
-    return keras.optimizers.schedules.PolynomialDecay(rate, steps, 0.0)
+def _linear(training: Training, steps_per_epoch: int):
+    steps = training.epochs * steps_per_epoch
+    return schedules.PolynomialDecay(training.learning_rate, steps, 0.0)
 
 
-def _stepped(
-    training: BornAgainTraining, steps: int, steps_per_epoch: int
-) -> keras.optimizers.schedules.LearningRateSchedule:
+def _stepped(training: BornAgainTraining, steps_per_epoch: int):
+    steps = training.epochs * steps_per_epoch
     # Keras keeps a rate for the step at its boundary, counted from 0, too.
     boundaries = [round(fraction * steps) - 1 for fraction in training.milestones]
     drops = range(len(boundaries) + 1)
     rates = [training.learning_rate * training.decay**drop for drop in drops]
-    return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
+    return schedules.PiecewiseConstantDecay(boundaries, rates)

@@ -20,12 +20,7 @@ _registered = keras.saving.register_keras_serializable(package="kerasdistill")
 
 
 def with_labels(teacher_logits, labels):
-    """Targets with the labels as last column: float32 [batch, classes + 1].
-
-    Args:
-        teacher_logits: [batch, classes].
-        labels: whole numbers [batch].
-    """
+    """[batch, classes] and whole numbers [batch] -> float32 [batch, classes + 1]."""
     column = ops.cast(labels, "float32")[:, None]
     return ops.concatenate([ops.cast(teacher_logits, "float32"), column], axis=-1)
 
@@ -36,27 +31,18 @@ class _Loss(keras.losses.Loss):
     kind: type[objectives.Objective]
     labelled = False  # whether the targets are those of `with_labels`
 
-    def __init__(
-        self,
-        *,
-        reduction: str = "sum_over_batch_size",
-        name: str | None = None,
-        dtype: str | None = None,
-        **settings,
-    ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+    def __init__(self, **options):
+        names = objectives.settings(self.kind)
+        settings = {name: options.pop(name) for name in names if name in options}
+        super().__init__(**options)
         self.objective = self.kind(**settings)
         vars(self).update(vars(self.objective))
 
     def call(self, y_true, y_pred):
-        """[batch, classes] or `with_labels` of it, [batch, classes] -> [batch]."""
-        batch = {"teacher_logits": y_true}
-        if self.labelled:
-            batch = _split(y_true, y_pred)
+        batch = _split(y_true, y_pred) if self.labelled else {"teacher_logits": y_true}
         return self.objective.per_example(batch, y_pred)
 
     def get_config(self):
-        """The keywords that make the same loss."""
         return {**super().get_config(), **vars(self.objective)}
 
 
@@ -100,7 +86,6 @@ class ConfidenceWeighted(_Loss):
     kind, labelled = objectives.ConfidenceWeighted, True
 
     def call(self, y_true, y_pred):
-        """[batch, classes + 1], [batch, classes] -> [batch]."""
         values, confidences = super().call(y_true, y_pred)
         return values * confidences / ops.mean(confidences)
 
@@ -117,18 +102,15 @@ class LogitRegressionDistillation(keras.distillation.DistillationLoss):
         vars(self).update(vars(self.objective))
 
     def compute_loss(self, teacher_outputs, student_outputs, **kwargs):
-        """Both [batch, classes] -> scalar."""
         batch = {"teacher_logits": teacher_outputs}
         values = self.objective.per_example(batch, student_outputs, seed=self.seed)
         return ops.mean(values)
 
     def get_config(self):
-        """The keywords that make the same loss."""
         return vars(self.objective).copy()
 
     @classmethod
     def from_config(cls, config):
-        """The same loss again."""
         return cls(**config)
 
 
@@ -160,7 +142,6 @@ class PermutedDistillation(LogitRegressionDistillation):
         self.seed = seed
 
     def get_config(self):
-        """The keywords that make the same loss."""
         return {"seed": self.seed, "temperature": self.temperature}
 
 

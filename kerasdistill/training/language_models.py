@@ -27,7 +27,7 @@ class LanguageModel(keras.Model):
         objective: one of `objectives.TEXTS`, at temperature 1 (None: of labels).
         streams: B.
         clip_norm: longest gradient over all weights (None: any).
-        teachers: language models of the same vocabulary, asked in every step; their
+        teachers: language models of the same vocabulary, called in every step; their
             probabilities are averaged. They carry states of their own.
     """
 
@@ -47,27 +47,20 @@ class LanguageModel(keras.Model):
         self.clip_norm = clip_norm
         # In partials, Keras does not take the teachers' weights for the shell's.
         self._ask = [functools.partial(each, training=False) for each in teachers]
+        zeros = {"initializer": "zeros", "trainable": False, "name": "state"}
         self.carried = [
-            [self._state(value) for value in language.start(model, streams)]
+            [self.add_weight(v.shape, **zeros) for v in language.start(model, streams)]
             for model in (student, *teachers)
         ]
         self.built = True  # all weights are there
         self.loss_metric = keras.metrics.Mean(name="loss")
         self.label_metric = keras.metrics.Mean(name="label_loss")
 
-    def _state(self, value):
-        return self.add_weight(
-            shape=value.shape, initializer="zeros", trainable=False, name="state"
-        )
-
     def per_word_loss(self, batch, logits, log_teacher):
-        """float32 [B * T] from logits [B * T, V].
+        """float32 [B * T] from logits [B * T, V] and a batch of [B, T, ...].
 
-        Args:
-            batch: its arrays still are [B, T, ...].
-            logits: the student's.
-            log_teacher: the teachers' log-probabilities [B * T, V], up to a constant
-                for each word; None without.
+        `log_teacher` are the teachers' log-probabilities [B * T, V], up to a constant
+        for each word (None: there are no live ones).
         """
         words = {"label": ops.reshape(batch["targets"], (-1,))}
         if log_teacher is not None:
@@ -107,13 +100,11 @@ class LanguageModel(keras.Model):
     def _log_teacher(self, batch):
         if not self._ask:
             return None
-        parts = [
-            _flat(self._advance(ask, carried, batch))
-            for ask, carried in zip(self._ask, self.carried[1:], strict=True)
-        ]
+        teachers = zip(self._ask, self.carried[1:], strict=True)
+        parts = [_flat(self._advance(*each, batch)) for each in teachers]
         if len(parts) == 1:
             return parts[0]  # logits do as well, and cost no pass over all words
-        return mean_probabilities([ops.log_softmax(part) for part in parts])
+        return _log_mean([ops.log_softmax(part) for part in parts])
 
     def _advance(self, model, carried, batch, **options):
         kept = ops.cast(ops.logical_not(batch["begins"]), "float32")
@@ -125,26 +116,19 @@ class LanguageModel(keras.Model):
 
 
 def answers(models: Sequence, ids, states: Sequence):
-    """What models say of a window, in inference mode, each from its own states.
+    """log of the mean of models' probabilities [B, T, V] of a window int32 [B, T].
 
-    Args:
-        models: see `models.lstm`.
-        ids: int32 [B, T].
-        states: of each model, before the window.
-
-    Returns:
-        log of the mean of their probabilities, [B, T, V], and the states after it.
+    `states` are each model's before the window; those after it come second.
     """
     parts, after = [], []
     for model, before in zip(models, states, strict=True):
         logits, *new = model([ids, *before], training=False)
         parts.append(ops.log_softmax(logits))
         after.append(new)
-    return mean_probabilities(parts), after
+    return _log_mean(parts), after
 
 
-def mean_probabilities(log_probabilities: Sequence):
-    """log of the mean of several models' probabilities, each [..., V]."""
+def _log_mean(log_probabilities: Sequence):
     if len(log_probabilities) == 1:
         return log_probabilities[0]
     stacked = ops.stack(log_probabilities)

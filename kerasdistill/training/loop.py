@@ -3,10 +3,12 @@
 import csv
 import dataclasses
 import io
+import math
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,49 +24,53 @@ from kerasdistill.training import checkpoint
 from kerasdistill.training.board import Board
 from kerasdistill.training.engines import Engine, Session
 from kerasdistill.training.epochs import EpochStream, FitResult
-from kerasdistill.training.schedules import PaperSchedule
+from kerasdistill.training.schedules import PaperSchedule, PerplexitySchedule
 
-# What a line about an epoch shows; the last that is there chooses the best epoch.
-_SHOWN = (
-    "loss",
-    "accuracy",
-    "teacher_agreement",
-    "val_teacher_agreement",
-    "val_accuracy",
-)
 GUARD_EVERY = 50  # steps between looks at the loss: a look waits for the device
 
 
+@dataclass(eq=False)
 class Epochs:
     """Trains epoch by epoch; everything at an epoch's end comes in one fixed order.
 
     It touches the model by its Keras variables alone; `Session` does the rest.
+
+    Attributes:
+        enough: ends the training early where it is true of the history, a row of
+            metrics an epoch.
+        checkpoint_seconds: at most so much work within an epoch is lost.
     """
 
-    shown = _SHOWN
-    first_schedule = PaperSchedule()
+    shell: keras.Model
+    training: Training
+    directory: Path
+    train: EpochStream
+    engine: Engine
+    _: KW_ONLY
+    enough: Callable[[Sequence[dict[str, float]]], bool] | None = None
+    checkpoint_seconds: float = math.inf
 
-    def __init__(
-        self,
-        model: keras.Model,
-        training: Training,
-        directory: Path,
-        train: EpochStream,
-        engine: Engine,
-        enough: Callable[[Sequence[dict[str, float]]], bool] | None = None,
-    ):
-        self._shell = model
-        self._enough = enough
-        self._training = training
-        self._train = train
-        self._engine = engine
-        self._directory = directory
-        self._checkpoints = directory / "checkpoints"
-        self._schedule = self.first_schedule
+    # What a line about an epoch shows; the last that is there chooses the best epoch.
+    shown = (
+        "loss",
+        "accuracy",
+        "teacher_agreement",
+        "val_teacher_agreement",
+        "val_accuracy",
+    )
+
+    def __post_init__(self):
+        self._checkpoints = self.directory / "checkpoints"
+        self._schedule = self.first_schedule()
         self._history: list[dict[str, float]] = []
         self._bar = tqdm(disable=True)
-        self.first_step = 0  # of the epoch to come
+        # What an interrupted process did of the epoch to come.
+        self._first_step, self._spent = 0, 0.0
         self._resume()
+
+    def first_schedule(self) -> PaperSchedule | PerplexitySchedule:
+        """The schedule before the first epoch."""
+        return PaperSchedule()
 
     @property
     def epoch(self) -> int:
@@ -74,31 +80,31 @@ class Epochs:
     @property
     def finished(self) -> bool:
         """Whether there is nothing left to train."""
-        capped = self._training.epochs is not None
-        if capped and self.epoch >= self._training.epochs:
+        epochs = self.training.epochs
+        if epochs is not None and self.epoch >= epochs:
             return True
-        if self._enough is not None and self._history and self._enough(self._history):
+        if self.enough is not None and self._history and self.enough(self._history):
             return True
-        return self._training.schedule == "paper" and self._schedule.stop
+        return self.training.schedule == "paper" and self._schedule.stop
 
     def run(self, validation: Iterable[dict[str, Any]] | None = None) -> None:
         """Trains until `finished`; every epoch gets a point on TensorBoard's curves."""
-        session = self._engine.session(
-            self._shell,
-            self._train,
+        session = self.engine.session(
+            self.shell,
+            self.train,
             validation=validation,
             first_epoch=self.epoch,
-            first_step=self.first_step,
+            first_step=self._first_step,
         )
-        board = Board(self._directory / "tensorboard")
+        board = Board(self.directory / "tensorboard")
         try:
             while not self.finished:
                 self.begin()
-                steps = range(self.first_step, self._train.steps_per_epoch)
+                steps = range(self._first_step, self.train.steps_per_epoch)
                 metrics = session.train(steps, self.after_step)
                 train_seconds = time.monotonic() - self._began
-                metrics = self.validated(metrics, session)
-                metrics = self.end(metrics, train_seconds)
+                self._first_step, self._spent = 0, 0.0
+                metrics = self.end(self.validated(metrics, session), train_seconds)
                 board.write(self.epoch, metrics)
         finally:
             self._bar.close()  # what is said next has a line of its own
@@ -106,28 +112,28 @@ class Epochs:
 
     def finish(self) -> FitResult:
         """Puts the best weights back and sums up."""
-        best = self._schedule.best_epoch
-        checkpoint.load(self._best_path(best), self._shell.student.variables)
-        seconds = sum(row["seconds"] for row in self._history)
+        checkpoint.load(self._best_path, self.shell.student.variables)
         train_seconds = sum(row["train_seconds"] for row in self._history)
-        seen = self._train.examples_per_epoch * self.epoch
+        seen = self.train.examples_per_epoch * self.epoch
         return FitResult(
             epochs=self.epoch,
-            best_epoch=best,
-            val_score=1.0 - self._schedule.best_error,
-            seconds=seconds,
+            best_epoch=self._schedule.best_epoch,
+            val_score=self.best(),
+            seconds=sum(row["seconds"] for row in self._history),
             images_per_second=seen / train_seconds,
             history=tuple(self._history),
         )
 
     def begin(self) -> None:
-        """Starts the clock and the bar; the metrics are zero."""
-        self._shell.reset_metrics()
-        self._began = time.monotonic()
-        of = f"/{self._training.epochs}" if self._training.epochs else ""
+        """Starts the clock and the bar; the metrics of a new epoch are zero."""
+        if not self._first_step:
+            self.shell.reset_metrics()
+        self._saved = time.monotonic()
+        self._began = self._saved - self._spent
+        of = f"/{self.training.epochs}" if self.training.epochs else ""
         self._bar = tqdm(
-            total=self._train.steps_per_epoch,
-            initial=self.first_step,
+            total=self.train.steps_per_epoch,
+            initial=self._first_step,
             desc=f"epoch {self.epoch + 1}{of}",
             unit="step",
             file=sys.stderr,
@@ -136,39 +142,44 @@ class Epochs:
             delay=0 if sys.stderr.isatty() else 30,
             leave=False,
         )
-        self._train.prepare(self.epoch)
+        self.train.prepare(self.epoch)
 
     def after_step(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Moves the bar; now and then looks whether the loss is finite."""
-        self._bar.update(step + 1 - self._bar.n)
-        if (step + 1) % GUARD_EVERY == 0:
+        """Moves the bar; now and then checks the loss and writes a checkpoint."""
+        done, now = step + 1, time.monotonic()
+        self._bar.update(done - self._bar.n)
+        unfinished = done < self.train.steps_per_epoch
+        due = unfinished and now - self._saved >= self.checkpoint_seconds
+        if due or done % GUARD_EVERY == 0:
             self._guard(step, metrics)
+        if due:
+            self._save_last(windows=done, spent=now - self._began)
+            self._saved = time.monotonic()
 
     def validated(
         self, metrics: dict[str, float], session: Session
     ) -> dict[str, float]:
         """The training's metrics and those on the validation data."""
-        self._shell.reset_metrics()
+        self.shell.reset_metrics()
         return metrics | session.validate()
 
     def end(self, metrics: dict[str, float], train_seconds: float) -> dict[str, float]:
         """Checks, records, schedules and checkpoints.
 
-        Returns:
-            The metrics and the learning rate that the epoch was trained at.
+        To the metrics it adds the learning rate that the epoch was trained at.
         """
         self._bar.close()
-        self._guard(self._train.steps_per_epoch - 1, metrics)
+        self._guard(self.train.steps_per_epoch - 1, metrics)
         self._guard_weights()
-        rate = keras.ops.convert_to_numpy(self._shell.optimizer.learning_rate)
+        rate = keras.ops.convert_to_numpy(self.shell.optimizer.learning_rate)
         metrics = {**dict(sorted(metrics.items())), "learning_rate": float(rate)}
-        row = {**metrics, "seconds": time.monotonic() - self._began}
-        row["train_seconds"] = train_seconds
+        seconds = time.monotonic() - self._began
+        row = {**metrics, "seconds": seconds, "train_seconds": train_seconds}
         self._history.append({"epoch": self.epoch + 1, **row})
         self._schedule = self._schedule.after(self.error(row))
-        if self._training.schedule == "paper":
-            rate = self._training.learning_rate * self._schedule.factor
-            self._shell.optimizer.learning_rate = rate
+        if self.training.schedule == "paper":
+            rate = self.training.learning_rate * self._schedule.factor
+            self.shell.optimizer.learning_rate = rate
         self._save()
         self._report(row)
         return metrics
@@ -178,56 +189,54 @@ class Epochs:
         return 1.0 - row.get("val_accuracy", row.get("val_teacher_agreement"))
 
     def best(self) -> float:
-        """The best epoch's score, as it is shown."""
+        """The best epoch's score."""
         return 1.0 - self._schedule.best_error
 
     def _guard(self, step: int, metrics: Mapping[str, Any]) -> None:
         if not np.isfinite(loss := float(metrics["loss"])):
-            step += self.epoch * self._train.steps_per_epoch + 1
-            raise DivergedError(
-                f"the loss is {loss} at step {step} "
-                f"(epoch {self.epoch + 1}) of {self._training}"
-            )
+            step += self.epoch * self.train.steps_per_epoch + 1
+            raise self._diverged(f"the loss is {loss} at step {step}")
 
     def _guard_weights(self) -> None:
         """A gradient that is not finite shows in the loss one step too late."""
-        for variable in [*self._shell.student.variables, *self._others()]:
+        for variable in [*self.shell.student.variables, *self._others()]:
             if not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
-                step = (self.epoch + 1) * self._train.steps_per_epoch
-                raise DivergedError(
-                    f"weights {variable.path} are not finite after step {step} "
-                    f"(epoch {self.epoch + 1}) of {self._training}"
-                )
+                step = (self.epoch + 1) * self.train.steps_per_epoch
+                what = f"weights {variable.path} are not finite after step {step}"
+                raise self._diverged(what)
 
-    def _best_path(self, epoch: int) -> Path:
-        return self._checkpoints / f"best-{epoch:05d}.npz"
+    def _diverged(self, what: str) -> DivergedError:
+        return DivergedError(f"{what} (epoch {self.epoch + 1}) of {self.training}")
+
+    @property
+    def _best_path(self) -> Path:
+        return self._checkpoints / f"best-{self._schedule.best_epoch:05d}.npz"
 
     def _variables(self) -> list:
-        optimizer = self._shell.optimizer
+        optimizer = self.shell.optimizer
         # In this order, older checkpoints fit shells without variables of their own.
-        return [*self._shell.student.variables, *optimizer.variables, *self._others()]
+        return [*self.shell.student.variables, *optimizer.variables, *self._others()]
 
     def _others(self) -> list:
         """The shell's variables beside the student's: projections, carried states."""
-        student = {id(variable) for variable in self._shell.student.variables}
-        return [each for each in self._shell.variables if id(each) not in student]
+        student = {id(variable) for variable in self.shell.student.variables}
+        return [each for each in self.shell.variables if id(each) not in student]
 
     def _save(self) -> None:
-        best = self._best_path(self._schedule.best_epoch)
+        best = self._best_path
         if self._schedule.best_epoch == self.epoch:
-            checkpoint.save(best, self._shell.student.variables, {})
+            checkpoint.save(best, self.shell.student.variables, {})
         self._save_last()
         # Only now is an older best no longer needed by any checkpoint.
-        for path in self._checkpoints.glob("best-*.npz"):
-            if path != best:
-                path.unlink()
+        for older in set(self._checkpoints.glob("best-*.npz")) - {best}:
+            older.unlink()
         self._write_table()
 
     def _save_last(self, **more: object) -> None:
         state = {
             "history": self._history,
             "schedule": dataclasses.asdict(self._schedule),
-            "training": requests.plain(self._training),
+            "training": requests.plain(self.training),
             "threads": self._threads(),
             **more,
         }
@@ -240,15 +249,15 @@ class Epochs:
         writer = csv.DictWriter(table, fieldnames=list(names))
         writer.writeheader()
         writer.writerows(self._history)
-        write_atomic(self._directory / "metrics.csv", table.getvalue())
+        write_atomic(self.directory / "metrics.csv", table.getvalue())
 
-    def _resume(self) -> dict | None:
+    def _resume(self) -> None:
         path = self._checkpoints / "last.npz"
         if not path.exists():
-            return None
+            return
         state = checkpoint.load(path, self._variables())
-        if not requests.same(state["training"], self._training):
-            differing = requests.differences(state["training"], self._training)
+        if not requests.same(state["training"], self.training):
+            differing = requests.differences(state["training"], self.training)
             field, before, now = differing[0]
             raise StaleArtifactError(
                 f"checkpoint {path} was trained with {field} {before}, not {now}; "
@@ -256,6 +265,7 @@ class Epochs:
             )
         self._history = state["history"]
         self._schedule = type(self._schedule)(**state["schedule"])
+        self._first_step, self._spent = state.get("windows", 0), state.get("spent", 0.0)
         self._write_table()  # a kill may have come between checkpoint and table
         print(f"resuming after epoch {self.epoch} ({path})", file=sys.stderr)
         if state["threads"] != (threads := self._threads()):
@@ -264,23 +274,20 @@ class Epochs:
                 f"{threads}: the last bits of the result may differ",
                 file=sys.stderr,
             )
-        return state
 
     def _report(self, row: dict[str, float]) -> None:
-        epochs = self._training.epochs
-        left = ""
-        if epochs:
+        left, of = "", ""
+        if epochs := self.training.epochs:
             seconds = row["seconds"] * (epochs - self.epoch)
-            left = f", about {tqdm.format_interval(seconds)} left"
+            left, of = f", about {tqdm.format_interval(seconds)} left", f"/{epochs}"
         shown = [f"{name} {row[name]:.4f}" for name in self.shown if name in row]
         print(
-            f"epoch {self.epoch}{f'/{epochs}' if epochs else ''}: {', '.join(shown)} "
-            f"(best {self.best():.4f} "
-            f"in epoch {self._schedule.best_epoch}), "
-            f"learning rate {row['learning_rate']:.2g}, {row['seconds']:.0f} s{left}",
+            f"epoch {self.epoch}{of}: {', '.join(shown)} (best {self.best():.4f} in "
+            f"epoch {self._schedule.best_epoch}), learning rate "
+            f"{row['learning_rate']:.2g}, {row['seconds']:.0f} s{left}",
             file=sys.stderr,
             flush=True,
         )
 
     def _threads(self) -> dict[str, int]:
-        return {"processors": len(os.sched_getaffinity(0)), **self._engine.threads()}
+        return {"processors": len(os.sched_getaffinity(0)), **self.engine.threads()}

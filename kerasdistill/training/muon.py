@@ -6,6 +6,11 @@ from keras import ops
 # Newton-Schulz coefficients that carry singular values near 1 in few steps.
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 _STEPS = 3
+# Of everything but kernels; factors and decay are per example of a batch.
+_VECTOR_FACTOR = 0.22  # biases and offsets
+_MATRIX_FACTOR = 4.26e-5  # kernels of dense layers
+_MOMENTUM = 0.85
+_DECAY = 8.3e-6  # decoupled, per unit of the learning rate
 
 
 @keras.saving.register_keras_serializable("kerasdistill")
@@ -22,12 +27,8 @@ class Muon(keras.optimizers.Optimizer):
         learning_rate: step of a kernel in units of its singular values, or a
             schedule; everything else uses it times a factor.
         momentum: of kernels.
-        batch_size: what the factors and the decay are multiplied by: the steps of
-            everything but kernels grow with it, so an epoch moves them as far.
-        vector_factor: for biases and offsets.
-        matrix_factor: for kernels of dense layers.
-        other_momentum: of vectors and matrices.
-        decay: of vectors and matrices, decoupled, per unit of the learning rate.
+        batch_size: the steps of everything but kernels grow with it, so an epoch moves
+            them as far.
     """
 
     def __init__(
@@ -36,20 +37,12 @@ class Muon(keras.optimizers.Optimizer):
         momentum=0.6,
         *,
         batch_size=2000,
-        vector_factor=0.22,
-        matrix_factor=4.26e-5,
-        other_momentum=0.85,
-        decay=8.3e-6,
         name="muon",
         **kwargs,
     ):
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         self.momentum = momentum
         self.batch_size = batch_size
-        self.vector_factor = vector_factor
-        self.matrix_factor = matrix_factor
-        self.other_momentum = other_momentum
-        self.decay = decay
 
     def build(self, variables):
         """Creates one momentum a variable."""
@@ -67,7 +60,7 @@ class Muon(keras.optimizers.Optimizer):
         gradient = ops.cast(gradient, variable.dtype)
         kept = self._momenta[self._get_variable_index(variable)]
         kernel = len(variable.shape) == 4
-        momentum = self.momentum if kernel else self.other_momentum
+        momentum = self.momentum if kernel else _MOMENTUM
         self.assign(kept, momentum * kept + gradient)
         step = gradient + momentum * kept
         if kernel:
@@ -75,22 +68,14 @@ class Muon(keras.optimizers.Optimizer):
             length = float(variable.shape[-1]) ** 0.5
             self.assign(variable, variable * (length / norm) - rate * _whitened(step))
             return
-        vector = len(variable.shape) == 1
-        factor = self.vector_factor if vector else self.matrix_factor
+        factor = _VECTOR_FACTOR if len(variable.shape) == 1 else _MATRIX_FACTOR
         rate = rate * self.batch_size
-        self.assign_sub(variable, rate * (factor * step + self.decay * variable))
+        self.assign_sub(variable, rate * (factor * step + _DECAY * variable))
 
     def get_config(self):
         """The arguments."""
-        return {
-            **super().get_config(),
-            "momentum": self.momentum,
-            "batch_size": self.batch_size,
-            "vector_factor": self.vector_factor,
-            "matrix_factor": self.matrix_factor,
-            "other_momentum": self.other_momentum,
-            "decay": self.decay,
-        }
+        own = {"momentum": self.momentum, "batch_size": self.batch_size}
+        return {**super().get_config(), **own}
 
 
 def _whitened(step):

@@ -13,38 +13,31 @@ from kerasdistill.training.language_models import answers
 
 
 class Scorer:
-    """Scores texts with one model, or with the mean probabilities of several.
-
-    Args:
-        models: see `models.lstm`.
-    """
+    """Scores texts with a language model, or the mean probabilities of several."""
 
     def __init__(self, models: Sequence[keras.Model]):
         self._models = list(models)
         self._step = engines.current().compiled(self._score, self._models)
 
     def _score(self, ids, targets, weights, states):
-        found, after = answers(self._models, ids, states)
-        found = ops.take_along_axis(found, targets[..., None], axis=-1)[..., 0]
-        return ops.sum(-found * weights), after
+        logs, after = answers(self._models, ids, states)
+        logs = ops.take_along_axis(logs, targets[..., None], axis=-1)[..., 0]
+        return ops.sum(-logs * weights), after
 
     def nats(self, windows) -> tuple[float, int]:
         """Mean of -log p(word) and the number of words.
 
-        Args:
-            windows: of one text in order: has arrays `ids`, `targets` and `weights`
-                [windows, streams, length].
+        `windows` has, in the text's order, arrays `ids`, `targets` and `weights`
+        [windows, streams, length].
         """
         streams = windows.ids.shape[1]
         states = [language.start(model, streams) for model in self._models]
-        total, count = 0.0, 0.0
-        for ids, targets, weights in zip(
-            windows.ids, windows.targets, windows.weights, strict=True
-        ):
-            nats, states = self._step(ids, targets, weights, states)
+        total = 0.0
+        for window in zip(windows.ids, windows.targets, windows.weights, strict=True):
+            nats, states = self._step(*window, states)
             total += float(nats)
-            count += float(np.sum(weights))
-        return total / count, round(count)
+        count = np.count_nonzero(windows.weights)
+        return total / count, count
 
 
 def perplexity(nats: float) -> float:

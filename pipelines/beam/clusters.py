@@ -1,5 +1,6 @@
-"""Clusters that somebody else runs: is anybody there, and what became of a job."""
+"""Clusters that somebody else runs: whether they answer, and how a job on one ends."""
 
+import argparse
 import asyncio
 import contextlib
 import json
@@ -34,46 +35,39 @@ _RESUME = "finished shards are kept: run the same command again"
 
 
 def runner_name(options: PipelineOptions) -> str:
-    """The asked runner's class or alias in lower case, "" if none is asked."""
+    """The runner's class or alias in lower case, "" if none is given."""
     name = options.view_as(StandardOptions).runner or ""
-    return name.rsplit(".", 1)[-1].lower()
+    return name.rpartition(".")[2].lower()
 
 
-def uses_dask(options: PipelineOptions) -> bool:
-    return runner_name(options) in ("dask", "daskrunner")
+def is_dask(runner: str) -> bool:
+    return runner.rpartition(".")[2].lower() in ("dask", "daskrunner")
 
 
 def learn_dask_options(argv: Sequence[str]) -> None:
     """Makes Beam know the options of its Dask runner, where `argv` uses them.
 
-    Beam itself learns them only from the runner's module, which not everybody has.
-
-    Raises:
-        UserError: Dask is not installed.
+    Beam learns them only from the runner's module. UserError if that needs Dask, which
+    is not installed.
     """
-    words = list(zip(["", *argv], argv, strict=False))
-    runners = [
-        word.partition("=")[2] or word
-        for before, word in words
-        if before == "--runner" or word.startswith("--runner=")
-    ]
-    if any(word.startswith("--dask_") for word in argv) or any(
-        name.lower().rsplit(".", 1)[-1] in ("dask", "daskrunner") for name in runners
-    ):
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--runner", nargs="?")
+    name = parser.parse_known_args(argv)[0].runner or ""
+    if is_dask(name) or any(word.startswith("--dask_") for word in argv):
         _dask_options()
 
 
 def check_endpoint(options: PipelineOptions) -> None:
     """UserError, in seconds, if nobody listens where the options send the job."""
-    name = options.view_as(StandardOptions).runner
-    portable = options.view_as(PortableOptions)
-    if uses_dask(options):
+    name, portable = runner_name(options), options.view_as(PortableOptions)
+    if is_dask(name):
         option, address = "dask_client_address", _dask(options).address
-    elif portable.job_endpoint or runner_name(options) == "portablerunner":
+    elif portable.job_endpoint or name == "portablerunner":
         option, address = "job_endpoint", portable.job_endpoint
         if not address:
+            name = options.view_as(StandardOptions).runner
             raise UserError(f"{name} needs --job_endpoint HOST:PORT of a job service")
-    elif runner_name(options) in ("flink", "flinkrunner"):
+    elif name in ("flink", "flinkrunner"):
         option = "flink_master"
         address = options.view_as(FlinkRunnerOptions).flink_master
     else:
@@ -91,24 +85,23 @@ def check_endpoint(options: PipelineOptions) -> None:
 
 
 def prepare_dask(options: PipelineOptions) -> None:
-    """Checks that a Dask scheduler answers; one shard a task unless told otherwise.
+    """UserError unless a Dask scheduler answers at the address or in the file given.
 
-    Raises:
-        UserError: there is no scheduler at the address or in the file given.
+    A task has one shard unless the options say otherwise.
     """
     # What goes wrong comes back as an exception; tracebacks beside it help nobody.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
-    asked = _dask(options)
-    if asked.npartitions is None and asked.partition_size is None:
+    dask = _dask(options)
+    if dask.npartitions is None and dask.partition_size is None:
         # Dask's runner would put 128 shards, perhaps all, into one worker's hands.
-        asked.partition_size = 1
-    address = asked.address
-    if asked.scheduler_file:
-        address = _address_in(asked.scheduler_file)
+        dask.partition_size = 1
+    address = dask.address
+    if dask.scheduler_file:
+        address = _address_in(dask.scheduler_file)
     if address is None:
         return  # Dask then starts a cluster of its own on this machine
-    seconds = asked.timeout or _GREET_SECONDS
+    seconds = dask.timeout or _GREET_SECONDS
     try:
         # In a thread: this one may have an event loop, as notebooks do.
         with ThreadPoolExecutor(1) as pool:
@@ -159,11 +152,10 @@ def check_job_service(options: PipelineOptions) -> None:
 
 @contextlib.contextmanager
 def following(result: PipelineResult) -> Iterator[None]:
-    """Says what becomes of a job on Dask; other runners say it themselves.
+    """Follows a job on Dask; other runners say themselves what becomes of theirs.
 
-    Raises:
-        WorkersLostError: the job's workers died at it, or the scheduler is gone.
-        UserError: the cluster lacks this package.
+    WorkersLostError if its workers died, or the scheduler is gone; UserError if the
+    cluster lacks this package.
     """
     client = getattr(result, "client", None)
     if client is None:
@@ -202,7 +194,7 @@ def following(result: PipelineResult) -> Iterator[None]:
 
 
 def _watch_workers(client: Any, stop: threading.Event) -> None:
-    """Dask waits for ever for a worker to come: whoever waits with it is told so."""
+    """Says so when Dask has no workers: it waits for one for ever."""
     waiting = False
     while not stop.is_set():
         with contextlib.suppress(Exception):  # the job itself will meet it

@@ -8,10 +8,10 @@ from pathlib import Path
 from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
-from kerasdistill.errors import StaleArtifactError, UserError
+from kerasdistill.errors import UserError
 from kerasdistill.files import replacing, sha256_file, write_atomic
 from pipelines.beam import files
-from pipelines.stored.integrity import parse_manifest
+from pipelines.stored.integrity import DAMAGED, bad_shard, parse_manifest
 from pipelines.stored.layout import MANIFEST_NAME
 from pipelines.stored.manifest import Manifest, Shard
 
@@ -21,9 +21,7 @@ _COPIES_AT_ONCE = 8
 def manifest_at(url: str) -> tuple[Manifest, bytes]:
     """The manifest of the finished set at a URL, and the file's content.
 
-    Raises:
-        UserError: there is no finished set at `url`, or it cannot be read.
-        StaleArtifactError: it was damaged or edited.
+    UserError if there is none to be read; StaleArtifactError if it is damaged.
     """
     url = files.absolute(url)
     source = files.join(url, MANIFEST_NAME)
@@ -38,24 +36,13 @@ def manifest_at(url: str) -> tuple[Manifest, bytes]:
 
 
 def fetch(
-    url: str,
-    folder: str | Path,
-    *,
-    progress: Callable[[int, int], None] | None = None,
+    url: str, folder: str | Path, *, progress: Callable[[int, int], None] | None = None
 ) -> Path:
-    """Copies a finished set; files that are already there and whole are kept.
+    """Copies a finished set to a local folder; whole files that are there are kept.
 
-    Args:
-        url: anything Beam's FileSystems can read, such as gs://bucket/set.
-        folder: local; becomes a set of its own, its manifest written last.
-        progress: called with (bytes there, bytes in all) after each shard.
-
-    Returns:
-        The folder.
-
-    Raises:
-        UserError: there is no finished set at `url`, or it cannot be read.
-        StaleArtifactError: a shard arrives with another checksum.
+    The manifest is written last. `progress` is called with (bytes there, bytes in all).
+    UserError if there is no finished set to be read at `url`; StaleArtifactError if a
+    shard arrives with another checksum.
     """
     folder = Path(folder)
     url = files.absolute(url)
@@ -64,8 +51,7 @@ def fetch(
     shards = [*manifest.shards, *(s for each in manifest.member_shards for s in each)]
     done, total = 0, sum(shard.bytes for shard in shards)
     with ThreadPoolExecutor(_COPIES_AT_ONCE) as pool:
-        copies = pool.map(lambda shard: _copy(url, folder, shard), shards)
-        for size in copies:
+        for size in pool.map(lambda shard: _copy(url, folder, shard), shards):
             done += size
             if progress:
                 progress(done, total)
@@ -75,20 +61,14 @@ def fetch(
 
 def _copy(url: str, folder: Path, shard: Shard) -> int:
     target = folder / shard.name
-    if target.is_file() and target.stat().st_size == shard.bytes:
-        if sha256_file(target) == shard.sha256:
-            return shard.bytes
+    there = target.is_file() and target.stat().st_size == shard.bytes
+    if there and sha256_file(target) == shard.sha256:
+        return shard.bytes
     path = files.join(url, shard.name)
     if not FileSystems.exists(path):
-        raise StaleArtifactError(
-            f"distillation set {url}: shard {shard.name} is missing; restore it, or "
-            "run the same precompute command again to make it anew"
-        )
+        raise bad_shard(url, shard, "missing")
     with replacing(target) as beside:
         files.download(path, os.fspath(beside))
         if sha256_file(beside) != shard.sha256:
-            raise StaleArtifactError(
-                f"distillation set {url}: shard {shard.name} is damaged: its sha256 "
-                "differs; restore it, or run the same precompute command again"
-            )
+            raise bad_shard(url, shard, DAMAGED)
     return shard.bytes

@@ -1,24 +1,23 @@
 """Files through Beam's FileSystems: whole or absent, on disk as in a bucket."""
 
 import hashlib
+import io
 import json
 import os
 import shutil
-import tempfile
 import uuid
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from kerasdistill.errors import UserError
+from kerasdistill.files import sha256_file
 
 _PIECE_BYTES = 1 << 20
 
 
-def join(*parts: str) -> str:
-    return FileSystems.join(*parts)
+join = FileSystems.join
 
 
 def absolute(path: str) -> str:
@@ -52,21 +51,24 @@ def measure(path: str) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
-def put(path: str, content: bytes, scratch: str) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        local = os.path.join(folder, "content")
-        Path(local).write_bytes(content)
-        put_file(path, local, scratch)
-
-
 def put_json(path: str, value: Any, scratch: str) -> None:
     text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
     put(path, text.encode(), scratch)
 
 
+def put(path: str, content: bytes, scratch: str) -> None:
+    _put(path, io.BytesIO(content), scratch)
+
+
 def put_file(path: str, local: str, scratch: str) -> tuple[int, str]:
-    """Copies a local file to `path`, written beside first; size and hex sha256."""
-    size, digest = 0, hashlib.sha256()
+    """Copies a local file to `path`; size and hex sha256."""
+    with open(local, "rb") as source:
+        _put(path, source, scratch)
+    return os.path.getsize(local), sha256_file(local)
+
+
+def _put(path: str, source: BinaryIO, scratch: str) -> None:
+    """Writes a file beside `path`, in `scratch`, and renames it."""
     beside = join(scratch, f"{uuid.uuid4().hex}.partial")
     folder, _ = FileSystems.split(path)
     if not FileSystems.exists(folder):
@@ -75,14 +77,10 @@ def put_file(path: str, local: str, scratch: str) -> tuple[int, str]:
         except BeamIOError:
             if not FileSystems.exists(folder):  # else another worker was faster
                 raise
-    writing = FileSystems.create(beside, compression_type=CompressionTypes.UNCOMPRESSED)
-    with open(local, "rb") as source, writing as target:
-        while piece := source.read(_PIECE_BYTES):
-            target.write(piece)
-            digest.update(piece)
-            size += len(piece)
+    compression = CompressionTypes.UNCOMPRESSED
+    with FileSystems.create(beside, compression_type=compression) as target:
+        shutil.copyfileobj(source, target, _PIECE_BYTES)
     FileSystems.rename([beside], [path])
-    return size, digest.hexdigest()
 
 
 def local_copy(path: str, folder: str) -> str:

@@ -7,20 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineRunner
-from apache_beam.utils.shared import Shared
 
 from kerasdistill.errors import UserError, WorkersLostError
 from kerasdistill.models import loading, trust
 from pipelines.beam import files
-from pipelines.beam.clusters import following
-from pipelines.beam.runners import quieten, watching_workers
-from pipelines.beam.shards import ShardWriter, Work, last_written
-from pipelines.beam.workers import Process, Tools, prepare_process
+from pipelines.beam.runners import WORKER_DIED, score
+from pipelines.beam.shards import ShardWriter, Work, kept_digests, last_written
+from pipelines.beam.workers import Process, Worker
 from pipelines.datasets import Examples, ImageData
 from pipelines.sources.source import Source
 from pipelines.stored import records
@@ -34,15 +31,11 @@ SCRATCH = ".work"
 WORKER_LOG = f"{SCRATCH}/workers.log"
 
 _FIELDS = ("images", "labels", "sample_ids")  # of Examples, in its order
-_WORKER_DIED = (
-    "a worker process ended unexpectedly (killed, or out of memory?); finished shards "
-    "are kept: run the same command again, with fewer workers if memory was short"
-)
 
 
 @dataclass(frozen=True)
 class Job:
-    """What every worker is told; all paths can be opened by Beam's FileSystems."""
+    """What every worker has to know; all paths can be opened by Beam's FileSystems."""
 
     output: str
     teachers: tuple[str | None, ...]  # in the manifest's order; None: not needed
@@ -67,37 +60,31 @@ class Job:
         return files.join(self.scratch, "failure.txt")
 
 
-class ScoreShards(beam.DoFn):
+@dataclass(frozen=True, eq=False)
+class Tools:
+    """What scoring takes: loaded once a process, shared by its threads."""
+
+    train: Source
+    validation: Source
+    score: Scorer
+
+
+class ScoreShards(Worker):
     """A shard to be written (`shards.Work`) -> its files and their sidecars on disk
     -> its name."""
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._asked_by = Process.this()
-        # One key for all copies of this object: they find what a process has loaded.
-        self._shared = Shared()
-
     def setup(self) -> None:
-        """Takes what this process has loaded, or loads it.
-
-        Some runners set up anew for every bundle, and in several threads at a time.
-
-        Raises:
-            UserError: this worker does not see the set's files.
-        """
-        job = self._job
-        if not FileSystems.exists(job.transfer_set):
+        """As every worker; UserError if this one does not see the set's files."""
+        if not FileSystems.exists(self._job.transfer_set):
             # Nor would anybody see a failure file that is written from here.
             raise UserError(
-                f"worker {Process.this()} cannot see {job.output}; --workdir must lie "
-                "where every worker can reach it by this path"
+                f"worker {Process.this()} cannot see {self._job.output}; --workdir "
+                "must lie where every worker can reach it by this path"
             )
         with self._failing_the_job():
-            # Kept: the process itself may let go of it.
-            self._tools = self._shared.acquire(self._load)
+            super().setup()
 
     def _load(self) -> Tools:
-        prepare_process(self._asked_by)
         job = self._job
         with tempfile.TemporaryDirectory() as folder:
             path = files.local_copy(job.transfer_set, folder)
@@ -150,22 +137,18 @@ class ScoreShards(beam.DoFn):
         # Nobody reads the validation images from here: their logits are enough.
         store = WITHOUT_PIXELS if pass_index == VALIDATION_PASS else job.store
         names = [member_name(name, job.kept_digests[member]) for member in members]
+        dtype, targets = job.logits_dtype, job.targets
         with tempfile.TemporaryDirectory() as folder:
             kept = [ShardWriter(folder, each) for each in names]
             views = ShardWriter(folder, name) if with_views else None
-            for block_index in job.layout.shard_blocks(pass_index, number):
-                block, each = self._block(pass_index, block_index, rows, members)
+            for index in job.layout.shard_blocks(pass_index, number):
+                block, each = self._block(pass_index, index, rows, members)
                 for writer, logits in zip(kept, each, strict=True):
-                    encoded = records.encode_member(
-                        block, logits, logits_dtype=job.logits_dtype
-                    )
+                    encoded = records.encode_member(block, logits, logits_dtype=dtype)
                     writer.add(encoded, block, logits, block.member_digest(logits))
                 if views:
                     encoded = records.encode(
-                        block,
-                        store=store,
-                        logits_dtype=job.logits_dtype,
-                        targets=job.targets,
+                        block, store=store, logits_dtype=dtype, targets=targets
                     )
                     digest = block.digest(with_logits=not job.kept_digests)
                     views.add(encoded, block, block.logits, digest)
@@ -176,24 +159,24 @@ class ScoreShards(beam.DoFn):
         self, pass_index: int, index: int, rows: np.ndarray, members: tuple[int, ...]
     ) -> tuple[records.Block, list[np.ndarray]]:
         """The block, and the logits of these members for it."""
-        layout = self._job.layout
-        chosen = layout.block_rows(rows, index)
-        if pass_index == VALIDATION_PASS:
-            chosen = self._tools.validation.take(chosen)
+        layout, tools = self._job.layout, self._tools
+        validation = pass_index == VALIDATION_PASS
+        split = tools.validation if validation else tools.train
+        chosen = split.take(layout.block_rows(rows, index))
+        if validation:
             seeds, views = np.zeros_like(chosen.sample_ids), {"image": chosen.images}
         else:
-            chosen = self._tools.train.take(chosen)
             seeds = augment.view_seeds(
                 chosen.sample_ids,
                 augmentation=self._job.augmentation,
                 pass_index=pass_index,
                 seed=layout.seed,
             )
-            views = self._tools.score.views(chosen.images, seeds)
+            views = tools.score.views(chosen.images, seeds)
         pixels = views.pop("image")
         # Where views are written all members are scored. Otherwise the mean and the
         # targets are of no use, and not written either.
-        scores = self._tools.score.scores(pixels, members)
+        scores = tools.score.scores(pixels, members)
         block = records.Block(
             *(pass_index, index),
             *(chosen.sample_ids, chosen.labels, seeds, pixels, scores.logits),
@@ -213,16 +196,10 @@ def stage(
 ) -> Job:
     """Puts teachers and transfer set where every worker can read them.
 
-    Args:
-        output: directory of the set.
-        teacher_paths: those that are needed, by their places among the manifest's.
-        data: the transfer set.
-        augmentation: how views are made.
-        request: the manifest's fields that are known beforehand.
-        layout: where views lie.
+    `teacher_paths` has those that are needed, by their places among the manifest's;
+    `request` the manifest's fields that are known beforehand.
     """
     scratch = files.join(output, SCRATCH)
-    kept = request["teachers"] if request["keep_members"] else ()
     teachers = tuple(
         files.join(scratch, f"teacher-{i}.keras") if i in teacher_paths else None
         for i in range(len(request["teachers"]))
@@ -237,16 +214,16 @@ def stage(
         store=request["store"],
         logits_dtype=request["logits_dtype"],
         targets=stored_targets(request.get("targets", {})),
-        kept_digests=tuple(teacher["weights_digest"] for teacher in kept),
+        kept_digests=tuple(kept_digests(request)),
         stored_mean_of=request["stored_mean_of"],
         layout=layout,
     )
     for place, source in teacher_paths.items():
         files.put_file(teachers[place], source, scratch)
     arrays = {
-        f"{split}_{field}": getattr(splits[split], field)
-        for split in splits
-        if split not in job.sources
+        f"{name}_{field}": getattr(each, field)
+        for name, each in splits.items()
+        if name not in job.sources
         for field in _FIELDS
     }
     with tempfile.TemporaryDirectory() as folder:
@@ -259,40 +236,25 @@ def stage(
 
 
 def run_pipeline(
-    job: Job,
-    todo: Sequence[Work],
-    options: PipelineOptions,
-    runner: PipelineRunner,
+    job: Job, todo: Sequence[Work], options: PipelineOptions, runner: PipelineRunner
 ) -> None:
-    quieten()
+    """Scores the shards; what stopped a worker comes as an error of ours."""
+
+    def note_death() -> None:
+        if not FileSystems.exists(job.failure):
+            files.put(job.failure, WORKER_DIED.encode(), job.scratch)
+
+    failed = None
     try:
-        pipeline = beam.Pipeline(runner=runner, options=options)
-        _ = (
-            pipeline
-            | "Shards" >> beam.Create(list(todo))
-            | "Score" >> beam.ParDo(ScoreShards(job))
-        )
-        with watching_workers(lambda: _note_death(job), _WORKER_DIED):
-            result = pipeline.run()
-            with following(result):
-                result.wait_until_finish()
+        score(todo, ScoreShards(job), options, runner, on_death=note_death)
     except Exception as error:
         # Runners wrap what a worker raised in their own errors and tracebacks.
-        _raise_failure(job, error)
-        raise
-    _raise_failure(job, None)
-
-
-def _note_death(job: Job) -> None:
-    if not FileSystems.exists(job.failure):
-        files.put(job.failure, _WORKER_DIED.encode(), job.scratch)
-
-
-def _raise_failure(job: Job, cause: Exception | None) -> None:
-    if not FileSystems.exists(job.failure):
-        return
-    message = files.get(job.failure).decode()
-    if message == _WORKER_DIED:
-        message += f" (log of the workers: {files.join(job.output, WORKER_LOG)})"
-        raise WorkersLostError(message) from cause
-    raise UserError(message) from cause
+        failed = error
+    if FileSystems.exists(job.failure):
+        message = files.get(job.failure).decode()
+        if message != WORKER_DIED:
+            raise UserError(message) from failed
+        log = files.join(job.output, WORKER_LOG)
+        raise WorkersLostError(f"{message} (log of the workers: {log})") from failed
+    if failed:
+        raise failed

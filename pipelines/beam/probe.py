@@ -12,10 +12,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
-from kerasdistill import devices
 from kerasdistill.models import loading, trust
+from kerasdistill.training import engines
 from pipelines import scoring
 from pipelines.beam import runners
 from pipelines.stored.scorer import Scorer
@@ -37,22 +36,9 @@ class WorkerSpeed:
 
 
 def count_workers(beam_options: Sequence[str], workers: int | None) -> int | None:
-    """Worker processes on this machine; 0: the job runs in this process; None: it
-    runs somewhere else."""
+    """As `runners.local_workers`, of Beam's options as they are given."""
     options = runners.pipeline_options(beam_options)
-    name = options.view_as(StandardOptions).runner or "FnApiRunner"
-    if name.rsplit(".", 1)[-1].lower() not in runners._RUNNERS_IN_PROCESS:
-        return None
-    given = " ".join(beam_options)
-    direct = options.view_as(DirectOptions)
-    if (
-        "--direct_running_mode" in given
-        and direct.direct_running_mode != "multi_processing"
-    ):
-        return 0
-    if workers is None and "--direct_num_workers" in given:
-        workers = direct.direct_num_workers
-    return workers or runners._default_workers()
+    return runners.local_workers(options, beam_options, workers)
 
 
 def measure(
@@ -66,17 +52,9 @@ def measure(
 
     Each starts in a worker's environment (one TensorFlow thread), loads the teachers
     and makes and scores views of random pixels: a block to warm up, then for about
-    two seconds. Cores and memory are shared as they will be in the job.
-
-    Args:
-        teacher_paths: `.keras` files.
-        image_shape: height, width, channels.
-        augmentation: how views are made.
-        workers: how many there will be; 0: this very process.
-
-    Returns:
-        The mean of their rates and the slowest start, loading and compiling
-        included; None if a probe failed: the job itself will say why.
+    two seconds. Cores and memory are shared as they will be in the job. With 0
+    `workers` this very process does it. Returns the mean of their rates and the slowest
+    start, loading and compiling included; None if a probe failed: the job will say why.
     """
     request = {
         "teachers": [os.path.abspath(path) for path in teacher_paths],
@@ -86,11 +64,13 @@ def measure(
     }
     if not workers:
         return timed(request)
-    text = json.dumps(request)
-    probes = [_start(text) for _ in range(min(workers, MOST_PROBES))]
+    command = [*_worker_words(), json.dumps(request)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    count = min(workers, MOST_PROBES)
+    probes = [subprocess.Popen(command, **pipes) for _ in range(count)]
     until = time.monotonic() + _PATIENCE
     try:
-        found = [
+        speeds = [
             WorkerSpeed(**json.loads(probe.communicate(timeout=until - now)[0]))
             for probe in probes
             if (now := time.monotonic())
@@ -103,21 +83,15 @@ def measure(
             probe.wait()
             probe.stdout.close()
     return WorkerSpeed(
-        views_per_second=sum(each.views_per_second for each in found) / len(found),
-        startup_seconds=max(each.startup_seconds for each in found),
+        views_per_second=sum(each.views_per_second for each in speeds) / len(speeds),
+        startup_seconds=max(each.startup_seconds for each in speeds),
     )
 
 
 def expected_seconds(
     shard_views: Sequence[int], *, workers: int, speed: WorkerSpeed
 ) -> float:
-    """What scoring the shards will take.
-
-    Args:
-        shard_views: views in every shard that is to be scored.
-        workers: that share them; a shard is one worker's from end to end.
-        speed: of one worker.
-    """
+    """What scoring shards of so many views takes; each is one worker's to the end."""
     if not shard_views:
         return 0.0
     busy = [0] * max(1, workers)  # views of each worker: the least busy takes the next
@@ -127,17 +101,12 @@ def expected_seconds(
     return speed.startup_seconds + max(busy) / speed.views_per_second + around
 
 
-def timed(
-    request: dict[str, Any], clock: Callable[[], float] = time.time
-) -> WorkerSpeed:
+def timed(request: dict, clock: Callable[[], float] = time.time) -> WorkerSpeed:
     """Does in this process what one worker would; see `measure`."""
-    with trust.trusting(True):  # whoever asks has loaded them under its own rule
+    with trust.trusting(True):  # the caller has loaded them under its own rule
         teachers = [loading.load(path) for path in request["teachers"]]
-    score = Scorer(
-        teachers,
-        augmentation=augment.from_json(request["augmentation"]),
-        block_views=_BLOCK_VIEWS,
-    )
+    augmentation = augment.from_json(request["augmentation"])
+    score = Scorer(teachers, augmentation=augmentation, block_views=_BLOCK_VIEWS)
     shape = (_BLOCK_VIEWS, *request["image_shape"])
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
@@ -158,16 +127,8 @@ def timed(
 def main(request: str) -> None:
     """A probe process: prints its speed as JSON."""
     scoring.pin_to_one_thread()
-    devices.allow_gpu_growth()
+    engines.current().allow_gpu_growth()
     print(json.dumps(asdict(timed(json.loads(request)))))
-
-
-def _start(request: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [*_worker_words(), request],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
 
 
 def _worker_words() -> list[str]:

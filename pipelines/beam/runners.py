@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import apache_beam as beam
 import tensorflow as tf
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import (
@@ -30,33 +31,49 @@ from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
 from apache_beam.runners.runner import PipelineRunner, create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
-from kerasdistill import errors
+from kerasdistill import errors, machine
 from kerasdistill.errors import UserError
 from pipelines import scoring
 from pipelines.beam import clusters
 from pipelines.views import augment
 
-_RUNNERS_IN_PROCESS = ("fnapirunner", "directrunner", "direct")
+_RUNNERS_IN_PROCESS = ("", "fnapirunner", "directrunner", "direct")
+WORKER_DIED = (
+    "a worker process ended unexpectedly (killed, or out of memory?); finished shards "
+    "are kept: run the same command again, with fewer workers if memory was short"
+)
 _SUBPROCESS = "beam:env:harness_subprocess_python:v1"  # Beam has no shorter name
 
 
-def quieten() -> None:
-    """Leaves of Beam's log what nobody else says."""
+def score(
+    todo: Sequence[Any],
+    scorer: beam.DoFn,
+    options: PipelineOptions,
+    runner: PipelineRunner,
+    *,
+    on_death: Callable[[], None],
+) -> None:
+    """Runs `scorer` over the shards in `todo`; see `watching_workers`."""
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
     # What a DoFn raises comes back as the pipeline's own exception.
     logging.getLogger("apache_beam.runners.common").setLevel(logging.CRITICAL)
+    pipeline = beam.Pipeline(runner=runner, options=options)
+    shards = pipeline | "Shards" >> beam.Create(list(todo))
+    _ = shards | "Score" >> beam.ParDo(scorer)
+    with watching_workers(on_death):
+        result = pipeline.run()
+        with clusters.following(result):
+            result.wait_until_finish()
 
 
 def split_beam_options(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Parts arguments into those that Beam's PipelineOptions know and all others.
+    """Arguments that Beam's PipelineOptions know, and all others.
 
-    An option takes the plain words after it along. UserError if a known option has
-    a value that Beam refuses.
+    An option takes the plain words after it along. UserError if Beam refuses a value.
     """
     clusters.learn_dask_options(argv)
     parser = _beam_parser()
-    known: list[str] = []
-    unknown: list[str] = []
+    known, unknown = [], []
     side = unknown
     for word in argv:
         if word.startswith("--"):
@@ -70,12 +87,8 @@ def split_beam_options(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 def beam_options(argv: Sequence[str], *, own_options: Sequence[str] = ()) -> list[str]:
     """The arguments to hand to Beam; after `--` everything passes unseen.
 
-    Args:
-        argv: what the command line did not recognise itself.
-        own_options: its own option names, offered as corrections.
-
-    Raises:
-        UserError: an option that Beam does not know, with the nearest known name.
+    UserError names an option that Beam does not know, and the nearest name among
+    Beam's and the command line's `own_options`.
     """
     argv = list(argv)
     end = argv.index("--") if "--" in argv else len(argv)
@@ -113,33 +126,45 @@ def make_runner(
 
     Never Beam's DirectRunner: it first tries to download a Go program.
     """
-    name = options.view_as(StandardOptions).runner or "FnApiRunner"
-    if name.rsplit(".", 1)[-1].lower() not in _RUNNERS_IN_PROCESS:
+    local = local_workers(options, argv, workers)
+    if local is None:
+        name = options.view_as(StandardOptions).runner
         if workers:
             raise UserError(
                 f"workers is {workers}, but {name} brings its own; leave --workers out"
             )
         return _cluster_runner(name, options, log)
     direct = options.view_as(DirectOptions)
-    mode_given = "--direct_running_mode" in " ".join(argv)
-    in_this_process = mode_given and direct.direct_running_mode != "multi_processing"
     if workers or "--direct_num_workers" not in " ".join(argv):
-        default = 1 if in_this_process else _default_workers()
-        direct.direct_num_workers = workers or default
-    if in_this_process:
+        direct.direct_num_workers = workers or local or 1
+    if not local:
         return FnApiRunner()
     # Not "multi_processing": Beam would then replace the environment by one of its
     # own, whose workers find our packages and TensorFlow's thread count by chance.
     direct.direct_running_mode = None
-    command = _worker_command(log)
-    return FnApiRunner(
-        default_environment=_WatchedEnvironment.from_command_string(command)
-    )
+    environment = _WatchedEnvironment.from_command_string(_worker_command(log))
+    return FnApiRunner(default_environment=environment)
+
+
+def local_workers(
+    options: PipelineOptions, argv: Sequence[str], workers: int | None
+) -> int | None:
+    """Worker processes on this machine; 0: the job runs in this process; None: it
+    runs somewhere else."""
+    if clusters.runner_name(options) not in _RUNNERS_IN_PROCESS:
+        return None
+    given, direct = " ".join(argv), options.view_as(DirectOptions)
+    in_processes = direct.direct_running_mode == "multi_processing"
+    if "--direct_running_mode" in given and not in_processes:
+        return 0
+    if workers is None and "--direct_num_workers" in given:
+        workers = direct.direct_num_workers
+    return workers or _default_workers()
 
 
 def _cluster_runner(name: str, options: PipelineOptions, log: str) -> PipelineRunner:
     """Any runner but the in-process one, its workers' environment as ours must be."""
-    if clusters.uses_dask(options):
+    if clusters.is_dask(name):
         clusters.prepare_dask(options)
         name = clusters.DASK_RUNNER if "." not in name else name
     clusters.check_job_service(options)
@@ -148,9 +173,8 @@ def _cluster_runner(name: str, options: PipelineOptions, log: str) -> PipelineRu
         scoring.pin_to_one_thread()  # this process will be the worker
     elif portable.environment_type in ("SUBPROCESS_SDK", _SUBPROCESS):
         portable.environment_type = _SUBPROCESS
-        portable.environment_config = portable.environment_config or _worker_command(
-            log
-        )
+        if not portable.environment_config:
+            portable.environment_config = _worker_command(log)
     try:
         return create_runner(name)
     except (ImportError, AttributeError, ValueError) as error:
@@ -158,8 +182,7 @@ def _cluster_runner(name: str, options: PipelineOptions, log: str) -> PipelineRu
 
 
 def _worker_command(log: str | None) -> str:
-    """Starts a worker on this machine; what it prints goes to the file `log`, or to
-    stderr."""
+    """Starts a worker here; what it prints goes to the file `log`, or to stderr."""
     roots = [str(Path(module.__file__).parents[1]) for module in (augment, errors)]
     paths = [*dict.fromkeys(roots), os.environ.get("PYTHONPATH", "")]
     environment = {
@@ -184,11 +207,7 @@ def _worker_command(log: str | None) -> str:
 
 
 def _default_workers() -> int:
-    if tf.config.list_physical_devices("GPU"):
-        return 1
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return 1 if tf.config.list_physical_devices("GPU") else machine.cores()
 
 
 class _WatchedEnvironment(SubprocessSDKEnvironment):
@@ -201,7 +220,7 @@ class _WatchedEnvironment(SubprocessSDKEnvironment):
 
 
 @contextlib.contextmanager
-def watching_workers(on_death: Callable[[], None], message: str) -> Iterator[None]:
+def watching_workers(on_death: Callable[[], None]) -> Iterator[None]:
     """Lets the pipeline fail, rather than wait for ever, when a worker dies.
 
     Beam's runner does not notice the end of a worker process: if memory runs out
@@ -228,17 +247,17 @@ def watching_workers(on_death: Callable[[], None], message: str) -> Iterator[Non
                 waiting = self.control_conn._futures_by_id
                 for name in list(waiting):
                     answer = beam_fn_api_pb2.InstructionResponse(
-                        instruction_id=name, error=message
+                        instruction_id=name, error=WORKER_DIED
                     )
                     waiting.pop(name).set(answer)
                 time.sleep(0.5)
 
-    known = WorkerHandler._registered_environments
+    handlers = WorkerHandler._registered_environments
     WorkerHandler.register_environment(_WatchedEnvironment.URN, bytes)(Watched)
     try:
         yield
     finally:
-        del known[_WatchedEnvironment.URN]
+        del handlers[_WatchedEnvironment.URN]
 
 
 def _beam_parser() -> Any:
@@ -247,7 +266,6 @@ def _beam_parser() -> Any:
             raise UserError(f"Beam refuses an option: {message}")
 
     parser = Parser(allow_abbrev=False, add_help=False)
-    kinds = {str(kind): kind for kind in PipelineOptions.__subclasses__()}
-    for kind in kinds.values():
+    for kind in {str(kind): kind for kind in PipelineOptions.__subclasses__()}.values():
         kind._add_argparse_args(parser)
     return parser

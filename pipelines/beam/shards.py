@@ -39,17 +39,14 @@ def kept_digests(request: dict[str, Any]) -> list[str]:
 
 
 def joined_with_earlier(output: str, request: dict[str, Any]) -> dict[str, Any]:
-    """The request together with what `output` holds; see `planning.joined`.
-
-    Raises:
-        StaleArtifactError: it holds a set of another request, or a damaged one.
-    """
+    """The request with what `output` holds, see `planning.joined`; StaleArtifactError
+    if that is damaged."""
     for name in (MANIFEST_NAME, PLAN_NAME):
         path = files.join(output, name)
         if not FileSystems.exists(path):
             continue
         try:
-            value = unsealed(json.loads(files.get(path)), where=path)
+            value = _read(path)
             earlier = value if name == MANIFEST_NAME else value["request"]
             return joined(request, earlier, output=output)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -71,22 +68,21 @@ def unfinished(output: str, layout: Layout, digests: Sequence[str]) -> list[Work
         return (*shard, False, tuple(lost))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return [
-            work for work in pool.map(missing, layout.shards()) if work[2] or work[3]
-        ]
+        works = pool.map(missing, layout.shards())
+        return [work for work in works if work[2] or work[3]]
 
 
 def _whole(output: str, name: str) -> bool:
     path = files.join(output, name)
-    sidecar_path = files.join(output, sidecar_name(name))
-    if not FileSystems.exists(sidecar_path) or not FileSystems.exists(path):
+    sidecar = files.join(output, sidecar_name(name))
+    if not FileSystems.exists(sidecar) or not FileSystems.exists(path):
         return False
     try:
-        sidecar = _read_sidecar(sidecar_path)
-        told = (sidecar["name"], sidecar["bytes"], sidecar["sha256"])
+        fields = _read(sidecar)
+        written = (fields["name"], fields["bytes"], fields["sha256"])
     except (ValueError, KeyError, TypeError, StaleArtifactError):
         return False
-    return told == (name, *files.measure(path))
+    return written == (name, *files.measure(path))
 
 
 def last_written(layout: Layout, work: Work, digests: Sequence[str]) -> str:
@@ -117,13 +113,12 @@ class ShardWriter:
         self._labelled &= bool((block.labels >= 0).all())
 
     def publish(self, output: str, scratch: str, *, worker: str) -> None:
-        """Puts the file into the set, then its sidecar: it counts as finished once
-        that is there. `worker` says who wrote it."""
+        """Puts the file into the set, then its sidecar, with which it is finished."""
         self._writer.close()
         path = files.join(output, self._name)
         size, sha256 = files.put_file(path, self._local, scratch)
         agreement = self._agreeing / self._views if self._labelled else None
-        sidecar = {
+        fields = {
             "name": self._name,
             "bytes": size,
             "sha256": sha256,
@@ -134,7 +129,7 @@ class ShardWriter:
         }
         # Under a checksum: the manifest takes over what it says.
         path = files.join(output, sidecar_name(self._name))
-        files.put_json(path, sealed(sidecar), scratch)
+        files.put_json(path, sealed(fields), scratch)
 
 
 def write_plan(
@@ -180,8 +175,8 @@ def _sidecar(output: str, name: str) -> dict[str, Any]:
         raise StaleArtifactError(
             f"{output}: shard {name} was not written; run the same command again"
         )
-    return _read_sidecar(path)
+    return _read(path)
 
 
-def _read_sidecar(path: str) -> dict[str, Any]:
+def _read(path: str) -> dict[str, Any]:
     return unsealed(json.loads(files.get(path)), where=path)

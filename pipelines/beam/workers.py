@@ -3,30 +3,23 @@
 import os
 import socket
 from dataclasses import dataclass
+from typing import Any
 
+import apache_beam as beam
 import keras
 import numpy as np
 import tensorflow as tf
+from apache_beam.utils.shared import Shared
 
-from kerasdistill import __version__, devices
+from kerasdistill import __version__
 from kerasdistill.errors import UserError
+from kerasdistill.training import engines
 from pipelines import scoring
-from pipelines.sources.source import Source
-from pipelines.stored.scorer import Scorer
-
-
-@dataclass(frozen=True, eq=False)
-class Tools:
-    """What scoring takes: loaded once a process, shared by its threads."""
-
-    train: Source
-    validation: Source
-    score: Scorer
 
 
 @dataclass(frozen=True)
 class Process:
-    """Who and what a process is; the one that asked goes with the job."""
+    """Who and what a process is; the one that started the job goes with it."""
 
     host: str
     pid: int
@@ -34,35 +27,49 @@ class Process:
 
     @classmethod
     def this(cls) -> "Process":
-        versions = {
-            "kerasdistill": __version__,
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-            "numpy": np.__version__,
-        }
-        named = tuple(f"{name} {version}" for name, version in versions.items())
+        versions = [("kerasdistill", __version__)]
+        versions += [(each.__name__, each.__version__) for each in (tf, keras, np)]
+        named = tuple(f"{name} {version}" for name, version in versions)
         return cls(socket.gethostname(), os.getpid(), named)
 
     def __str__(self) -> str:
         return f"{self.host}:{self.pid}"
 
 
-def prepare_process(asked_by: Process) -> None:
-    """TensorFlow deterministic and on one thread, in the versions that were asked.
+class Worker(beam.DoFn):
+    """A DoFn whose `_load` a process calls once for all its threads and copies."""
 
-    Raises:
-        UserError: this process would label with other versions, or in another order
-            of summation, than the set's manifest and its other workers.
-    """
+    def __init__(self, job: Any) -> None:
+        self._job = job
+        self._asked_by = Process.this()
+        # One key for all copies of this object: they find what a process has loaded.
+        self._shared = Shared()
+
+    def setup(self) -> None:
+        """Takes what this process has loaded, or loads it.
+
+        Some runners set up anew for every bundle, and in several threads at a time.
+        """
+        # Kept: the process itself may let go of it.
+        self._tools = self._shared.acquire(self._prepared)
+
+    def _prepared(self) -> Any:
+        prepare_process(self._asked_by)
+        return self._load()
+
+
+def prepare_process(asked_by: Process) -> None:
+    """Makes TensorFlow deterministic and single-threaded; UserError if this process
+    would label with other versions, or sum in another order, than its manifest says."""
     # Read by TensorFlow before its first operation.
     os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
     scoring.pin_to_one_thread()
-    devices.allow_gpu_growth()
+    engines.current().allow_gpu_growth()
     this = Process.this()
-    for asked, found in zip(asked_by.versions, this.versions, strict=True):
-        if asked != found:
+    for expected, version in zip(asked_by.versions, this.versions, strict=True):
+        if expected != version:
             raise UserError(
-                f"worker {this} has {found}, the set is asked for with {asked}; "
+                f"worker {this} has {version}, the set is asked for with {expected}; "
                 "install the same there"
             )
     # A runner may work in the very process that asked, which keeps its threads.

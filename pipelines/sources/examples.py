@@ -39,9 +39,8 @@ class Examples:
 
     def take(self, places: np.ndarray) -> "Examples":
         """The examples at `places`, in that order, with their sample ids."""
-        return Examples(
-            self.images[places], self.labels[places], self.sample_ids[places]
-        )
+        columns = (self.images, self.labels, self.sample_ids)
+        return Examples(*(column[places] for column in columns))
 
 
 @dataclass(frozen=True)
@@ -75,15 +74,12 @@ class ImageData:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes."""
         return len(self.class_names)
 
     def split(self, name: str) -> Source:
         """The split called train, validation or test."""
         if name not in ("train", "validation", "test"):
-            raise UserError(
-                f"split {name!r} is not known; use train, validation or test"
-            )
+            raise UserError(f"split {name!r} is not known; use train, validation, test")
         return getattr(self, name)
 
     def identity(self) -> dict:

@@ -9,37 +9,35 @@ from kerasdistill.errors import UserError
 from pipelines.sources.examples import Examples, Raw, Request
 from pipelines.sources.images import Shape, read_square
 
+_NO_LABELS = (
+    "no labels: validation is by agreement with the teacher, and there is no test split"
+)
+
 
 def read(request: Request) -> Raw:
     """Reads train/<class>/<image> and, where there is one, test/<class>/<image>.
 
     Classes and files come in the order of their names; names that begin with a dot
-    are left out.
-
-    Raises:
-        UserError: no classes, no images, an unreadable image, a class only in test.
+    are left out. UserError for no classes or images, an unreadable image, or a class in
+    test alone.
     """
     root, shape = _root(request), request.image_shape
     train_root = root / "train"
     if not train_root.is_dir():
-        raise UserError(
-            f"folder {root} has no train/ inside; expected train/<class>/<image>"
-        )
+        raise UserError(f"{root} has no train/ inside; expected train/<class>/<image>")
     names = tuple(_class_folders(train_root))
     if len(names) < 2:
         raise UserError(
             f"{train_root} has {len(names)} class folders, expected at least two: "
             "put each class's images into a folder of its own"
         )
-    test = None
-    if (root / "test").is_dir():
-        test = _read_folder(root / "test", names, shape)
+    test = root / "test"
     return Raw(
         name=f"folder:{root}",
         version="folder",
         class_names=names,
         train=_read_folder(train_root, names, shape),
-        test=test,
+        test=_read_folder(test, names, shape) if test.is_dir() else None,
         notes=(_resized(shape),),
     )
 
@@ -48,9 +46,7 @@ def read_unlabelled(request: Request) -> Raw:
     """Reads every image in a folder, at any depth, with label -1.
 
     Files come in the order of their paths; names that begin with a dot are left out.
-
-    Raises:
-        UserError: no folder, fewer than two images, an unreadable image.
+    UserError for no folder, fewer than two images or an unreadable image.
     """
     root, shape = _root(request), request.image_shape
     files = [
@@ -72,11 +68,7 @@ def read_unlabelled(request: Request) -> Raw:
         class_names=request.class_names,
         train=examples,
         test=examples.take(np.arange(0)),
-        notes=(
-            _resized(shape),
-            "no labels: validation is by agreement with the teacher, and there is no "
-            "test split",
-        ),
+        notes=(_resized(shape), _NO_LABELS),
     )
 
 
@@ -108,16 +100,13 @@ def _resized(shape: Shape) -> str:
 
 
 def _read_folder(root: Path, class_names: tuple[str, ...], shape: Shape) -> Examples:
-    strangers = [name for name in _class_folders(root) if name not in class_names]
-    if strangers:
-        raise UserError(
-            f"{root} has a class that train/ lacks: {strangers[0]}; remove it"
-        )
+    for name in _class_folders(root):
+        if name not in class_names:
+            raise UserError(f"{root} has a class that train/ lacks: {name}; remove it")
     images, labels = [], []
     for label, name in enumerate(class_names):
         directory = root / name
-        files = sorted(directory.iterdir()) if directory.is_dir() else []
-        for path in files:
+        for path in sorted(directory.iterdir()) if directory.is_dir() else ():
             if path.is_file() and not path.name.startswith("."):
                 images.append(read_square(path, shape))
                 labels.append(label)

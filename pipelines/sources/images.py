@@ -15,13 +15,8 @@ _SIXTEEN_BITS = 257  # 65535 / 255
 
 
 def square(image: Image.Image, shape: Shape = IMAGE_SHAPE) -> np.ndarray:
-    """Short side to the shape's with antialiasing, centre crop: uint8 of `shape`.
-
-    Args:
-        image: 8-bit RGB or grey.
-        shape: height, width and 3 channels, or 1 for grey. An image that is so
-            already comes back as it is.
-    """
+    """An 8-bit RGB or grey image, its short side brought to the shape's with
+    antialiasing, cropped at the centre: uint8 of `shape`."""
     height, width, channels = shape
     image = image.convert("L" if channels == 1 else "RGB")
     fitted = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
@@ -32,18 +27,15 @@ def read_square(path: Path, shape: Shape = IMAGE_SHAPE) -> np.ndarray:
     """An image file, turned upright as its EXIF data say: uint8 of `shape`.
 
     Grey and palette images become RGB, 16-bit ones are scaled to 8 bits, alpha is
-    dropped, and of an animation the first frame is taken.
-
-    Raises:
-        UserError: the file is not an image, is damaged or has floating-point pixels.
+    dropped, and of an animation the first frame is taken. UserError for a file that is
+    damaged, has floating-point pixels or is not an image.
     """
     try:
         with Image.open(path) as image:
             return square(to_rgb(ImageOps.exif_transpose(image)), shape)
     except Exception as error:  # Pillow raises what its many decoders raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{path} cannot be read as an image ({reason}); repair or remove it"
+            f"{path} cannot be read as an image ({reason(error)}); repair or remove it"
         ) from error
 
 
@@ -61,11 +53,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def array_square(pixels: np.ndarray, shape: Shape = IMAGE_SHAPE) -> np.ndarray:
-    """A decoded image, [H, W, 1, 3 or 4] -> uint8 of `shape`.
-
-    Raises:
-        ValueError: pixels are neither uint8 nor uint16.
-    """
+    """A decoded image, [H, W, 1, 3 or 4] uint8 or uint16 -> uint8 of `shape`."""
     if pixels.dtype == np.uint16:
         pixels = _eight_bits(pixels)
     if pixels.dtype != np.uint8:
@@ -88,6 +76,11 @@ def check_shape(shape: Shape) -> None:
 def in_words(shape: Shape) -> str:
     """Such as 32x32x3."""
     return "x".join(map(str, shape))
+
+
+def reason(error: Exception) -> str:
+    """The first line of what an error says, or its class."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _eight_bits(pixels: np.ndarray) -> np.ndarray:

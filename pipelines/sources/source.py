@@ -1,12 +1,9 @@
 """What a split of a data set is: images by their place, wherever they lie."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 
 class Source(Protocol):
@@ -37,7 +34,7 @@ class Source(Protocol):
         """The examples at `places`, in that order, with their sample ids."""
 
 
-def reader(source: Source) -> "Callable[[tf.Tensor], tf.Tensor]":
+def reader(source: Source) -> Callable[[Any], Any]:
     """`source.read` inside a graph: int64 [n] -> uint8 [n, H, W, C]."""
     import tensorflow as tf  # data sets are read without it
 
@@ -47,8 +44,7 @@ def reader(source: Source) -> "Callable[[tf.Tensor], tf.Tensor]":
     shape = [None, *source.image_shape]
 
     def read(places):
-        return tf.ensure_shape(
-            tf.numpy_function(source.read, [places], tf.uint8), shape
-        )
+        images = tf.numpy_function(source.read, [places], tf.uint8)
+        return tf.ensure_shape(images, shape)
 
     return read

@@ -13,7 +13,7 @@ import numpy as np
 
 from kerasdistill.errors import UserError
 from pipelines.sources.examples import Examples, Raw, Request
-from pipelines.sources.images import Shape, array_square, in_words
+from pipelines.sources.images import Shape, array_square, in_words, reason
 
 _PROBE_SECONDS = 10
 
@@ -21,8 +21,7 @@ _PROBE_SECONDS = 10
 def read(request: Request) -> Raw:
     """The train and test split of a set, which is downloaded if it is not there.
 
-    Raises:
-        UserError: no such set, or it has no images and labels, or cannot be read.
+    UserError if there is no such set, or it has no images and labels or cannot be read.
     """
     builder, shape = _builder(request.name, request.data_dir), request.image_shape
     config = getattr(builder, "builder_config", None)
@@ -33,12 +32,9 @@ def read(request: Request) -> Raw:
     class_names = _class_names(features, name)
     if "train" not in splits:
         raise UserError(f"data set {name!r} has no train split ({', '.join(splits)})")
-    notes = ()
+    notes, size = (), in_words(shape)
     if features["image"].shape != shape:
-        brought = (
-            f"images were brought to {in_words(shape)} by short side and centre crop"
-        )
-        notes = (brought,)
+        notes += (f"images were brought to {size} by short side and centre crop",)
     test = _read_split(builder, "test", shape) if "test" in splits else None
     if test is not None and test.labels.min() < 0:
         test = None
@@ -61,12 +57,12 @@ def _builder(name: str, data_dir: str | None) -> Any:
         with contextlib.redirect_stdout(sys.stderr):
             return tfds.builder(name, data_dir=data_dir)
     except (ValueError, AssertionError, ImportError) as error:
-        known = ["digits", *tfds.list_builders(with_community_datasets=False)]
+        names = ["digits", *tfds.list_builders(with_community_datasets=False)]
         base = re.split("[:/]", name)[0]
-        if base in known:
-            reason = str(error).strip().splitlines()[0].split('}": ')[-1]
-            raise UserError(f"data set {name!r} cannot be opened: {reason}") from error
-        near = difflib.get_close_matches(base.lower(), known, n=1)
+        if base in names:
+            why = reason(error).split('}": ')[-1]
+            raise UserError(f"data set {name!r} cannot be opened: {why}") from error
+        near = difflib.get_close_matches(base.lower(), names, n=1)
         if Path(name).is_dir():
             near = [f"folder:{name}"]
         hint = f"; did you mean {near[0]!r}?" if near else ";"
@@ -77,8 +73,8 @@ def _builder(name: str, data_dir: str | None) -> Any:
 
 
 def _class_names(features: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    known = {"image", "label"} <= set(features)
-    names = getattr(features["label"], "names", None) if known else None
+    labelled = {"image", "label"} <= set(features)
+    names = getattr(features["label"], "names", None) if labelled else None
     if not names:
         raise UserError(
             f"data set {name!r} has no 'image' and 'label' of classes "
@@ -97,10 +93,10 @@ def _prepare(builder: Any, name: str) -> None:
         with contextlib.redirect_stdout(sys.stderr):
             builder.download_and_prepare()
     except Exception as error:  # TFDS raises what its many downloaders raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             f"data set {name!r} is neither under {builder.data_dir} nor "
-            f"downloadable ({reason}); pass --data-dir or prepare it with tfds build"
+            f"downloadable ({reason(error)}); pass --data-dir or prepare it with tfds "
+            "build"
         ) from error
 
 
@@ -140,9 +136,8 @@ def _read_split(builder: Any, split: str, shape: Shape) -> Examples:
             images.append(array_square(image, shape))
             labels.append(label)
     except (tf.errors.OpError, ValueError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             f"data set {builder.name!r} under {builder.data_dir} cannot be read "
-            f"({reason}); remove that folder and prepare it again"
+            f"({reason(error)}); remove that folder and prepare it again"
         ) from error
     return Examples.numbered(np.stack(images), np.asarray(labels))

@@ -6,27 +6,13 @@ import tensorflow as tf
 
 
 def mean_logits(members: Sequence[tf.Tensor]) -> tf.Tensor:
-    """The paper's super teacher: the mean of the members' logits, class by class.
-
-    Args:
-        members: one or more float32 [B, K].
-
-    Returns:
-        float32 [B, K].
-    """
+    """The paper's super teacher: the mean of the members' logits, float32 [B, K]."""
     # Not a division: inside a graph TensorFlow turns that into this, with other bits.
     return tf.add_n(list(members)) * tf.constant(1 / len(members), tf.float32)
 
 
 def mean_probabilities(members: Sequence[tf.Tensor]) -> tf.Tensor:
-    """The logarithm of the mean of the members' softmax: logits of that mixture.
-
-    Args:
-        members: one or more float32 [B, K].
-
-    Returns:
-        float32 [B, K]; its softmax is the mean of the members' softmax.
-    """
+    """Logits whose softmax is the mean of the members' softmax, float32 [B, K]."""
     stacked = tf.nn.log_softmax(tf.stack(list(members)))
     return tf.reduce_logsumexp(stacked, axis=0) - tf.math.log(float(len(members)))
 

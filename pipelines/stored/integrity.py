@@ -1,4 +1,4 @@
-"""Is a distillation set on disk finished, whole, and the one that was asked for?"""
+"""Whether a distillation set on disk is finished, whole and the expected one."""
 
 import json
 import os
@@ -21,6 +21,7 @@ from pipelines.stored.layout import (
 from pipelines.stored.manifest import Manifest, Shard, first_difference
 
 SEAL = "manifest_sha256"
+DAMAGED = "damaged: its sha256 differs"
 
 
 def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -29,11 +30,9 @@ def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest of the set at `path`, whole and of this schema version.
+    """The manifest of the set at `path`; StaleArtifactError if it was damaged.
 
-    Raises:
-        UserError: there is none: what is there, and what finishes or makes it.
-        StaleArtifactError: it was damaged or edited.
+    UserError if there is none: it says what is there, and what finishes or makes it.
     """
     file = path / MANIFEST_NAME
     try:
@@ -44,11 +43,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def parse_manifest(content: bytes, *, where: str) -> Manifest:
-    """The manifest in a file's content; `where` is the file, for errors.
-
-    Raises:
-        StaleArtifactError: it was damaged or edited.
-    """
+    """The manifest in the content of a file `where`; StaleArtifactError as above."""
     try:
         value = json.loads(content)
         seal = value.pop(SEAL, None) if isinstance(value, dict) else None
@@ -75,13 +70,12 @@ def data_fields(data: ImageData) -> dict[str, Any]:
 
 
 def require(path: Path, manifest: Manifest, expect: Mapping[str, Any]) -> None:
-    """StaleArtifactError with the first field of the manifest that is not as
-    expected."""
+    """StaleArtifactError with the first field that is not as expected."""
     difference = first_difference(expect, manifest.to_json())
     if difference:
-        field, expected, found = difference
+        field, expected, value = difference
         raise StaleArtifactError(
-            f"distillation set {path}: field {field} is {found!r}, expected "
+            f"distillation set {path}: field {field} is {value!r}, expected "
             f"{expected!r}; use a set made from this data, or precompute a new one"
         )
 
@@ -89,19 +83,17 @@ def require(path: Path, manifest: Manifest, expect: Mapping[str, Any]) -> None:
 def chosen_members(
     path: Path, manifest: Manifest, members: Sequence[int] | None, averaging: str
 ) -> tuple[int, ...]:
-    """Places of the members to be read; none if the stored mean is what is asked."""
+    """Places, from 0, of the members to be read; none for the stored mean."""
     count = len(manifest.teachers)
     if averaging not in AVERAGINGS:
-        raise UserError(
-            f"averaging {averaging!r} is not known; use {' or '.join(AVERAGINGS)}"
-        )
+        names = " or ".join(AVERAGINGS)
+        raise UserError(f"averaging {averaging!r} is not known; use {names}")
     wanted = list(range(1, count + 1)) if members is None else list(members)
     if not wanted or len(set(wanted)) < len(wanted):
         raise UserError(f"members {wanted} are none, or one twice; name each once")
-    if strangers := [number for number in wanted if not 1 <= number <= count]:
-        raise UserError(
-            f"member {strangers[0]} is not in {path}, which has members 1 to {count}"
-        )
+    for member in wanted:
+        if not 1 <= member <= count:
+            raise UserError(f"member {member} is not in {path}, which has 1 to {count}")
     places = tuple(sorted(number - 1 for number in wanted))
     if places == tuple(range(manifest.stored_mean_of)) and averaging == AVERAGING:
         return ()
@@ -114,32 +106,35 @@ def chosen_members(
 
 
 def check_shards(
-    path: Path,
-    shards: tuple[Shard, ...],
-    progress: Callable[[int, int], None] | None,
+    path: Path, shards: tuple[Shard, ...], progress: Callable[[int, int], None] | None
 ) -> None:
+    """StaleArtifactError if a shard is not the one in the manifest."""
     for shard in shards:  # sizes first: they cost nothing
         file = path / shard.name
         if not file.is_file():
-            raise _bad_shard(path, shard, "missing")
+            raise bad_shard(path, shard, "missing")
         size = file.stat().st_size
         if size != shard.bytes:
             verb = "truncated" if size < shard.bytes else "too long"
-            raise _bad_shard(path, shard, f"{verb}: {size} of {shard.bytes} bytes")
+            raise bad_shard(path, shard, f"{verb}: {size} of {shard.bytes} bytes")
     done, total = 0, sum(shard.bytes for shard in shards)
-    owners = {shard.sha256: shard.name for shard in shards}
+    owners = {shard.sha256: f"swapped: it holds {shard.name}" for shard in shards}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         digests = pool.map(sha256_file, [path / shard.name for shard in shards])
         for shard, digest in zip(shards, digests, strict=True):
             if digest != shard.sha256:
-                owner = owners.get(digest)
-                reason = f"swapped: it holds {owner}" if owner else "damaged: its "
-                raise _bad_shard(
-                    path, shard, reason if owner else f"{reason}sha256 differs"
-                )
+                raise bad_shard(path, shard, owners.get(digest, DAMAGED))
             done += shard.bytes
             if progress:
                 progress(done, total)
+
+
+def bad_shard(path: str | Path, shard: Shard, reason: str) -> StaleArtifactError:
+    """The error that says what is wrong with a shard of the set at `path`."""
+    return StaleArtifactError(
+        f"distillation set {path}: shard {shard.name} is {reason}; restore it, or run "
+        "the same precompute command again to make it anew"
+    )
 
 
 def _unfinished(path: Path) -> UserError:
@@ -157,11 +152,4 @@ def _unfinished(path: Path) -> UserError:
     return UserError(
         f"distillation set {path} is unfinished: it has {done} of {len(names)} "
         f"shards; finish it with: {command}"
-    )
-
-
-def _bad_shard(path: Path, shard: Shard, reason: str) -> StaleArtifactError:
-    return StaleArtifactError(
-        f"distillation set {path}: shard {shard.name} is {reason}; restore it, or run "
-        "the same precompute command again to make it anew"
     )

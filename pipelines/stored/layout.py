@@ -34,7 +34,6 @@ class Layout:
     views_per_shard: int = VIEWS_PER_SHARD
 
     def samples(self, pass_index: int) -> int:
-        """Views in a pass."""
         validation = pass_index == VALIDATION_PASS
         return self.num_validation if validation else self.num_samples
 
@@ -50,14 +49,14 @@ class Layout:
     @property
     def num_shards(self) -> int:
         """Shards of all passes, validation included."""
-        each = -(-self.blocks(0) // self.blocks_per_shard)
-        validation = -(-self.blocks(VALIDATION_PASS) // self.blocks_per_shard)
-        return self.passes * each + validation
+        return self.passes * self._count(0) + self._count(VALIDATION_PASS)
+
+    def _count(self, pass_index: int) -> int:
+        return -(-self.blocks(pass_index) // self.blocks_per_shard)
 
     def shards_of(self, pass_index: int) -> list[tuple[int, int]]:
         """(pass, number inside the pass) of a pass's shards; the last may be short."""
-        count = -(-self.blocks(pass_index) // self.blocks_per_shard)
-        return [(pass_index, number) for number in range(count)]
+        return [(pass_index, number) for number in range(self._count(pass_index))]
 
     def shards(self) -> list[tuple[int, int]]:
         """(pass, number inside the pass) of every shard; validation comes last."""
@@ -65,11 +64,9 @@ class Layout:
         return [shard for index in passes for shard in self.shards_of(index)]
 
     def shard_name(self, pass_index: int, number: int) -> str:
-        """File name of a shard."""
         validation = pass_index == VALIDATION_PASS
         name = "validation" if validation else f"pass-{pass_index:05d}"
-        count = len(self.shards_of(pass_index))
-        return f"{name}.tfrecord-{number:05d}-of-{count:05d}"
+        return f"{name}.tfrecord-{number:05d}-of-{self._count(pass_index):05d}"
 
     def shard_names(self) -> list[str]:
         """File names of all shards, in stored order."""
@@ -82,7 +79,6 @@ class Layout:
         return range(first, last)
 
     def shard_views(self, pass_index: int, number: int) -> int:
-        """Views in a shard."""
         blocks = self.shard_blocks(pass_index, number)
         last = min(blocks.stop * self.block_views, self.samples(pass_index))
         return last - blocks.start * self.block_views

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,6 @@ from pipelines.stored.stores import STORES
 from pipelines.stored.targets import ENCODINGS, StoredTarget, stored_targets
 
 SCHEMA_VERSION = 2
-_LATER = {"targets"}  # fields that sets without them do not have
-_HEX = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -66,6 +64,7 @@ class Manifest:
     shards: tuple[Shard, ...]
     member_shards: tuple[tuple[Shard, ...], ...]
     content_digest: str
+    # Not in sets that keep logits alone.
     targets: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
@@ -80,23 +79,15 @@ class Manifest:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes, the width of the logits."""
         return len(self.class_names)
 
     @property
     def layout(self) -> Layout:
-        """Where the views lie."""
-        return Layout(
-            num_samples=self.dataset["num_samples"],
-            num_validation=self.num_validation,
-            passes=self.passes,
-            seed=self.seed,
-            block_views=self.block_views,
-            views_per_shard=self.views_per_shard,
-        )
+        own = [each.name for each in dataclasses.fields(Layout)[1:]]  # but num_samples
+        values = {name: getattr(self, name) for name in own}
+        return Layout(self.dataset["num_samples"], **values)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for `manifest.json`."""
         value = dataclasses.asdict(self)
         if not self.targets:
             del value["targets"]
@@ -121,8 +112,45 @@ class Manifest:
         for name in ("class_names", "image_shape", "teachers"):
             fields[name] = tuple(fields[name])
         manifest = cls(**fields)
-        manifest._check(where)
+        for field, right, wanted in manifest._rules():
+            if not right:
+                raise _damaged(where, field, wanted)
         return manifest
+
+    def _rules(self) -> Iterator[tuple[str, bool, str]]:
+        """Field, whether it is right, and what is expected of it. Later rules rely on
+        earlier ones."""
+        count = self.dataset.get("num_samples")
+        yield "store", self.store in STORES, " or ".join(STORES)
+        yield "averaging", self.averaging == AVERAGING, AVERAGING
+        yield "logits_dtype", self.logits_dtype in ENCODINGS, " or ".join(ENCODINGS)
+        yield "targets", self._has_targets(), "targets of this version"
+        yield "teachers", len(self.teachers) >= 1, "at least one"
+        averaged = 1 <= self.stored_mean_of <= len(self.teachers)
+        yield "stored_mean_of", averaged, f"1 to {len(self.teachers)}"
+        yield "passes", self.passes >= 1, "at least 1"
+        yield "block_views", self.block_views >= 1, "at least 1"
+        yield "num_validation", self.num_validation >= 0, "at least 0"
+        counted = isinstance(count, int) and count >= 1
+        yield "dataset.num_samples", counted, "at least 1"
+        yield "class_names", all(type(x) is str for x in self.class_names), "texts"
+        sides = [type(side) is int and side > 0 for side in self.image_shape]
+        yield "image_shape", sides == [True] * 3, "height, width and channels"
+        yield "views", self.views == count * self.passes, f"{count * self.passes}"
+        names = [shard.name for shard in self.shards]
+        # Counted before they are listed: a damaged number may be huge.
+        listed = len(names) == self.layout.num_shards
+        listed = listed and names == self.layout.shard_names()
+        yield "shards", listed, f"the names of {self.passes} passes"
+        kept = self.teachers if self.keep_members else ()
+        named = all(_has_digest(teacher) for teacher in kept)
+        yield "teachers", named, "a hexadecimal weights_digest for each"
+        members = [
+            [member_name(name, teacher["weights_digest"]) for name in names]
+            for teacher in kept
+        ]
+        stored = [[shard.name for shard in shards] for shards in self.member_shards]
+        yield "member_shards", stored == members, f"{len(names)} of every teacher"
 
     def _has_targets(self) -> bool:
         try:
@@ -134,94 +162,26 @@ class Manifest:
         except (UserError, KeyError, TypeError):
             return False
 
-    def _check(self, where: str) -> None:
-        samples = self.dataset.get("num_samples")
-        expected = {
-            "store": (self.store in STORES, " or ".join(STORES)),
-            "averaging": (self.averaging == AVERAGING, AVERAGING),
-            "logits_dtype": (
-                self.logits_dtype in ENCODINGS,
-                " or ".join(ENCODINGS),
-            ),
-            "targets": (self._has_targets(), "targets of this version"),
-            "teachers": (len(self.teachers) >= 1, "at least one"),
-            "stored_mean_of": (
-                1 <= self.stored_mean_of <= len(self.teachers),
-                f"1 to {len(self.teachers)}",
-            ),
-            "passes": (self.passes >= 1, "at least 1"),
-            "block_views": (self.block_views >= 1, "at least 1"),
-            "num_validation": (self.num_validation >= 0, "at least 0"),
-            "dataset.num_samples": (
-                isinstance(samples, int) and samples >= 1,
-                "at least 1",
-            ),
-        }
-        for field, (good, wanted) in expected.items():
-            if not good:
-                raise _damaged(where, field, wanted)
-        if not all(type(name) is str for name in self.class_names):
-            raise _damaged(where, "class_names", "texts")
-        sides = [side for side in self.image_shape if type(side) is int and side > 0]
-        if len(sides) != 3 or len(self.image_shape) != 3:
-            raise _damaged(where, "image_shape", "height, width and channels")
-        if self.views != samples * self.passes:
-            raise _damaged(where, "views", f"{samples * self.passes}")
-        names = [shard.name for shard in self.shards]
-        # Counted before they are listed: a damaged number may be huge.
-        count = self.layout.num_shards
-        if len(names) != count or names != self.layout.shard_names():
-            raise _damaged(where, "shards", f"the names of {self.passes} passes")
-        kept = self.teachers if self.keep_members else ()
-        expected = [
-            [member_name(name, _digest_of(teacher, where)) for name in names]
-            for teacher in kept
-        ]
-        found = [[shard.name for shard in shards] for shards in self.member_shards]
-        if found != expected:
-            raise _damaged(where, "member_shards", f"{len(names)} of every teacher")
 
-
-def first_difference(
-    expected: Any, found: Any, *, field: str = ""
-) -> tuple[str, Any, Any] | None:
-    """The first field, by name, where `found` differs from what is expected.
+def first_difference(expected: Any, found: Any, *, field: str = "") -> tuple | None:
+    """The first field, by name, that differs: (dotted name, expected, found), or None.
 
     Fields that `expected` does not mention are not compared; tuples equal lists.
-
-    Returns:
-        (dotted field name, expected value, found value), or None.
     """
     if isinstance(expected, Mapping) and isinstance(found, Mapping):
-        pairs = [(name, expected[name], found.get(name)) for name in sorted(expected)]
         dot = "." if field else ""
+        pairs = {f"{dot}{x}": (expected[x], found.get(x)) for x in sorted(expected)}
     elif _is_list(expected) and _is_list(found) and len(expected) == len(found):
-        pairs = [
-            (f"[{index}]", *pair)
-            for index, pair in enumerate(zip(expected, found, strict=True))
-        ]
-        dot = ""
+        both = zip(expected, found, strict=True)
+        pairs = {f"[{index}]": pair for index, pair in enumerate(both)}
     else:
         return None if expected == found else (field, expected, found)
-    for name, *pair in pairs:
-        difference = first_difference(*pair, field=f"{field}{dot}{name}")
-        if difference:
-            return difference
-    return None
+    differences = (first_difference(*pairs[x], field=f"{field}{x}") for x in pairs)
+    return next(filter(None, differences), None)
 
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
-
-
-_PLAIN = {
-    "bool": bool,
-    "int": int,
-    "str": str,
-    "dict": dict,
-    "tuple": list,
-    "float | None": (int, float, type(None)),
-}
 
 
 def _shards(values: Any, *, where: str) -> tuple[Shard, ...]:
@@ -233,12 +193,20 @@ def _shards(values: Any, *, where: str) -> tuple[Shard, ...]:
     )
 
 
-def _digest_of(teacher: Any, where: str) -> str:
+def _has_digest(teacher: Any) -> bool:
+    """Whether it names its weights by what may become part of a file's name."""
     digest = teacher.get("weights_digest") if isinstance(teacher, Mapping) else None
-    # It becomes part of a file's name.
-    if not isinstance(digest, str) or not _HEX.fullmatch(digest):
-        raise _damaged(where, "teachers", "a hexadecimal weights_digest for each")
-    return digest
+    return isinstance(digest, str) and bool(re.fullmatch("[0-9a-f]{64}", digest))
+
+
+_TYPES = {  # of the values that JSON gives for a field's annotation
+    "bool": [bool],
+    "int": [int],
+    "str": [str],
+    "dict": [dict],
+    "tuple": [list, tuple],
+    "float | None": [int, float, type(None)],
+}
 
 
 def _checked(value: Any, kind: Any, *, where: str) -> dict[str, Any]:
@@ -247,20 +215,15 @@ def _checked(value: Any, kind: Any, *, where: str) -> dict[str, Any]:
         raise StaleArtifactError(f"{where} is not an object; precompute the set again")
     fields = {}
     for field in dataclasses.fields(kind):
-        name = str(getattr(field.type, "__name__", field.type))
-        if field.name not in value:
-            if field.name in _LATER:
-                continue
+        if field.name in value:
+            name = str(getattr(field.type, "__name__", field.type))
+            if type(value[field.name]) not in _TYPES[name]:
+                raise _damaged(where, field.name, f"a value of type {name}")
+            fields[field.name] = value[field.name]
+        elif field.default_factory is dataclasses.MISSING:
             raise StaleArtifactError(
                 f"{where}: field {field.name} is missing; precompute the set again"
             )
-        found = value[field.name]
-        wrong = isinstance(found, bool) != (name == "bool") or not isinstance(
-            list(found) if isinstance(found, tuple) else found, _PLAIN[name]
-        )
-        if wrong:
-            raise _damaged(where, field.name, f"a value of type {name}")
-        fields[field.name] = found
     return fields
 
 

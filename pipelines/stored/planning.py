@@ -1,15 +1,15 @@
-"""What a precompute run is asked for, and whether it can be done, before it starts."""
+"""What a precompute run is to make, and whether it can, before it starts."""
 
-import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kerasdistill import devices
 from kerasdistill.errors import StaleArtifactError, UserError
-from kerasdistill.files import require_space
+from kerasdistill.files import require_space, sha256_bytes
 from kerasdistill.models import loading
+from kerasdistill.training import engines
 from pipelines import scoring
 from pipelines.datasets import ImageData
 from pipelines.stored import records
@@ -47,9 +47,7 @@ def check_arguments(
         raise UserError("no teacher given, expected at least one .keras file")
     for path in teacher_paths:
         if not Path(path).is_file():
-            raise UserError(
-                f"teacher {path} does not exist; give the path of a .keras file"
-            )
+            raise UserError(f"teacher {path} does not exist; give a .keras file")
 
 
 def request_fields(
@@ -65,7 +63,7 @@ def request_fields(
     force: bool,
 ) -> dict[str, Any]:
     """The part of the manifest that is known beforehand, teachers checked."""
-    devices.allow_gpu_growth()
+    engines.current().allow_gpu_growth()
     teachers = []
     for path in teacher_paths:
         teacher = loading.load(path)
@@ -84,11 +82,11 @@ def request_fields(
         "logits_dtype": logits_dtype,
         "keep_members": keep_members,
         "stored_mean_of": len(teacher_paths),
-        "seed": layout.seed,
-        "passes": layout.passes,
-        "block_views": layout.block_views,
-        "views_per_shard": layout.views_per_shard,
-        "num_validation": layout.num_validation,
+        **{
+            name: value
+            for name, value in asdict(layout).items()
+            if name != "num_samples"
+        },
         **described(targets, teachers),
         **fields,
     }
@@ -100,26 +98,23 @@ def joined(
     """The request with what the set in `output`, finished or not, already has.
 
     Passes that are there stay, and so do kept members; new ones come after them.
-
-    Args:
-        request: what is asked for now, fields as in the manifest.
-        earlier: the manifest, or the request of an unfinished set.
-        output: where it was found, for errors.
-
-    Raises:
-        StaleArtifactError: it differs in anything else; the field is named.
+    `earlier` is the manifest, or the request of an unfinished set; StaleArtifactError
+    names the first field in which it differs otherwise.
     """
-    refuse_other_request(request, earlier, output=output)
+    difference = first_difference(_identity(request), _identity(earlier))
+    if difference:
+        field, expected, old = difference
+        raise StaleArtifactError(
+            f"{output} holds a distillation set of another request: field {field} is "
+            f"{old!r} there, {expected!r} here; choose another --workdir"
+        )
     # Only a manifest has views: passes of an unfinished set are not there yet.
     passes = max(request["passes"], earlier["passes"] if "views" in earlier else 0)
     if not request["keep_members"]:
         return {**request, "passes": passes}
-    members = {_member(teacher): teacher for teacher in earlier["teachers"]}
-    members |= {
-        _member(teacher): teacher
-        for teacher in request["teachers"]
-        if _member(teacher) not in members
-    }
+    members = {}
+    for teacher in [*earlier["teachers"], *request["teachers"]]:
+        members.setdefault(_member(teacher), teacher)
     return {
         **request,
         "passes": passes,
@@ -128,44 +123,22 @@ def joined(
     }
 
 
-def positions(
-    request: Mapping[str, Any], all_teachers: Sequence[Mapping[str, Any]]
-) -> list[int]:
+def positions(request: Mapping[str, Any], all_teachers: list[dict]) -> list[int]:
     """Where the request's teachers stand among those of its joined form."""
     places = {_member(teacher): i for i, teacher in enumerate(all_teachers)}
     return [places[_member(teacher)] for teacher in request["teachers"]]
 
 
-def refuse_other_request(
-    request: Mapping[str, Any], earlier: Mapping[str, Any], *, output: str
-) -> None:
-    """StaleArtifactError with the first field where `earlier`, found in `output`,
-    differs; the number of passes may, and kept members."""
-    difference = first_difference(_identity(request), _identity(earlier))
-    if difference:
-        field, expected, old = difference
-        raise StaleArtifactError(
-            f"{output} holds a distillation set of another request: field {field} is "
-            f"{old!r} there, {expected!r} here; choose another --workdir"
-        )
-
-
 def planned_bytes(
-    data: ImageData,
-    *,
-    passes: int,
-    store: str,
-    logits_dtype: str = "float32",
-    kept_members: int = 0,
+    data: ImageData, *, passes: int, store: str, kept_members: int = 0
 ) -> int:
-    """What a set will take on disk, in bytes, rounded up a little."""
+    """What a set of float32 logits will take on disk, in bytes, rounded up a little."""
     views = passes * len(data.train)
     files = passes * (1 + kept_members)
     per_view = records.bytes_per_view(
         store=store,
         image_shape=data.image_shape,
         num_classes=data.num_classes,
-        logits_dtype=logits_dtype,
         kept_members=kept_members,
     )
     return int(1.02 * per_view * views) + 10_000 * files
@@ -175,20 +148,20 @@ def bytes_of_views(
     request: Mapping[str, Any], layout: Layout, work: tuple[int, int, bool, tuple]
 ) -> int:
     """What the missing parts of a shard (see `beam.shards`) take, in bytes."""
-    signal = {
-        "num_classes": len(request["class_names"]),
-        "logits_dtype": request["logits_dtype"],
-    }
-    logits_only = {"store": WITHOUT_PIXELS, "image_shape": (0, 0, 0), **signal}
-    per_view = len(work[3]) * records.bytes_per_view(**logits_only)
-    if work[2]:
-        shape = tuple(request["image_shape"])
-        per_view += records.bytes_per_view(
-            store=request["store"],
-            image_shape=shape,
-            targets=stored_targets(request.get("targets", {})),
-            **signal,
+
+    def per_record(store: str, targets: Sequence[Any] = ()) -> int:
+        return records.bytes_per_view(
+            store=store,
+            image_shape=tuple(request["image_shape"]),
+            num_classes=len(request["class_names"]),
+            logits_dtype=request["logits_dtype"],
+            targets=targets,
         )
+
+    per_view = len(work[3]) * per_record(WITHOUT_PIXELS)
+    if work[2]:
+        targets = stored_targets(request.get("targets", {}))
+        per_view += per_record(request["store"], targets)
     return int(1.02 * per_view * layout.shard_views(*work[:2]))
 
 
@@ -223,16 +196,10 @@ def finished_manifest(
 
 
 def content_digest(blocks: Iterable[tuple[int, int, int, str]]) -> str:
-    """Hex sha256 over all blocks, whatever order they come in.
-
-    Args:
-        blocks: (pass, block, 0 for the views or the number of a kept member from 1,
-            digest of the block).
-    """
-    digest = hashlib.sha256()
-    for block in sorted(map(tuple, blocks)):
-        digest.update(f"{' '.join(map(str, block))}\n".encode())
-    return digest.hexdigest()
+    """Hex sha256 over all blocks, whatever order they come in: (pass, block, 0 for the
+    views or the number of a kept member from 1, digest of the block)."""
+    lines = [f"{' '.join(map(str, block))}\n" for block in sorted(map(tuple, blocks))]
+    return sha256_bytes("".join(lines).encode())
 
 
 def _shard_fields(sidecars: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

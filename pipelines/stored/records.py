@@ -4,17 +4,19 @@ A view record carries pixels or seeds and the teacher's logits; where members ar
 kept, a second file has a record of one member's logits for each of them.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from kerasdistill.files import sha256_bytes
 from pipelines.stored.stores import STORES
 from pipelines.stored.targets import ENCODINGS, StoredTarget
+from pipelines.views.view import Tensors
 
-SCOPE = "stored_record"  # by which an error in the graph tells where it was
+SCOPE = "stored_record"  # in the graph: its errors name it
 
 
 @dataclass(frozen=True)
@@ -42,33 +44,32 @@ class Block:
 
         Without logits it stays the same when members join the set.
         """
-        digest = hashlib.sha256()
-        digest.update(np.array([self.pass_index, self.block_index], "<i8").tobytes())
-        digest.update(self.sample_ids.astype("<i8").tobytes())
-        digest.update(self.labels.astype("<i8").tobytes())
-        digest.update(np.ascontiguousarray(self.pixels).data)
+        parts = [
+            np.array([self.pass_index, self.block_index], "<i8"),
+            self.sample_ids.astype("<i8"),
+            self.labels.astype("<i8"),
+            self.pixels,
+        ]
         if with_logits:
-            digest.update(self.logits.astype("<f4").tobytes())
+            parts.append(self.logits.astype("<f4"))
         if self.partner is not None:
-            digest.update(self.partner.astype("<i8").tobytes())
-            digest.update(self.share.astype("<f4").tobytes())
+            parts += [self.partner.astype("<i8"), self.share.astype("<f4")]
+        content = [part.tobytes() for part in parts]
         for name, values in sorted(self.targets.items()):
-            digest.update(f"{name} {values.dtype} {values.shape}\n".encode())
-            digest.update(values.tobytes())
-        return digest.hexdigest()
+            head = f"{name} {values.dtype} {values.shape}\n"
+            content += [head.encode(), values.tobytes()]
+        return sha256_bytes(b"".join(content))
 
     def member_digest(self, logits: np.ndarray) -> str:
         """Hex sha256 of one member's logits, float32 [B, K], for these views."""
-        digest = hashlib.sha256(f"{self.pass_index} {self.block_index}\n".encode())
-        digest.update(logits.astype("<f4").tobytes())
-        return digest.hexdigest()
+        head = f"{self.pass_index} {self.block_index}\n"
+        return sha256_bytes(head.encode() + logits.astype("<f4").tobytes())
 
 
 def pixel_fingerprint(pixels: tf.Tensor) -> tf.Tensor:
     """FarmHash64 of a block's pixels: uint8 [B, H, W, C] -> uint8 [8].
 
-    Not cryptographic: it notices views that were re-made differently, cheaply and
-    inside the graph. Damage on disk is what the shards' sha256 is for.
+    Not cryptographic: it notices, in the graph, views that were re-made differently.
     """
     return tf.fingerprint(tf.reshape(pixels, [1, -1]))[0]
 
@@ -80,38 +81,41 @@ def encode(
     logits_dtype: str = "float32",
     targets: Sequence[StoredTarget] = (),
 ) -> bytes:
-    """The serialized tf.Example of a block.
-
-    Args:
-        block: the views.
-        store: how pixels are kept, a name in `stores.STORES`.
-        logits_dtype: how logits are kept, a name in `targets.ENCODINGS`.
-        targets: how `block.targets` are kept.
-    """
-    features = {
+    """The serialized tf.Example of a block, whose targets are kept as `targets` say."""
+    fields = {
         **_common(block, block.logits, logits_dtype),
-        "sample_ids": _ints(block.sample_ids),
-        "labels": _ints(block.labels),
+        "sample_ids": block.sample_ids,
+        "labels": block.labels,
+        **STORES[store].encode(block),
     }
-    for name, value in STORES[store].encode(block).items():
-        kind = STORES[store].features[name]
-        features[name] = _bytes(value) if kind is bytes else _ints(value)
     if block.partner is not None:
-        features["partner"] = _ints(block.partner)
-        features["share"] = _bytes(block.share.astype("<f4").tobytes())
-    for target in targets:
-        values = block.targets[target.name]
-        features[target.name] = _bytes(ENCODINGS[target.encoding].encode(values))
-    return _serialized(features)
+        fields["partner"] = block.partner
+        fields["share"] = block.share.astype("<f4").tobytes()
+    for each in targets:
+        values = block.targets[each.name]
+        fields[each.name] = ENCODINGS[each.encoding].encode(values)
+    return serialized(fields)
 
 
 def encode_member(block: Block, logits: np.ndarray, *, logits_dtype: str) -> bytes:
     """The serialized tf.Example of one member's logits, float32 [B, K], for a block."""
-    return _serialized(_common(block, logits, logits_dtype))
+    return serialized(_common(block, logits, logits_dtype))
+
+
+def serialized(fields: Mapping[str, bytes | Sequence[int]]) -> bytes:
+    """A tf.Example of these fields, the same bytes every time."""
+    features = {
+        name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+        if isinstance(value, bytes)
+        else tf.train.Feature(int64_list=tf.train.Int64List(value=value))
+        for name, value in fields.items()
+    }
+    example = tf.train.Example(features=tf.train.Features(feature=features))
+    return example.SerializeToString(deterministic=True)
 
 
 def decode(
-    serialized: tf.Tensor,
+    record: tf.Tensor,
     *,
     store: str,
     image_shape: tuple[int, ...],
@@ -119,22 +123,18 @@ def decode(
     logits_dtype: str = "float32",
     mixed: bool = False,
     targets: Sequence[StoredTarget] = (),
-) -> dict[str, tf.Tensor]:
-    """Reads one record of views inside a tf.data pipeline.
-
-    Returns:
-        What `decode_member` does, sample_id and label int64 [B], what `store` gives:
-        image uint8 [B, H, W, C] or seeds int64 [B]; of `mixed` views partner int64 [B]
-        and share float32 [B]; and the targets by their names in a batch.
-    """
-    schema = {**_COMMON, "sample_ids": _list(), "labels": _list()}
+) -> Tensors:
+    """One record of views, in a graph: what `decode_member` gives, sample_id and label
+    int64 [B], image uint8 [B, H, W, C] or seeds int64 [B] as `store` has it, partner
+    int64 [B] and share float32 [B] if `mixed`, and the targets by their keys."""
+    schema = {**_COMMON, "sample_ids": _INTS, "labels": _INTS}
     for name, kind in STORES[store].features.items():
-        schema[name] = _STRING if kind is bytes else _list()
+        schema[name] = _BYTES if kind is bytes else _INTS
     if mixed:
-        schema |= {"partner": _list(), "share": _STRING}
-    schema |= {target.name: _STRING for target in targets}
+        schema |= {"partner": _INTS, "share": _BYTES}
+    schema |= {target.name: _BYTES for target in targets}
     with tf.name_scope(SCOPE):
-        example = tf.io.parse_single_example(serialized, schema)
+        example = tf.io.parse_single_example(record, schema)
         fields = {
             **_read_common(example, num_classes, logits_dtype),
             "sample_id": example["sample_ids"],
@@ -155,17 +155,11 @@ def decode(
         return fields
 
 
-def decode_member(
-    serialized: tf.Tensor, *, num_classes: int, logits_dtype: str
-) -> dict[str, tf.Tensor]:
-    """Reads one record of a member's logits inside a tf.data pipeline.
-
-    Returns:
-        pass_index and block_index int64 [], teacher_logits float32 [B, K],
-        pixel_fingerprint uint8 [8].
-    """
+def decode_member(record: tf.Tensor, *, num_classes: int, logits_dtype: str) -> Tensors:
+    """One record of a member's logits, in a graph: pass_index and block_index int64
+    [], teacher_logits float32 [B, K], pixel_fingerprint uint8 [8]."""
     with tf.name_scope(SCOPE):
-        example = tf.io.parse_single_example(serialized, _COMMON)
+        example = tf.io.parse_single_example(record, _COMMON)
         return _read_common(example, num_classes, logits_dtype)
 
 
@@ -185,31 +179,28 @@ def bytes_per_view(
     return kept + logits * (1 + kept_members) + sum(beside) + 8
 
 
-_STRING = tf.io.FixedLenFeature([], tf.string)
+_BYTES = tf.io.FixedLenFeature([], tf.string)
+_INTS = tf.io.FixedLenSequenceFeature([], tf.int64, allow_missing=True)
 _COMMON = {
     "pass_index": tf.io.FixedLenFeature([], tf.int64),
     "block_index": tf.io.FixedLenFeature([], tf.int64),
-    "logits": _STRING,
-    "pixel_fingerprint": _STRING,
+    "logits": _BYTES,
+    "pixel_fingerprint": _BYTES,
 }
 _OF_BLOCK = {"pass_index", "block_index", "pixel_fingerprint"}  # not of each view
 
 
-def _common(
-    block: Block, logits: np.ndarray, logits_dtype: str
-) -> dict[str, tf.train.Feature]:
+def _common(block: Block, logits: np.ndarray, logits_dtype: str) -> dict[str, Any]:
     fingerprint = pixel_fingerprint(tf.constant(block.pixels)).numpy()
     return {
-        "pass_index": _ints([block.pass_index]),
-        "block_index": _ints([block.block_index]),
-        "logits": _bytes(ENCODINGS[logits_dtype].encode(logits)),
-        "pixel_fingerprint": _bytes(fingerprint.tobytes()),
+        "pass_index": [block.pass_index],
+        "block_index": [block.block_index],
+        "logits": ENCODINGS[logits_dtype].encode(logits),
+        "pixel_fingerprint": fingerprint.tobytes(),
     }
 
 
-def _read_common(
-    example: dict[str, tf.Tensor], num_classes: int, logits_dtype: str
-) -> dict[str, tf.Tensor]:
+def _read_common(example: Tensors, num_classes: int, logits_dtype: str) -> Tensors:
     logits = ENCODINGS[logits_dtype].decode(example["logits"], [num_classes])
     fingerprint = tf.io.decode_raw(example["pixel_fingerprint"], tf.uint8)
     return {
@@ -218,20 +209,3 @@ def _read_common(
         "teacher_logits": logits,
         "pixel_fingerprint": tf.ensure_shape(fingerprint, [8]),
     }
-
-
-def _serialized(features: dict[str, tf.train.Feature]) -> bytes:
-    example = tf.train.Example(features=tf.train.Features(feature=features))
-    return example.SerializeToString(deterministic=True)
-
-
-def _ints(values) -> tf.train.Feature:
-    return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
-
-
-def _bytes(value: bytes) -> tf.train.Feature:
-    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-
-
-def _list() -> tf.io.FixedLenSequenceFeature:
-    return tf.io.FixedLenSequenceFeature([], tf.int64, allow_missing=True)

@@ -1,4 +1,4 @@
-"""What TensorFlow's graph says of a damaged set while reading, in our own words."""
+"""Errors of TensorFlow's graph while it reads a damaged set, as errors of ours."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -14,12 +14,10 @@ _UNREADABLE = "Could not parse example"
 
 
 @contextlib.contextmanager
-def told(path: Path, *, changed: Callable[[], None]) -> Iterator[None]:
+def translated(path: Path, *, changed: Callable[[], None]) -> Iterator[None]:
     """Turns a check that fails inside the graph into a StaleArtifactError.
 
-    Args:
-        path: of the distillation set that is read.
-        changed: raises one that names a file which is not the one in the manifest.
+    `changed` raises one that names a file which is not the one in the manifest.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""What an interrupted set still lacks, told quickly: sizes count, not checksums."""
+"""What an interrupted set still lacks, by the sizes of its files alone: quick."""
 
 import json
 from collections.abc import Sequence
@@ -20,42 +20,26 @@ def missing_work(
     """Views in every shard that has something missing, and the bytes of all.
 
     A file is missing that is not there, or not as long as its sidecar says; the job
-    itself looks closer, and scores what is damaged too.
-
-    Args:
-        folder: the set's; a URL, or None where there is none yet: all is missing.
-        layout: where views lie.
-        data: what the set is made from.
-        store: how views are kept.
-        kept_digests: weights of the teachers whose own logits are to be there too.
+    itself looks closer, and scores what is damaged too. `folder` may also be a URL, or
+    None for a new set; `kept_digests` are of the teachers whose own logits are kept.
     """
-    missing = missing_shards(folder, layout, kept_digests)
+    missing = []
+    for shard in layout.shards():
+        name = layout.shard_name(*shard)
+        names = (name, *(member_name(name, digest) for digest in kept_digests))
+        if folder is None or not all(_there(Path(folder), each) for each in names):
+            missing.append(layout.shard_views(*shard))
+    members = len(kept_digests)
     stored = planned_bytes(
-        data, passes=layout.passes, store=store, kept_members=len(kept_digests)
+        data, passes=layout.passes, store=store, kept_members=members
     )
-    part = sum(missing) / (layout.passes * layout.num_samples)
-    return missing, int(stored * min(1.0, part))
-
-
-def missing_shards(
-    folder: str | Path | None, layout: Layout, kept_digests: Sequence[str] = ()
-) -> list[int]:
-    """Views in every shard that has something missing; see `missing_work`."""
-
-    def whole(name: str) -> bool:
-        members = (member_name(name, digest) for digest in kept_digests)
-        return all(_there(Path(folder), each) for each in (name, *members))
-
-    return [
-        layout.shard_views(*shard)
-        for shard in layout.shards()
-        if folder is None or not whole(layout.shard_name(*shard))
-    ]
+    part = min(1.0, sum(missing) / (layout.passes * layout.num_samples))
+    return missing, int(stored * part)
 
 
 def _there(folder: Path, name: str) -> bool:
     try:
-        told = json.loads((folder / sidecar_name(name)).read_bytes())["bytes"]
-        return (folder / name).stat().st_size == told
+        size = json.loads((folder / sidecar_name(name)).read_bytes())["bytes"]
+        return (folder / name).stat().st_size == size
     except (OSError, ValueError, KeyError, TypeError):
         return False

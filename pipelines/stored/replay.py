@@ -1,6 +1,5 @@
 """Views made again from their seeds, the same bits as those the teacher scored."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +11,15 @@ from pipelines.sources.source import Source, reader
 from pipelines.stored import records
 from pipelines.stored.manifest import Manifest
 from pipelines.views import augment
+from pipelines.views.view import Fields, Tensors
 
 
-def replayer(
-    path: Path, manifest: Manifest, train: Source
-) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
-    """The function that adds the image to a decoded block of a replay store.
+def replayer(path: Path, manifest: Manifest, train: Source) -> Fields:
+    """The function that adds "image", uint8 [B, H, W, C], to a block of a replay store.
 
-    Args:
-        path: the set's directory, for errors.
-        manifest: how its views were made.
-        train: the transfer set they were made from.
-
-    Returns:
-        Fields of `records.decode` -> the same and "image" uint8 [B, H, W, C]. Inside
-        the graph it asserts that the pixels have the stored fingerprint.
-
-    Raises:
-        StaleArtifactError: another version of the augmentation's code.
+    In the graph it asserts that the pixels have the stored fingerprint. `train` is the
+    transfer set, `path` the set's directory, for errors. StaleArtifactError if the
+    augmentation's code is of another version.
     """
     if manifest.augmentation_code_version != augment.CODE_VERSION:
         raise StaleArtifactError(
@@ -43,24 +33,19 @@ def replayer(
         order = tf.constant(np.argsort(train.sample_ids))
         sorted_ids = tf.gather(tf.constant(train.sample_ids), order)
 
-    def replay(fields: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def replay(fields: Tensors) -> Tensors:
         rows = tf.gather(order, tf.searchsorted(sorted_ids, fields["sample_id"]))
-        pixels = make_views(
-            read(rows),
-            fields["seeds"],
-            augmentation=augmentation,
-            block_views=manifest.block_views,
-        )["image"]
-        same = tf.reduce_all(
-            records.pixel_fingerprint(pixels) == fields["pixel_fingerprint"]
-        )
+        how = {"augmentation": augmentation, "block_views": manifest.block_views}
+        pixels = make_views(read(rows), fields["seeds"], **how)["image"]
+        fingerprint = records.pixel_fingerprint(pixels)
+        same = tf.reduce_all(fingerprint == fields["pixel_fingerprint"])
         message = (
             f"distillation set {path}: the views of this (pass, block), "
             "re-made from their seeds, differ from those the teacher scored "
             "(field pixel_fingerprint); precompute again"
         )
-        where = [fields["pass_index"], fields["block_index"]]
-        with tf.control_dependencies([tf.Assert(same, [message, *where])]):
+        block = [fields["pass_index"], fields["block_index"]]
+        with tf.control_dependencies([tf.Assert(same, [message, *block])]):
             return {**fields, "image": tf.identity(pixels)}
 
     return replay
@@ -78,7 +63,7 @@ def augmentation_of(path: Path, manifest: Manifest) -> Any:
 
 def make_views(
     images: tf.Tensor, seeds: tf.Tensor, *, augmentation: Any, block_views: int
-) -> dict[str, tf.Tensor]:
+) -> Tensors:
     """The views of one block of N <= block_views images, see `augment.block`.
 
     Writer and reader both pad to the full block by repeating the views in turn, so

@@ -1,22 +1,22 @@
 """Training data held in memory: a pass's views are made as it begins, not piped."""
 
 import math
-import os
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import tensorflow as tf
 
 from kerasdistill.errors import UserError
+from kerasdistill.machine import cores
 from kerasdistill.training.epochs import EpochStream
-from pipelines.distillation_set import DistillationSet
+from pipelines.distillation_set import DistillationSet, batch_sizes
+from pipelines.views.view import Tensors
 
 
 def bytes_needed(stored: DistillationSet, *, kept: int) -> int:
     """Most memory that the training data takes, with so many passes kept.
 
-    Beside those it is the transfer set's images, the blocks that a new pass is joined
-    from, and, where none is kept, the new pass and the one before it.
+    Beside those: the transfer set's images, the blocks that a new pass is joined from,
+    and, where none is kept, the new pass and the one before it.
     """
     manifest = stored.manifest
     beside = sum(math.prod(each.shape) for each in manifest.stored_targets)
@@ -35,24 +35,14 @@ def stream(
 ) -> EpochStream:
     """A replay set's first passes, each whole in memory for its epoch.
 
-    Epoch e is pass e modulo `passes`. What `batches` yields is numbers alone: each
-    view's place in its pass; the step looks the rest up. The batches are those of
-    `DistillationSet.dataset`, bit for bit.
-
-    Args:
-        stored: a set whose store needs the data.
-        batch_size: views in a batch; the last of a pass may be short.
-        passes: how many, from the first.
-        keep: keep every pass once it is made, for when it comes again.
-        strategy: what the training runs in; every device of it holds the pass.
-
-    Raises:
-        UserError: a device has too little memory.
+    Epoch e is pass e modulo `passes`. `batches` yields each view's place in its pass;
+    the step looks the rest up. The batches are those of `DistillationSet.dataset`, bit
+    for bit. With `keep`, passes are kept for when they come again. UserError if a
+    device of `strategy` has no memory for a pass.
     """
     resident = ResidentPass(stored, keep=keep, strategy=strategy)
     count = stored.manifest.layout.num_samples
-    full, rest = divmod(count, batch_size)
-    sizes = np.array([batch_size] * full + [rest] * (rest > 0), np.int64)
+    sizes = batch_sizes(count, batch_size)
     places = tf.data.Dataset.from_tensors({"place": tf.range(count, dtype=tf.int64)})
     return EpochStream(
         steps_per_epoch=len(sizes),
@@ -66,8 +56,8 @@ def stream(
 class ResidentPass:
     """One pass of a replay set in the memory of every device that trains.
 
-    A pass's seeds and logits are read as it is made, so unless passes are kept (by the
-    host), memory does not grow with their number.
+    Its seeds and logits are read as it is made, so unless the host keeps passes, memory
+    does not grow with their number.
     """
 
     def __init__(
@@ -75,16 +65,15 @@ class ResidentPass:
     ) -> None:
         self._stored = stored
         self._keep = keep
-        self._kept: dict[int, dict[str, tf.Tensor]] = {}
+        self._kept: dict[int, Tensors] = {}
         self._replay = tf.function(
             stored.replayer(), input_signature=[stored.pass_records(0).element_spec]
         )
         specs = self._replay.get_concrete_function().structured_outputs
         count = stored.manifest.layout.num_samples
         try:
-            self._columns = [
-                _columns(specs, count, device) for device in _devices(strategy)
-            ]
+            devices = _devices(strategy)
+            self._columns = [_columns(specs, count, device) for device in devices]
         except tf.errors.ResourceExhaustedError as error:
             raise UserError(
                 f"a device has no memory left for a pass of {stored.path} "
@@ -104,18 +93,19 @@ class ResidentPass:
             for name, column in columns.items():
                 column.assign(made[name])
 
-    def complete(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def complete(self, batch: Tensors) -> Tensors:
         """Looks up the views at "place" int64 [B]; other entries are kept."""
-        columns = self._columns[_replica()]
+        context = tf.distribute.get_replica_context()
+        replica = int(tf.get_static_value(context.replica_id_in_sync_group))
         views = {
             name: tf.gather(column.value(), batch["place"])
-            for name, column in columns.items()
+            for name, column in self._columns[replica].items()
         }
         return {**{k: v for k, v in batch.items() if k != "place"}, **views}
 
-    def _made(self, pass_index: int) -> dict[str, tf.Tensor]:
+    def _made(self, pass_index: int) -> Tensors:
         records = self._stored.pass_records(pass_index)
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        with ThreadPoolExecutor(cores()) as pool:
             blocks = list(pool.map(self._block, records))
         with tf.device("CPU:0"):
             return {
@@ -123,7 +113,7 @@ class ResidentPass:
                 for name in self._columns[0]
             }
 
-    def _block(self, record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def _block(self, record: Tensors) -> Tensors:
         with tf.device("CPU:0"):
             return self._replay(record)
 
@@ -144,8 +134,3 @@ def _devices(strategy: tf.distribute.Strategy) -> tuple[str | None, ...]:
     if strategy.num_replicas_in_sync == 1:
         return (None,)
     return strategy.extended.worker_devices
-
-
-def _replica() -> int:
-    context = tf.distribute.get_replica_context()
-    return int(tf.get_static_value(context.replica_id_in_sync_group))

@@ -33,16 +33,9 @@ class Scorer:
     """Makes the views of a block and scores them in one batch of a fixed size.
 
     The batch is always `block_views` long, filled up with its first view, because
-    matrix products may round differently for another shape.
-
-    Args:
-        teachers: None stands for one that is not needed here. They are hastened.
-        augmentation: how views are made.
-        block_views: views in a batch.
-        logits_dtype: logits are rounded to what it can hold.
-        targets: what is kept beside the logits.
-        stored_mean_of: how many teachers, from the first, the stored mean and the
-            targets are of (None: all).
+    matrix products may round differently for another shape. `teachers` are made faster
+    in place; None stands for one that is not needed. The stored mean and the targets
+    are of the first `stored_mean_of` of them (None: all).
     """
 
     def __init__(
@@ -81,16 +74,14 @@ class Scorer:
     def scores(self, pixels: np.ndarray, members: tuple[int, ...] = ()) -> Scores:
         """What the teachers say of views, uint8 [N, H, W, C].
 
-        Args:
-            pixels: of the views.
-            members: places of the teachers whose own logits are kept: then the mean is
-                that of the first of them as they are stored.
-
-        Raises:
-            UserError: a logit is not finite, or too large for how it is stored.
+        With `members`, places of teachers, their own logits are kept, and the mean is
+        that of the first of them as they are stored. UserError for a logit that is not
+        finite, or too large for how it is stored.
         """
         count, mean = len(pixels), AVERAGINGS[AVERAGING]
-        each = self._each(self._batch(pixels), members or self._all)
+        filler = np.repeat(pixels[:1], self._block_views - count, axis=0)
+        batch = np.concatenate([pixels, filler])
+        each = self._each(batch, members or self._all)
         # The mean is taken outside the graph: inside it TensorFlow may fuse it with
         # the last layers, and then it is not the mean of what the members give alone.
         of_mean = [outputs[0] for outputs in each]
@@ -103,14 +94,10 @@ class Scorer:
             beside[target.name] = self._stored(values, count, target.encoding)
         return Scores(self._stored(logits, count), kept, beside)
 
-    def _batch(self, pixels: np.ndarray) -> np.ndarray:
-        filler = np.repeat(pixels[:1], self._block_views - len(pixels), axis=0)
-        return np.concatenate([pixels, filler])
-
     def _stored(
         self, values: tf.Tensor, count: int, name: str | None = None
     ) -> np.ndarray:
-        """The first of them, rounded by an encoding, that of logits without a name."""
+        """The first `count`, rounded by the encoding `name` (None: that of logits)."""
         name, exact = name or self._dtype, values.numpy()[:count]
         if not np.isfinite(exact).all():
             raise UserError(

@@ -1,4 +1,4 @@
-"""What a set keeps of the teachers for every view: the logits, and what else is named.
+"""What a set keeps of the teachers for every view: logits, and named targets.
 
 Heavy libraries are imported where they are used: the command line lists the names.
 """
@@ -76,7 +76,6 @@ class StoredTarget:
 
     @property
     def target(self) -> Target:
-        """What it is in every set."""
         return find(self.name)
 
     def tap(self, teacher: Any) -> Any:
@@ -95,9 +94,8 @@ def find(name: str) -> Target:
 
 
 def described(names: Sequence[str], teachers: Sequence[Any]) -> dict[str, Any]:
-    """A manifest's field "targets", {name: {"shape", "encoding"}}; no field at all
-    without names, so that sets of logits alone stay as they were before there was it.
-    """
+    """A manifest's field "targets", {name: {"shape", "encoding"}}; without names no
+    field at all, so that sets of logits alone stay as they were."""
     import tensorflow as tf
 
     fields = {}

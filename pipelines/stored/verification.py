@@ -1,7 +1,7 @@
 """Does a distillation set still say what its teachers say? A sample, scored again."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import keras
@@ -40,22 +40,15 @@ def verify(
     seed: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Verification:
-    """Scores randomly chosen blocks again, on the pixels that are stored.
+    """Scores blocks chosen at random again, on the pixels that are stored.
 
-    Args:
-        stored: an opened set, its checksums checked.
-        teachers: by their places, from 0, in the manifest: all of them.
-        sample: at least so many views are scored (or all, if there are fewer).
-        seed: chooses the blocks.
-        progress: called with (views done, views in all) after each block.
-
-    Raises:
-        UserError: a logit differs by more than the tolerance: 1e-4 where teachers
-            score in float32; in half precision 2 % of the largest logit, because
-            another machine may round otherwise (the same one does not).
+    `teachers` are all of the manifest's, by their places from 0. At least `sample`
+    views are scored, or all; `progress` is called with (views done, views in all).
+    UserError if a logit differs by more than the tolerance: 1e-4 where teachers score
+    in float32; in half precision 2 % of the largest logit, because another machine may
+    round otherwise (the same one does not).
     """
-    manifest = stored.manifest
-    layout = manifest.layout
+    manifest, layout = stored.manifest, stored.manifest.layout
     scorer = Scorer(
         [teachers[place] for place in range(len(manifest.teachers))],
         augmentation=augment.from_json(manifest.augmentation),
@@ -71,18 +64,20 @@ def verify(
     for place in order:
         if views >= sample:
             break
-        where = divmod(int(place), per_pass)
+        block = divmod(int(place), per_pass)
         signals = [(), *((member,) for member in members)]
-        blocks = [stored.of(signal).block(*where) for signal in signals]
+        blocks = [stored.of(signal).block(*block) for signal in signals]
         again = scorer.scores(blocks[0]["image"], members)
-        pairs = {"logit": (_logits(blocks), np.stack([again.logits, *again.members]))}
+        # The stored mean, then every kept member's: float32 [signals, B, K].
+        logits = np.stack([each["teacher_logits"] for each in blocks])
+        pairs = {"logit": (logits, np.stack([again.logits, *again.members]))}
         for each in manifest.stored_targets:
             values = again.targets[each.name]
             pairs[f"value of {each.name}"] = (blocks[0][each.target.key], values)
-        for what, (told, scored) in pairs.items():
+        for what, (kept, scored) in pairs.items():
             # Unlike max, this keeps a NaN, which then is not within the tolerance.
-            worst[what] = float(np.maximum(worst[what], np.abs(told - scored).max()))
-            largest[what] = max(largest[what], float(np.abs(told).max()))
+            worst[what] = float(np.maximum(worst[what], np.abs(kept - scored).max()))
+            largest[what] = max(largest[what], float(np.abs(kept).max()))
         views += len(blocks[0]["image"])
         progress(min(views, sample), sample)
     tolerances = _tolerances(manifest, largest)
@@ -105,17 +100,10 @@ def check_content(
 ) -> None:
     """Reads every view and target and digests them as those who wrote them did.
 
-    Unlike the shards' checksums this notices a set that was rewritten as a whole. A
-    replay store re-makes all its views.
-
-    Args:
-        stored: an opened set.
-        data: what it was made from.
-        progress: called with (passes done, passes in all), the validation images'
-            and every kept member's among them.
-
-    Raises:
-        StaleArtifactError: they are not those of the manifest's content digest.
+    Unlike the shards' checksums this notices a set that was rewritten as a whole:
+    StaleArtifactError if they do not give the manifest's content digest. A replay
+    store re-makes all its views. `progress` is called with (passes done, passes in
+    all), the validation images' and every kept member's among them.
     """
     manifest = stored.manifest
     signals = [(), *((place,) for place in range(len(manifest.member_shards)))]
@@ -165,23 +153,18 @@ def _as_written(
     )
 
 
-def _logits(blocks: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
-    """float32 [signals, B, K]: the stored mean, then every kept member's."""
-    return np.stack([block["teacher_logits"] for block in blocks])
-
-
 def _tolerances(manifest: Manifest, largest: Mapping[str, float]) -> dict[str, float]:
     """What a logit, and a value of each target, may differ by."""
-    steps = {"logit": ENCODINGS[manifest.logits_dtype].step}
+    encodings = {"logit": manifest.logits_dtype}
     for target in manifest.stored_targets:
-        steps[f"value of {target.name}"] = ENCODINGS[target.encoding].step
+        encodings[f"value of {target.name}"] = target.encoding
     in_float32 = all(teacher["precision"] == "float32" for teacher in manifest.teachers)
-    found = {}
-    for what, step in steps.items():
+    tolerances = {}
+    for what, encoding in encodings.items():
         # Logits are of the order of 1; nobody knows of other values.
         scale = 1.0 if what == "logit" else max(1.0, largest[what])
-        found[what] = FLOAT32_TOLERANCE * scale
+        tolerance = FLOAT32_TOLERANCE * scale
         if not in_float32:
-            found[what] = max(found[what], HALF_PRECISION_TOLERANCE * largest[what])
-        found[what] += step * largest[what]
-    return found
+            tolerance = max(tolerance, HALF_PRECISION_TOLERANCE * largest[what])
+        tolerances[what] = tolerance + ENCODINGS[encoding].step * largest[what]
+    return tolerances

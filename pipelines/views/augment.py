@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from kerasdistill.recipes.base import Augmentation, CropAugmentation, Shifts
 from pipelines.views import crops, shifts, urban
-from pipelines.views.view import View
+from pipelines.views.view import Tensors, View
 
 # Part of every distillation set's identity: raise it when any view changes.
 CODE_VERSION = 1
@@ -48,31 +48,15 @@ def view_seeds(
     sample_ids: np.ndarray, *, augmentation: Any, pass_index: int, seed: int
 ) -> np.ndarray:
     """int64 [N]: what the views of these samples in a pass are drawn from."""
-    made_by = VIEWS[type(augmentation)]
-    return made_by.seeds(sample_ids, pass_index=pass_index, seed=seed)
+    return VIEWS[type(augmentation)].seeds(sample_ids, pass_index=pass_index, seed=seed)
 
 
-def block(
-    images: tf.Tensor, seeds: tf.Tensor, *, augmentation: Any
-) -> dict[str, tf.Tensor]:
-    """The views of a block, and how they were mixed, if they were.
-
-    Args:
-        images: uint8 [N, side, side, channels].
-        seeds: int64 [N], see `view_seeds`.
-        augmentation: how views are made: of one of the kinds in `VIEWS`.
-
-    Returns:
-        "image" uint8 of the same shape; where the kind mixes images also "partner"
-        int64 [N] and "share" float32 [N], see `Mixed`.
-    """
+def block(images: tf.Tensor, seeds: tf.Tensor, *, augmentation: Any) -> Tensors:
+    """The views of a block: uint8 [N, side, side, channels], int64 [N] -> "image" uint8
+    of the images' shape; where the kind mixes images also "partner" int64 [N] and
+    "share" float32 [N], see `Mixed`."""
     made_by = VIEWS[type(augmentation)]
     made = made_by.make(images, seeds, augmentation=augmentation)
     if not made_by.mixes:
         return {"image": made}
     return {"image": made.pixels, "partner": made.partner, "share": made.share}
-
-
-def views(images: tf.Tensor, seeds: tf.Tensor, *, augmentation: Any) -> tf.Tensor:
-    """The pixels alone of `block`."""
-    return block(images, seeds, augmentation=augmentation)["image"]

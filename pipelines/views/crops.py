@@ -13,13 +13,8 @@ def views(
 ) -> tf.Tensor:
     """Pads by reflection, crops the image's size, mirrors: one view per image.
 
-    Args:
-        images: uint8 [N, side, side, channels].
-        seeds: int64 [N], see `kerasdistill.seeds.view_seeds`.
-        augmentation: how far, and whether to mirror.
-
-    Returns:
-        uint8 of the same shape. Each view depends on its own image and seed only.
+    uint8 [N, side, side, channels], int64 [N] (see `kerasdistill.seeds.view_seeds`) ->
+    uint8 of the images' shape. Each view depends on its own image and seed only.
     """
     top, left, mirror = tf.unstack(uniform(seeds, 3), axis=1)
     with tf.device("CPU:0"):

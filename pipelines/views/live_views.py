@@ -9,28 +9,21 @@ from kerasdistill.seeds import permutation
 from kerasdistill.training.epochs import EpochStream
 from pipelines.sources.source import Source, reader
 from pipelines.views import augment
-from pipelines.views.view import with_partner_labels
+from pipelines.views.view import Tensors, with_partner_labels
 
 _FOREVER = np.iinfo(np.int64).max
 
 
 def stream(
-    examples: Source,
-    *,
-    augmentation: Any,
-    seed: int,
-    batch_size: int,
+    examples: Source, *, augmentation: Any, seed: int, batch_size: int
 ) -> EpochStream:
     """Endless labelled views; an epoch is one pass over the examples.
 
-    Epoch e's order and views depend on `seed` and e alone. `augmentation` is of one of
-    the kinds in `augment.VIEWS`.
-
-    Returns:
-        Batches of {"image" uint8 [B, H, W, C], "label" int64 [B], "sample_id" int64
-        [B]}; the last of an epoch may be short. Where the augmentation mixes the
-        images of a batch also "partner_label" int64 [B] and "share" float32 [B], the
-        weight of "label" beside it.
+    Epoch e's order and views depend on `seed` and e alone. Batches are {"image" uint8
+    [B, H, W, C], "label" int64 [B], "sample_id" int64 [B]}; the last of an epoch may be
+    short. Where the augmentation, of a kind in `augment.VIEWS`, mixes the images of a
+    batch they also have "partner_label" int64 [B] and "share" float32 [B], the weight
+    of "label" beside it.
     """
     read = reader(examples)
     columns = {
@@ -41,9 +34,12 @@ def stream(
 
     def plan(epoch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         order = permutation(len(examples), seed, "order", int(epoch))
-        ids = examples.sample_ids[order]
-        which = {"pass_index": int(epoch), "seed": seed}
-        return order, augment.view_seeds(ids, augmentation=augmentation, **which)
+        return order, augment.view_seeds(
+            examples.sample_ids[order],
+            augmentation=augmentation,
+            pass_index=int(epoch),
+            seed=seed,
+        )
 
     def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
         rows = tf.numpy_function(plan, [epoch], [tf.int64, tf.int64])
@@ -51,7 +47,7 @@ def stream(
             row.set_shape([len(examples)])
         return tf.data.Dataset.from_tensor_slices(tuple(rows)).batch(batch_size)
 
-    def make(order: tf.Tensor, seeds: tf.Tensor) -> dict[str, tf.Tensor]:
+    def make(order: tf.Tensor, seeds: tf.Tensor) -> Tensors:
         made = augment.block(read(order), seeds, augmentation=augmentation)
         of_each = {name: tf.gather(column, order) for name, column in columns.items()}
         batch = with_partner_labels({**made, **of_each})
@@ -70,20 +66,12 @@ def stream(
 
 
 def for_scoring(
-    examples: Source,
-    *,
-    teacher_logits: np.ndarray | None = None,
-    batch_size: int = 500,
+    examples: Source, *, teacher_logits: np.ndarray | None = None, batch_size: int = 500
 ) -> tf.data.Dataset:
     """Every example once, in order: {"image"[, "label"][, "teacher_logits"]} batches.
 
-    Args:
-        examples: what to score.
-        teacher_logits: float32 [examples, classes], in their order.
-        batch_size: examples in a batch; the last may be short.
-
-    Raises:
-        ValueError: the logits are not one row an example.
+    `teacher_logits` are float32 [examples, classes], in their order (ValueError for
+    another number of them). The last batch may be short.
     """
     columns = {"place": np.arange(len(examples))}
     if (examples.labels >= 0).all():
@@ -94,7 +82,7 @@ def for_scoring(
         columns["teacher_logits"] = teacher_logits
     read = reader(examples)
 
-    def with_images(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def with_images(batch: Tensors) -> Tensors:
         return {"image": read(batch.pop("place")), **batch}
 
     batches = tf.data.Dataset.from_tensor_slices(columns).batch(batch_size)

@@ -9,16 +9,7 @@ from pipelines.views.draws import uniform
 
 
 def seeds(sample_ids: np.ndarray, *, pass_index: int, seed: int) -> np.ndarray:
-    """The views' seeds, with a lowest bit, which mirrors, that alternates by pass.
-
-    Args:
-        sample_ids: integers [N].
-        pass_index: augmented sweep the views belong to.
-        seed: run seed.
-
-    Returns:
-        int64 [N].
-    """
+    """int64 [N]: view seeds whose lowest bit, which mirrors, alternates by pass."""
     of_this_pass = view_seeds(sample_ids, pass_index=pass_index, seed=seed)
     coins = view_seeds(sample_ids, pass_index=0, seed=seed)
     lowest = (coins ^ np.int64(pass_index)) & np.int64(1)
@@ -28,13 +19,8 @@ def seeds(sample_ids: np.ndarray, *, pass_index: int, seed: int) -> np.ndarray:
 def views(images: tf.Tensor, seeds: tf.Tensor, *, augmentation: Shifts) -> tf.Tensor:
     """One view per image: mirrored if its seed is odd, shifted, partly covered.
 
-    Args:
-        images: uint8 [N, height, width, channels].
-        seeds: int64 [N].
-        augmentation: how far, and how large a square is covered.
-
-    Returns:
-        uint8 of the same shape. Each view depends on its own image and seed only.
+    uint8 [N, height, width, channels], int64 [N] -> uint8 of the images' shape. Each
+    view depends on its own image and seed only.
     """
     _, height, width, _ = images.shape
     top, left, cover_top, cover_left = tf.unstack(uniform(seeds, 4), axis=1)
@@ -56,16 +42,8 @@ def reflected_crop(
 ) -> tf.Tensor:
     """Pads by reflection (edges are not repeated) and crops the image's size.
 
-    No pixel is computed: each row and column of the crop is one of the image.
-
-    Args:
-        images: [N, height, width, channels].
-        top: draws in [0, 1), [N]: where among the 2 pad + 1 places.
-        left: as top.
-        pad: pixels on each side.
-
-    Returns:
-        The same shape.
+    No pixel is computed: each row and column of the crop is one of the image. `top` and
+    `left` are draws in [0, 1), [N], among the 2 pad + 1 places.
     """
 
     def source(draw: tf.Tensor, length: int) -> tf.Tensor:
@@ -85,5 +63,5 @@ def _first(draw: tf.Tensor, count: int) -> tf.Tensor:
 
 
 def _within(first: tf.Tensor, side: int, length: int) -> tf.Tensor:
-    places = tf.range(length)[None]
-    return (places >= first[:, None]) & (places < first[:, None] + side)
+    places = tf.range(length)[None] - first[:, None]
+    return (places >= 0) & (places < side)

@@ -21,14 +21,9 @@ def views(
 ) -> tf.Tensor:
     """HSV change, crop and spline resize, mirror: one view per image.
 
-    Args:
-        images: uint8 [N, side, side, 3], or 1 channel for grey.
-        seeds: int64 [N], see `kerasdistill.seeds.view_seeds`.
-        augmentation: the papers' constants.
-
-    Returns:
-        uint8 of the same shape. Each view depends on its own image and seed only,
-        so it is the same in any batch.
+    uint8 [N, side, side, 3] (or 1 channel for grey), int64 [N] (see
+    `kerasdistill.seeds.view_seeds`) -> uint8 of the images' shape. Each view depends on
+    its own image and seed only, so it is the same in any batch.
     """
     return _compiled(augmentation)(images, seeds)
 
@@ -37,9 +32,8 @@ def real_views(
     images: tf.Tensor, seeds: tf.Tensor, *, augmentation: Augmentation
 ) -> tf.Tensor:
     """`views` before clipping and rounding: float32, nominally in [0, 1]."""
-    draws = dict(
-        zip(_DRAWS, tf.unstack(uniform(seeds, len(_DRAWS)), axis=1), strict=True)
-    )
+    columns = tf.unstack(uniform(seeds, len(_DRAWS)), axis=1)
+    draws = dict(zip(_DRAWS, columns, strict=True))
     pixels = tf.cast(images, tf.float32) / 255.0
     pixels = change_hsv(pixels, *_hsv_changes(draws, augmentation), augmentation)
     pixels = _crop_and_resize(pixels, draws, augmentation)
@@ -57,13 +51,10 @@ def change_hsv(
     Grey images have a value alone, and stay grey.
 
     Args:
-        pixels: RGB in [0, 1], [N, H, W, 3], or grey, [N, H, W, 1].
+        pixels: RGB in [0, 1], [N, H, W, 3], or grey, [N, H, W, 1]; so is the result.
         shifts: [N, 3], added to hue (1 is a full turn), saturation and value.
         scales: [N, 2], factors on saturation and value.
         augmentation: says whether shifts come before scales.
-
-    Returns:
-        float32 in [0, 1], the same shape.
     """
     shift = [shifts[:, index, None, None] for index in range(3)]
     scale = [scales[:, index, None, None] for index in range(2)]
@@ -111,17 +102,12 @@ def resize_matrices(
     """Every crop followed by scipy's cubic spline resize, as matrices.
 
     `scipy.ndimage.zoom(order=3)` is linear and separable for a given crop size, so
-    its effect on one axis is a matrix found by zooming the unit vectors.
-
-    Args:
-        side: of the image.
-        min_crop: the smallest crop.
-        placed: False leaves out every offset but 0.
+    its effect on one axis is a matrix: what it makes of the unit vectors.
 
     Returns:
         float32 [count, side, side], acting on a column of `side` pixels, for every
-        (crop size, offset), and int32 [side - min_crop + 1]: where the matrices of
-        each crop size, from min_crop up, begin.
+        (crop size, offset; 0 alone unless `placed`), and int32 [side - min_crop + 1]:
+        where the matrices of each crop size, from min_crop up, begin.
     """
     matrices, first = [], []
     for size in range(min_crop, side + 1):
@@ -186,8 +172,7 @@ def _compiled(augmentation: Augmentation):
     def compiled(images, seeds):
         with tf.device("CPU:0"):
             pixels = real_views(images, seeds, augmentation=augmentation)
-            return tf.cast(
-                tf.round(tf.clip_by_value(pixels, 0.0, 1.0) * 255.0), tf.uint8
-            )
+            scaled = tf.clip_by_value(pixels, 0.0, 1.0) * 255.0
+            return tf.cast(tf.round(scaled), tf.uint8)
 
     return compiled

@@ -9,6 +9,9 @@ import tensorflow as tf
 
 from kerasdistill.seeds import view_seeds
 
+Tensors = dict[str, tf.Tensor]  # the fields of a batch, a block or a record
+Fields = Callable[[Tensors], Tensors]
+
 
 class Mixed(NamedTuple):
     """Views of which each is made of two images of its block.
@@ -38,7 +41,7 @@ class View:
     seeds: Callable[..., np.ndarray] = view_seeds
 
 
-def with_partner_labels(fields: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+def with_partner_labels(fields: Tensors) -> Tensors:
     """The fields of a block with its partners' labels, if it has partners.
 
     A batch may hold parts of several blocks, so places in a block mean nothing there.

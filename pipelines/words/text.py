@@ -8,6 +8,7 @@ import hashlib
 import sys
 from collections import Counter
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,7 @@ from kerasdistill.training.epochs import EpochStream
 
 END, UNKNOWN = "<eos>", "<unk>"
 QUICK_TOKENS = 300_000
-_SPLITS = {
-    "train": ("train",),
-    "validation": ("valid", "validation"),
-    "test": ("test",),
-}
+_SPLITS = {"train": ["train"], "validation": ["valid", "validation"], "test": ["test"]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +54,7 @@ class TextData:
             digest.update(np.ascontiguousarray(self.split(name), "<i4").data)
         return {
             "name": self.name,
-            "vocabulary_digest": vocabulary_digest(self.words),
+            "vocabulary_digest": digest_of(list(self.words)),
             "num_words": len(self.words),
             "num_tokens": {name: len(self.split(name)) for name in _SPLITS},
             "digest": digest.hexdigest(),
@@ -86,52 +83,45 @@ class Windows:
 
 
 def load(folder: str | Path | None, *, quick: bool = False) -> TextData:
-    """Reads `train`, `valid` and `test` texts: a sentence a line, words parted by
-    spaces. The counts are said on stderr.
+    """Reads three texts: a sentence a line, spaces between words. Prints the counts.
 
-    Args:
-        folder: holds train.txt, valid.txt (or validation.txt) and test.txt, or files
-            such as ptb.train.txt.
-        quick: train on the first 300,000 words; vocabulary and other splits stay.
-
-    Raises:
-        UserError: no folder, a split that is missing, empty, not UTF-8 or there twice.
+    `folder` holds train.txt, valid.txt (or validation.txt) and test.txt, or files such
+    as ptb.train.txt. With `quick`, train has the first 300,000 words; vocabulary and
+    other splits stay. UserError for no folder, or a split that is missing, empty, not
+    UTF-8 or there twice.
     """
     if folder is None or not Path(folder).is_dir():
         raise UserError(
             f"text folder {folder} is not there; give one that holds train.txt, "
             "valid.txt and test.txt with --data-dir"
         )
-    texts = {name: _read(Path(folder), name) for name in _SPLITS}
+    folder = Path(folder)
+    texts = {name: _read(folder, name) for name in _SPLITS}
     counts = Counter(texts["train"]) | Counter((END, UNKNOWN))
     words = tuple(sorted(counts, key=lambda word: (-counts[word], word)))
     number = {word: i for i, word in enumerate(words)}
     ids, unknown = {}, {}
     for name, text in texts.items():
-        found = [number.get(word, -1) for word in text]
-        ids[name] = np.array(found, np.int32)
-        unknown[name] = int(np.sum(ids[name] < 0))
-        ids[name][ids[name] < 0] = number[UNKNOWN]
-    _tell(Path(folder), len(words), ids, unknown)
+        ids[name] = np.array([number.get(word, -1) for word in text], np.int32)
+        new = ids[name] < 0
+        ids[name][new] = number[UNKNOWN]
+        unknown[name] = f" ({np.sum(new):,} not in train)" if new.any() else ""
+    parts = [f"{len(tokens):,} {name}{unknown[name]}" for name, tokens in ids.items()]
+    counts = f"{len(words):,} words, tokens {' / '.join(parts)}"
+    print(f"{folder}: {counts}", file=sys.stderr)
     if quick and len(ids["train"]) > QUICK_TOKENS:
         ids["train"] = ids["train"][:QUICK_TOKENS]
-        print(
-            f"--quick: the first {QUICK_TOKENS:,} words are trained on", file=sys.stderr
-        )
-    return TextData(name=Path(folder).resolve().name, words=words, **ids)
+        note = f"--quick: the first {QUICK_TOKENS:,} words are trained on"
+        print(note, file=sys.stderr)
+    return TextData(name=folder.resolve().name, words=words, **ids)
 
 
 def windows(tokens: np.ndarray, *, end: int, streams: int, length: int) -> Windows:
-    """Every token of a text as a target once, in `streams` pieces of it.
+    """Every token of a text, int32 [N], as a target once.
 
-    Args:
-        tokens: int32 [N].
-        end: id of `<eos>`, from which the first token is predicted.
-        streams: B; piece s starts where piece s-1 ends.
-        length: words in a window.
-
-    Raises:
-        UserError: fewer tokens than streams, or a window below 1.
+    The text is cut into B = `streams` pieces and each into windows of T = `length`
+    words; the first token is predicted from `end`. UserError for fewer tokens than
+    streams, or a window below 1.
     """
     if length < 1 or not 1 <= streams <= len(tokens):
         raise UserError(
@@ -174,13 +164,8 @@ def stream(cut: Windows) -> EpochStream:
     )
 
 
-def vocabulary_digest(words: tuple[str, ...]) -> str:
-    """Hex sha256 of the words in their order."""
-    return digest_of(list(words))
-
-
 def encode(text: str, words: tuple[str, ...]) -> np.ndarray:
-    """Ids of a text's words, `<unk>` for those that are not known: int32 [N]."""
+    """Ids of a text's words, of `<unk>` for those not in `words`: int32 [N]."""
     number = {word: i for i, word in enumerate(words)}
     unknown = number[UNKNOWN]
     return np.array([number.get(word, unknown) for word in text.split()], np.int32)
@@ -195,54 +180,36 @@ def require_same_words(
             f"the text has {len(words):,} different words, more than teacher {path}, "
             f"which knows {len(teacher):,}; use a teacher of this text"
         )
-    for number, (ours, theirs) in enumerate(zip(words, teacher, strict=False)):
+    for number, (ours, theirs) in enumerate(zip_longest(words, teacher)):
         if ours != theirs:
+            differs = f"is {theirs!r}, the text's is {ours!r}"
+            lacks = f"{theirs!r} is not in the text"
             raise UserError(
-                f"teacher {path} has another vocabulary: its word {number} is "
-                f"{theirs!r}, the text's is {ours!r}; use a teacher of this text"
+                f"teacher {path} has another vocabulary: its word {number} "
+                f"{lacks if ours is None else differs}; use a teacher of this text"
             )
-    if len(words) < len(teacher):
-        raise UserError(
-            f"teacher {path} has another vocabulary: its word {len(words)} "
-            f"{teacher[len(words)]!r} is not in the text; use a teacher of this text"
-        )
 
 
 def _read(folder: Path, split: str) -> list[str]:
     names = _SPLITS[split]
-    found = [
-        path
-        for path in sorted(folder.glob("*.txt"))
-        if any(
-            path.name == f"{n}.txt" or path.name.endswith(f".{n}.txt") for n in names
-        )
-    ]
-    if len(found) != 1:
-        there = ", ".join(path.name for path in found) or "none"
+    ends = tuple(f".{name}.txt" for name in names)
+    paths = [x for x in sorted(folder.glob("*.txt")) if f".{x.name}".endswith(ends)]
+    if len(paths) != 1:
+        there = ", ".join(path.name for path in paths) or "none"
         raise UserError(
             f"{folder}: the {split} split needs one file {names[0]}.txt or "
             f"*.{names[0]}.txt, found {there}; add it or remove what is too much"
         )
-    if not found[0].is_file():
-        raise UserError(f"{found[0]} is not a file; it should hold a sentence a line")
+    path = paths[0]
+    if not path.is_file():
+        raise UserError(f"{path} is not a file; it should hold a sentence a line")
     try:
-        text = found[0].read_bytes().decode("utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{found[0]} is not UTF-8 (byte {error.start}); convert it, as with iconv"
+            f"{path} is not UTF-8 (byte {error.start}); convert it, as with iconv"
         ) from error
-    lines = text.removesuffix("\n").split("\n")
     if not text.strip():
-        raise UserError(f"{found[0]} is empty; it should hold a sentence a line")
+        raise UserError(f"{path} is empty; it should hold a sentence a line")
+    lines = text.removesuffix("\n").split("\n")
     return [word for line in lines for word in (*line.split(), END)]
-
-
-def _tell(
-    folder: Path, num_words: int, ids: dict[str, np.ndarray], unknown: dict[str, int]
-) -> None:
-    parts = []
-    for name, tokens in ids.items():
-        new = f" ({unknown[name]:,} not in train)" if unknown[name] else ""
-        parts.append(f"{len(tokens):,} {name}{new}")
-    counts = " / ".join(parts)
-    print(f"{folder}: {num_words:,} words, tokens {counts}", file=sys.stderr)

@@ -1,8 +1,8 @@
-"""What teachers say of every next word of a text, kept on disk: the largest K.
+"""What teachers predict of every next word of a text, kept on disk: the largest K.
 
 All 10,000 log-probabilities would be 40 kB a word; K of them with their ids are 4 K
 bytes. What is left out is known as a sum: `losses.ban_of_largest` takes it for one
-outcome more. A signal is a directory: shards of some streams each, whose record w is
+word more. A signal is a directory: shards of some streams each, whose record w is
 window w, and a manifest, published last. It belongs to one text, cut one way, and
 reading it costs no memory.
 """
@@ -21,6 +21,7 @@ from kerasdistill.files import digest_of, sha256_file, write_json_atomic
 from kerasdistill.training.epochs import EpochStream
 from pipelines.stored.integrity import SEAL, sealed
 from pipelines.stored.layout import MANIFEST_NAME
+from pipelines.stored.records import serialized
 from pipelines.words import text
 
 SCHEMA_VERSION = 1
@@ -74,23 +75,16 @@ class Request:
 
 def encode(window: int, ids: np.ndarray, log_probabilities: np.ndarray) -> bytes:
     """A serialized tf.Example of one window: [streams, T, K] each, as they are kept."""
-    feature = {
-        "window": tf.train.Feature(int64_list=tf.train.Int64List(value=[window])),
-        "ids": _bytes(ids.tobytes()),
-        "log_probabilities": _bytes(log_probabilities.astype("<f2").tobytes()),
-    }
-    example = tf.train.Example(features=tf.train.Features(feature=feature))
-    return example.SerializeToString(deterministic=True)
+    fields = {"window": [window], "ids": ids.tobytes()}
+    fields["log_probabilities"] = log_probabilities.astype("<f2").tobytes()
+    return serialized(fields)
 
 
 def publish(path: str | Path, request: Request, shards: Sequence[Mapping]) -> None:
     """Writes the manifest.
 
-    Args:
-        path: of the signal.
-        request: what it was made for.
-        shards: {name, bytes, sha256, covered, words} of each, in order: `covered` is
-            the sum of the probability kept of `words` words.
+    Each shard, in order, has name, bytes, sha256 and `covered`, the sum of the
+    probability that is kept of its `words`.
     """
     words = sum(shard["words"] for shard in shards)
     value = {
@@ -117,7 +111,7 @@ class Signal:
         return digest_of([shard["sha256"] for shard in self.manifest["shards"]])
 
     def stream(self, cut: text.Windows) -> EpochStream:
-        """The windows with the teachers' answers, as training data.
+        """The windows with the teachers' predictions, as training data.
 
         Batches are those of `text.stream` with "teacher_ids" int32 and
         "teacher_log_probabilities" float32 [B, T, K].
@@ -129,18 +123,16 @@ class Signal:
                 tf.data.TFRecordDataset(str(self.path / name)).map(self._decode)
                 for name in self.request.shards
             ]
-            answers = tf.data.Dataset.zip(tuple(shards)).map(_joined).repeat()
-            both = tf.data.Dataset.zip(plain.batches(first_epoch), answers)
-            return both.map(lambda batch, answer: {**batch, **answer}).prefetch(4)
+            stored = tf.data.Dataset.zip(tuple(shards)).map(_joined).repeat()
+            both = tf.data.Dataset.zip(plain.batches(first_epoch), stored)
+            return both.map(lambda batch, signal: {**batch, **signal}).prefetch(4)
 
         return EpochStream(plain.steps_per_epoch, plain.examples_per_epoch, batches)
 
-    def _decode(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        schema = {
-            name: tf.io.FixedLenFeature([], tf.string)
-            for name in ("ids", "log_probabilities")
-        }
-        example = tf.io.parse_single_example(serialized, schema)
+    def _decode(self, record: tf.Tensor) -> dict[str, tf.Tensor]:
+        content = tf.io.FixedLenFeature([], tf.string)
+        schema = {"ids": content, "log_probabilities": content}
+        example = tf.io.parse_single_example(record, schema)
         shape = [-1, self.request.window, self.request.top_k]
         kind = tf.uint16 if self.request.ids_dtype.itemsize == 2 else tf.int32
         ids = tf.io.decode_raw(example["ids"], kind)
@@ -152,11 +144,10 @@ class Signal:
 
 
 def read(path: str | Path, *, data: text.TextData, streams: int, window: int) -> Signal:
-    """The finished, whole signal at `path`, made for this text cut this way.
+    """The signal at `path`, made for this text cut this way.
 
-    Raises:
-        UserError: none there, or of another text or cut.
-        StaleArtifactError: damaged.
+    UserError if there is none, or one of another text or cut; StaleArtifactError if it
+    is damaged.
     """
     path = Path(path)
     file = path / MANIFEST_NAME
@@ -186,25 +177,20 @@ def read(path: str | Path, *, data: text.TextData, streams: int, window: int) ->
 
 def _require(path: Path, request: Request, *, data, streams: int, window: int) -> None:
     ours, theirs = data.identity(), request.dataset
-    for field in ("vocabulary_digest", "digest"):
+    for field, what in (("vocabulary_digest", "vocabulary"), ("digest", "text")):
         if ours[field] != theirs[field]:
-            what = "vocabulary" if field == "vocabulary_digest" else "text"
             raise UserError(
                 f"signal {path} was made from another {what} ({field} "
                 f"{theirs[field][:12]}, expected {ours[field][:12]}); make one of this"
             )
-    for field, asked in (("streams", streams), ("window", window)):
-        if (found := getattr(request, field)) != asked:
-            option = {"streams": "--batch-size", "window": "--window"}[field]
+    cut = (("streams", streams, "--batch-size"), ("window", window, "--window"))
+    for field, expected, option in cut:
+        if (stored := getattr(request, field)) != expected:
             raise UserError(
-                f"signal {path} has {field} {found}, expected {asked}; train with "
-                f"{option} {found} or make another"
+                f"signal {path} has field {field} {stored}, expected {expected}; train "
+                f"with {option} {stored} or make another"
             )
 
 
 def _joined(*shards: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     return {name: tf.concat([s[name] for s in shards], axis=0) for name in shards[0]}
-
-
-def _bytes(value: bytes) -> tf.train.Feature:
-    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))

@@ -1,10 +1,9 @@
-"""A search by a chief and two workers, one of whom is killed again and again."""
+"""A search by a chief and three workers, killed and stopped again and again."""
 
 import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ SEARCH = (
     "baseline --budget 20k --convs 2 --epochs 2 --schedule cosine --dataset digits "
     "--quick --precision float32 --trials 6 --oracle random --json"
 )
-ROLES = ("chief", "one", "two")
+ROLES = ("chief", "one", "two", "three")
 
 pytestmark = pytest.mark.slow
 
@@ -28,9 +27,6 @@ class Crew:
     """The processes of a search in `folder`; logs and answers lie beside it."""
 
     def __init__(self, folder: Path):
-        with socket.socket() as bound:
-            bound.bind(("127.0.0.1", 0))
-            self._chief = f"127.0.0.1:{bound.getsockname()[1]}"
         self._folder = folder
         self.running: dict[str, subprocess.Popen] = {}
 
@@ -38,7 +34,7 @@ class Crew:
         """Begins it, or begins it again; None: a process that does all alone."""
         options = ["--search", str(self._folder / "search")]
         if role is not None:
-            options += ["--chief", self._chief]
+            options += ["--chief", "127.0.0.1:5151"]
             chief = ["--worker-timeout", "5"]
             options += chief if role == "chief" else ["--worker", role]
         with (
@@ -61,6 +57,12 @@ class Crew:
         process.wait()
         return alive
 
+    def doze(self, role: str, seconds: float) -> None:
+        """Stops it for longer than its lease lasts."""
+        self.running[role].send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        self.running[role].send_signal(signal.SIGCONT)
+
     def answer(self, role: str | None) -> dict:
         assert self.running[role].wait(WAIT_SECONDS) == 0
         return json.loads((self._folder / f"{role}.json").read_text())
@@ -81,7 +83,7 @@ def results(folder: Path) -> dict[str, tuple[int, int]]:
     return {p.parent.name: (p.stat().st_ino, p.stat().st_mtime_ns) for p in found}
 
 
-def test_five_kills_at_random_moments(crew, tmp_path):
+def test_five_kills_and_as_many_stops_at_random_moments(crew, tmp_path):
     draw = random.Random("crew")
     for role in ROLES:
         crew.start(role)
@@ -92,6 +94,7 @@ def test_five_kills_at_random_moments(crew, tmp_path):
         victim = draw.choice(ROLES)
         if crew.running["chief"].poll() is not None:
             break  # the search has ended
+        crew.doze(draw.choice(ROLES), draw.uniform(0, 8))
         kills += crew.kill(victim)
         now = results(tmp_path)
         assert seen.items() <= now.items()

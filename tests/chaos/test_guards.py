@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from kerasdistill.errors import DivergedError, UserError
-from kerasdistill.models import student
+from kerasdistill.models import urban
 from kerasdistill.recipes.base import Augmentation, Student, Training
 from kerasdistill.training import distillation_models
 from kerasdistill.training.fit import fit
@@ -26,7 +26,7 @@ def trained(
     folder, *, count=17, validation=None, batch_size=8, model=None, change=None, **how
 ):
     """Fits on so many images; `change` is made to each batch of views."""
-    built = student.build(CNN, image_shape=(8, 8, 3), num_classes=3, seed=0)
+    built = urban.build(CNN, image_shape=(8, 8, 3), num_classes=3, seed=0)
     stream = live_views.stream(
         make_examples(count),
         augmentation=Augmentation(min_crop=6),
@@ -108,7 +108,7 @@ def test_another_number_of_classes(image_data, classes):
 def test_losses_are_float32_whatever_the_logits(kind, logits_dtype):
     shells = vars(distillation_models)
     make = shells["KnowledgeDistillationModel" if kind == "KD" else kind]
-    net = student.build(CNN, image_shape=(8, 8, 3), num_classes=3, seed=0)
+    net = urban.build(CNN, image_shape=(8, 8, 3), num_classes=3, seed=0)
     values = np.array([[3.0, 1.0, 0.5], [-2.0, 0.25, 1.0]], np.float32)
     batch = {"teacher_logits": tf.constant(values[::-1]), "label": tf.constant([0, 2])}
     found = make(net).per_example_loss(batch, tf.cast(values, logits_dtype))

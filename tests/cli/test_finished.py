@@ -194,7 +194,7 @@ def test_text_teachers_and_recipes_are_looked_at(workdir, tmp_path):
         "evaluate PATH",
         f"{STUDENT} --trials 3",
         f"{STUDENT} --force",
-        f"{STUDENT} --student keras:MobileNetV2",
+        "student --dataset digits --student keras:MobileNetV2",
         "teacher --space --trials 2",
         "precompute --teacher {runs}/student-0123456789ab/model.keras --extend X",
         "precompute --teacher {runs}/student-0123456789ab/model.keras --output gs://a/b",

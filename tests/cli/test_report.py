@@ -58,7 +58,7 @@ def test_a_picture_is_left_out_where_none_can_be_drawn(folders, capsys, monkeypa
         ("report search", "PATH"),
         ("report born", "born does not exist"),
         ("report search /nowhere", "/nowhere does not exist"),
-        ("report search . --html a.html", "no --html"),
+        ("report search . --html a.html", "--html belongs to"),
         ("report --png a.png", "report search"),
         ("report --format pdf", "invalid choice"),
     ],

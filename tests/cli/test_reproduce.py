@@ -7,8 +7,8 @@ import pytest
 from kerasdistill.cli import (
     arguments,
     born_again,
-    reproduced_costs,
     reproduced_tables,
+    reproducing,
     requested,
 )
 from kerasdistill.cli.__main__ import main
@@ -40,7 +40,7 @@ def test_a_student_gets_the_model_of_an_earlier_command(tmp_path, capsys, monkey
 
     taught = []
     monkeypatch.setitem(commands.COMMANDS, "born-again", run)
-    monkeypatch.setattr(reproduced_costs, "plan", lambda lines, asked: Plan({}))
+    monkeypatch.setattr(reproducing, "plan", lambda lines, asked: Plan({}))
     line = ["reproduce", "ban-table-3", "--workdir", str(tmp_path), "--scale", "0.1"]
     assert main([*line, "--json"]) == 1
     wide = [f"wide-resnet-28-{k}" for k in (1, 5, 10)]
@@ -178,7 +178,7 @@ def test_options_of_other_tables_are_refused(capsys):
         ("urban-table-1 --store replay", "--store"),
     ):
         assert main(["reproduce", *line.split()]) == 2
-        assert f"{option} is of" in capsys.readouterr().err
+        assert f"{option} belongs to" in capsys.readouterr().err
 
 
 def test_one_that_diverges_does_not_stop_the_others(
@@ -193,7 +193,7 @@ def test_one_that_diverges_does_not_stop_the_others(
 
     monkeypatch.setitem(commands.COMMANDS, "baseline", run)
     line = ["reproduce", "urban-table-1", "--workdir", str(tmp_path), "--scale", "0.1"]
-    monkeypatch.setattr(reproduced_costs, "plan", lambda lines, asked: Plan({}))
+    monkeypatch.setattr(reproducing, "plan", lambda lines, asked: Plan({}))
     assert main([*line, "--dataset", "digits", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert [each["accuracy"] for each in found["done"]] == [0.5]
@@ -206,7 +206,7 @@ def test_students_of_a_table_share_one_chain(monkeypatch, tmp_path):
     words = f"reproduce urban-table-2 --scale 0.01 --max-budget 1M --workdir {tmp_path}"
     table = arguments.parse([*words.split(), "--dataset", "digits", "--quick"])
     made = reproduced_tables.TABLES[table.table](table)
-    reproduced_costs.plan(made, table)
+    reproducing.plan(made, table)
     names = [step.name for step in stories]
     assert names[:5] == [
         *("teacher 1", "teacher 2", "teacher 3", "super teacher", "distillation set"),
@@ -241,7 +241,7 @@ def test_the_plan_of_students_counts_teachers_and_set_once(
 
 def test_preset(capsys):
     asked = arguments.parse("student --preset snn-ecnn-mimic-30k".split())
-    recipe = requested.student_maker(asked, None)(None)
+    recipe = requested.student_maker(asked)(None)
     assert recipe == urban2017_presets.snn_ecnn_mimic_30k()
     assert reading.from_json(base.to_json(recipe)) == recipe
     for more in ("--budget 1M", "--recipe a.json", "--trials 3"):

@@ -413,9 +413,9 @@ def test_losses_of_labels_need_them(loss, image_data, tmp_path):
             image_data.train, labels=np.full(len(image_data.train), -1)
         ),
     )
-    with pytest.raises(UserError, match="learns labels, which shapes has not"):
+    with pytest.raises(UserError, match="learns labels, but shapes has none"):
         born_again.run(asked(loss), data=unlabelled, workdir=tmp_path)
-    with pytest.raises(UserError, match="distillation set made from it have not"):
+    with pytest.raises(UserError, match="distillation set made from it have none"):
         given = asked(loss, teacher="t.keras", signal=Signal("stored"))
         born_again.run(given, data=unlabelled, workdir=tmp_path)
 

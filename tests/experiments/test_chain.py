@@ -8,7 +8,7 @@ import pytest
 
 from kerasdistill import runs
 from kerasdistill.budget import Budget
-from kerasdistill.experiments import baseline, chain, labelling
+from kerasdistill.experiments import chain, labelling, teacher
 from kerasdistill.exports import saved_model as export
 from kerasdistill.recipes import urban2017
 from kerasdistill.running import timing
@@ -150,6 +150,6 @@ def test_baseline_has_no_teacher(image_data, tmp_path):
     )
     augmentation = replace(recipe.augmentation, min_crop=6)
     recipe = short(replace(recipe, augmentation=augmentation))
-    results = baseline.run(recipe, data=image_data, workdir=tmp_path)
+    results = teacher.run(recipe, data=image_data, workdir=tmp_path)
     assert results["teacher_agreement"] is None
     assert results["recipe"]["training"]["objective"]["name"] == "hard-label"

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from kerasdistill import runs
 from kerasdistill.errors import StaleArtifactError
-from kerasdistill.experiments import baseline, labelling, precompute, teacher, verify
-from kerasdistill.models import cnn_teacher
+from kerasdistill.experiments import labelling, precompute, teacher, verify
+from kerasdistill.models import urban
 from kerasdistill.recipes import base, urban2017
 from kerasdistill.running import timing, training
 from kerasdistill.running.steps import OnlyPlanned
@@ -176,7 +176,7 @@ def test_a_baseline_plans_too(image_data, tmp_path, monkeypatch):
         training=replace(made.training, schedule="cosine", epochs=1, batch_size=41),
         augmentation=replace(made.augmentation, min_crop=6),
     )
-    found = baseline.run(made, data=image_data, workdir=tmp_path)
+    found = teacher.run(made, data=image_data, workdir=tmp_path)
     expected = 7 * (0.5 + 1.5) + 2.7 + timing._ONCE * 4.0
     assert found["planned_seconds"] == pytest.approx(expected)
 
@@ -192,7 +192,7 @@ def label(image_data, tmp_path, monkeypatch, recipe):
 
     monkeypatch.setattr(labelling.probe, "measure", measured)
     path = tmp_path / "teacher.keras"
-    model = cnn_teacher.build(
+    model = urban.build(
         recipe.architecture, image_shape=(8, 8, 3), num_classes=3, seed=0
     )
     model.save(path)

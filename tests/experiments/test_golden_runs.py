@@ -78,7 +78,8 @@ def requests(workdir) -> dict[str, RunDirectory]:
         return training.run_directory(recipe, kind=kind, **where)
 
     def students(recipe):
-        return student.run_directory(recipe, asked=PASSES, **where)
+        how = {"kind": student.KIND, "distillation_set": PASSES}
+        return training.run_directory(recipe, **how, **where)
 
     def generation(recipe, **signal):
         signal = Signal(**signal)
@@ -258,7 +259,7 @@ def test_folders_of_the_older_rule_are_found(name, tmp_path):
     run = requests(tmp_path)[name]
     assert run.path == older
     # What the older version wrote of it.
-    (older / "recipe.json").write_text(json.dumps(json_requests.older(run._asked)))
+    (older / "recipe.json").write_text(json.dumps(json_requests.older(run._given)))
     with run:
         assert run.results() is None
         run.finish({"accuracy": 0.5})

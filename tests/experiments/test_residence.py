@@ -46,7 +46,7 @@ def choose(path_of, image_data):
 
     def chosen(store, asked, *, epochs=None):
         stored = distillation_set.open(path_of(store), data=image_data)
-        return memory.choose(stored, asked=asked, passes=PASSES, epochs=epochs)
+        return memory.choose(stored, resident=asked, passes=PASSES, epochs=epochs)
 
     return chosen
 
@@ -97,9 +97,9 @@ def test_choice_by_memory(choose, room):
 def test_passes_that_do_not_fit_are_not_kept(path_of, image_data, room):
     stored = distillation_set.open(path_of("replay"), data=image_data)
     room(19)
-    found = memory.choose(stored, asked="auto", passes=20, epochs=None)
+    found = memory.choose(stored, resident="auto", passes=20, epochs=None)
     assert not found.in_memory and "20 passes would take" in found.because
-    found = memory.choose(stored, asked="always", passes=20, epochs=None)
+    found = memory.choose(stored, resident="always", passes=20, epochs=None)
     assert (found.in_memory, found.keep) == (True, False)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasdistill import devices, evaluation, runs
+from kerasdistill import evaluation, runs
 from kerasdistill.errors import StaleArtifactError
 from kerasdistill.experiments import ensemble
 from kerasdistill.experiments.search import families, trials
@@ -20,6 +20,7 @@ from kerasdistill.exports import cards
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.recipes import reading
 from kerasdistill.running import training
+from kerasdistill.training import engines
 from kerasdistill.training.loop import Epochs
 from tuners import halving, record, spaces
 
@@ -205,7 +206,7 @@ def test_two_devices(image_data, tmp_path, trained):
             return made
 
         patched.setattr(training, "built", watching)
-        with devices.using("cpu:2"):
+        with engines.current().using("cpu:2"):
             found = run(image_data, tmp_path / "two")
     assert strategies == [2, 2, 2]
     one = run(image_data, tmp_path / "one")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kerasdistill.errors import UserError
-from kerasdistill.models import fast_layers, resnet, summary
+from kerasdistill.models import born_again, fast_layers, summary
 from kerasdistill.models.build import build
 from kerasdistill.recipes import born_again as recipes
 from kerasdistill.recipes.architectures import BanResNet, DenseNet, WideResNet
@@ -200,7 +200,7 @@ def test_a_ban_resnet_takes_over_and_freezes_the_teachers_ends():
     teacher = built(TINY["dense, third"])
     student = built(TINY["ban wide"])
     before = [w.numpy() for w in student.trainable_variables]
-    resnet.take_over(student, fast_layers.stock(teacher))
+    born_again.take_over(student, fast_layers.stock(teacher))
     for name in ("conv_1", "logits"):
         own, given = student.get_layer(name), teacher.get_layer(name)
         assert not own.trainable and own.weights
@@ -212,4 +212,4 @@ def test_a_ban_resnet_takes_over_and_freezes_the_teachers_ends():
 
 def test_a_teacher_of_other_sizes_has_nothing_to_take_over():
     with pytest.raises(UserError, match="conv_1.*densenet-90-60"):
-        resnet.take_over(built(TINY["ban wide"]), built(WideResNet(1, 1)))
+        born_again.take_over(built(TINY["ban wide"]), built(WideResNet(1, 1)))

@@ -2,13 +2,13 @@ import keras
 import numpy as np
 import pytest
 
-from kerasdistill.models import cnn_teacher, summary
+from kerasdistill.models import summary, urban
 from kerasdistill.recipes import urban2017
 
 
 def tiny(*, seed=0, precision="float32"):
     recipe = urban2017.teacher_of(filters=(4, 6, 8), dense=10)
-    return cnn_teacher.build(
+    return urban.build(
         recipe.architecture,
         image_shape=(16, 16, 3),
         num_classes=5,
@@ -21,7 +21,7 @@ def tiny(*, seed=0, precision="float32"):
     ("published", "num_params"), [(1, 5_339_350), (2, 2_453_729), (3, 5_823_101)]
 )
 def test_published_counts(published, num_params):
-    model = cnn_teacher.build(
+    model = urban.build(
         urban2017.teacher(published).architecture,
         image_shape=(32, 32, 3),
         num_classes=10,

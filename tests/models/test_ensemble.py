@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from kerasdistill.errors import UserError
-from kerasdistill.models import cnn_teacher, ensemble, summary
+from kerasdistill.models import ensemble, summary, urban
 from kerasdistill.recipes import urban2017
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), "uint8")
@@ -11,7 +11,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), "uint8")
 
 def teacher(seed, *, image_shape=(8, 8, 3), num_classes=5, precision="float32"):
     recipe = urban2017.teacher_of(filters=(2, 3, 4), dense=6)
-    return cnn_teacher.build(
+    return urban.build(
         recipe.architecture,
         image_shape=image_shape,
         num_classes=num_classes,

@@ -36,7 +36,8 @@ def seeds(count: int, pass_index: int = 0, seed: int = 0) -> np.ndarray:
 
 
 def views(images, view_seeds, augmentation=URBAN) -> np.ndarray:
-    return augment.views(images, view_seeds, augmentation=augmentation).numpy()
+    made = augment.block(images, view_seeds, augmentation=augmentation)
+    return made["image"].numpy()
 
 
 @pytest.fixture
@@ -230,12 +231,12 @@ def test_a_view_is_the_same_inside_a_data_pipeline():
         tf.data.Dataset.from_tensor_slices((images, view_seeds))
         .batch(5)
         .map(
-            lambda image, seed: augment.views(image, seed, augmentation=URBAN),
+            lambda image, seed: augment.block(image, seed, augmentation=URBAN),
             num_parallel_calls=2,
         )
     )
-    made = np.concatenate(list(pipeline.as_numpy_iterator()))
-    np.testing.assert_array_equal(made, views(images, view_seeds))
+    made = [batch["image"] for batch in pipeline.as_numpy_iterator()]
+    np.testing.assert_array_equal(np.concatenate(made), views(images, view_seeds))
 
 
 def test_seeds_alone_decide():

@@ -15,7 +15,8 @@ IDS = np.arange(60) + 1_000
 
 def views(images=IMAGES, ids=IDS, *, pass_index=0, seed=0, **options):
     seeds = view_seeds(ids, pass_index=pass_index, seed=seed)
-    found = augment.views(images, seeds, augmentation=CropAugmentation(**options))
+    augmentation = CropAugmentation(**options)
+    found = augment.block(images, seeds, augmentation=augmentation)["image"]
     assert found.dtype == "uint8"
     return found.numpy()
 

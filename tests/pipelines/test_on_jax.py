@@ -17,7 +17,7 @@ import dataclasses
 import sys, warnings
 import keras
 import numpy as np
-from kerasdistill.models import student
+from kerasdistill.models import urban
 from kerasdistill.recipes import urban2017
 from kerasdistill.budget import Budget
 from kerasdistill.training import distillation_models, keras_losses
@@ -31,7 +31,7 @@ recipe = urban2017.student(
     budget=Budget(3_000), convs=2, image_shape=(8, 8, 3), num_classes=3
 )
 architecture = dataclasses.replace(recipe.architecture, dropout_rates=())
-small = student.build(architecture, image_shape=(8, 8, 3), num_classes=3, seed=0)
+small = urban.build(architecture, image_shape=(8, 8, 3), num_classes=3, seed=0)
 start = small.get_weights()
 for shell in (
     distillation_models.KnowledgeDistillationModel(small, temperature=2, alpha=0.5),

@@ -8,7 +8,7 @@ from kerasdistill.recipes.base import Augmentation
 from pipelines.beam import probe, runners
 from pipelines.beam.probe import WorkerSpeed
 from pipelines.stored.layout import Layout, sidecar_name
-from pipelines.stored.remaining import missing_shards
+from pipelines.stored.remaining import missing_work
 from pipelines.views import draws
 
 SPEED = WorkerSpeed(views_per_second=100.0, startup_seconds=5.0)
@@ -71,7 +71,10 @@ def test_a_probe_that_fails_is_no_speed(tmp_path, monkeypatch):
     assert measured([tmp_path / "nowhere.keras"], 2) is None
 
 
-def test_missing_shards(make_set, tmp_path):
+def test_missing_shards(make_set, image_data, tmp_path):
+    def missing_shards(folder, layout):
+        return missing_work(folder, layout, data=image_data, store="replay")[0]
+
     made = make_set(passes=2)
     layout = Layout(41, 15, 2, 5, 8, 16)
     assert missing_shards(made.distillation_set, layout) == []

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from kerasdistill.errors import StaleArtifactError, UserError
 from kerasdistill.experiments.student import stored_stream
-from kerasdistill.models import student
+from kerasdistill.models import urban
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.recipes.base import Student, Training
 from kerasdistill.training.distillation_models import LogitRegressionModel
@@ -113,7 +113,7 @@ def stream_of(opened, way, strategy=ALONE):
 
 def train(stream, directory, data, *, strategy=ALONE, clip_norm=None):
     with strategy.scope():
-        model = student.build(CNN, image_shape=(8, 8, 3), num_classes=3, seed=0)
+        model = urban.build(CNN, image_shape=(8, 8, 3), num_classes=3, seed=0)
         shell = LogitRegressionModel(model, clip_norm=clip_norm)
     result = fit(
         shell,

@@ -41,7 +41,8 @@ def test_stores_hold_the_views_of_the_crops(stored, image_data, teacher_path):
     found = {name: np.concatenate([b[name] for b in images[:5]]) for name in images[0]}
     ids = found["sample_id"]
     seeds = view_seeds(ids, pass_index=0, seed=5)
-    views = augment.views(image_data.train.images[ids], seeds, augmentation=CROPS)
+    pixels = image_data.train.images[ids]
+    views = augment.block(pixels, seeds, augmentation=CROPS)["image"]
     np.testing.assert_array_equal(found["image"], views)
     teacher = keras.models.load_model(teacher_path)
     expected = teacher.predict(found["image"].astype("f4"), verbose=0)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kerasdistill.reports import figure_one
+from kerasdistill.reports import figure_one, plots
 from kerasdistill.reports.collect import Found
 
 from . import made
@@ -34,7 +34,7 @@ def test_points_and_gaps():
     assert gap["published"] == pytest.approx(2.7)
     assert gap["measured"] == pytest.approx(10.0)
     assert other["measured"] is None
-    assert b"<svg" in figure_one.picture(found)
+    assert b"<svg" in plots.as_svg(figure_one.drawn(found))
 
 
 @pytest.mark.parametrize("count", [99_000_000, 100_900_000, 316_000_000])

@@ -245,4 +245,4 @@ def test_groups_of_equal_settings_alone():
     other[2]["recipe"]["training"]["precision"] = "mixed_bfloat16"
     runs = [Found(str(n), each) for n, each in enumerate([made.results(), *other])]
     placed, _, _ = measured.sort_out(runs)
-    assert len({each.group for each in placed}) == 4
+    assert len({each.group for runs in placed.values() for each in runs}) == 4

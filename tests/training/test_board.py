@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from kerasdistill.models import student
+from kerasdistill.models import urban
 from kerasdistill.recipes.base import Augmentation, Student, Training
 from kerasdistill.training.board import grid, titles, write_views
 from kerasdistill.training.distillation_models import (
@@ -52,7 +52,7 @@ def train(directory, data, *, taught, training=TRAINING):
         logits = np.eye(3, dtype="float32")[data.validation.labels] * 9.0
         logits[::2] = np.roll(logits[::2], 1, axis=1)  # a teacher that errs
         live = dataclasses.replace(live, batches=with_logits(live.batches))
-    model = student.build(CNN, image_shape=(8, 8, 3), num_classes=3, seed=0)
+    model = urban.build(CNN, image_shape=(8, 8, 3), num_classes=3, seed=0)
     shell = LogitRegressionModel if taught else HardLabelModel
     result = fit(
         shell(model),

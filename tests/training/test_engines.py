@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 from kerasdistill.errors import DivergedError, UserError
-from kerasdistill.models import language, student
+from kerasdistill.models import language, urban
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.recipes.architectures import Lstm
 from kerasdistill.recipes.base import Augmentation, Student, TextTraining, Training
@@ -89,7 +89,7 @@ def held_out():
 
 
 def network():
-    return student.build(CNN, image_shape=(8, 8, 3), num_classes=3, seed=0)
+    return urban.build(CNN, image_shape=(8, 8, 3), num_classes=3, seed=0)
 
 
 def train(folder, shell, *, count=20, engine=None, training=TRAINING, enough=None):

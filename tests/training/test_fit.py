@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from kerasdistill import evaluation
 from kerasdistill.errors import DivergedError, StaleArtifactError, UserError
-from kerasdistill.models import student
+from kerasdistill.models import urban
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.recipes.base import (
     Augmentation,
@@ -81,7 +81,7 @@ def dying(healthy: EpochStream, *, after_steps: int) -> EpochStream:
 
 def train(directory, training, *, data=None, precision="float32", enough=None):
     """(model, result) of the small CNN with Dropout, in its best epoch."""
-    model = student.build(
+    model = urban.build(
         CNN, image_shape=(8, 8, 3), num_classes=3, seed=0, precision=precision
     )
     result = fit(
@@ -257,7 +257,7 @@ def test_refuses_what_it_cannot_resume_from(tmp_path):
 
 def main(directory: str) -> None:
     """Trains long enough to be killed; prints the weights' digest at the end."""
-    model = student.build(
+    model = urban.build(
         dataclasses.replace(CNN, filters=(16, 24), hidden=(64,)),
         image_shape=(32, 32, 3),
         num_classes=3,

@@ -1,9 +1,9 @@
-"""Ports, chiefs in threads and programs in processes for the cluster's tests."""
+"""Calls in threads and programs in processes for the cluster's tests."""
 
 import contextlib
+import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -38,30 +38,20 @@ class Background:
         return self.returned
 
 
-@pytest.fixture
-def address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
-
-
 class Programs:
-    """Chiefs and workers as processes; all are killed at the end."""
+    """Leaders and workers as processes; all are killed at the end."""
 
-    def __init__(self, folder: Path, address: str) -> None:
-        self.folder, self.address = folder, address
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.started: list[subprocess.Popen] = []
 
-    def start(self, role: str, options: str = "{}") -> subprocess.Popen:
-        """`role` is chief or a worker's name; `options` JSON."""
-        log = self.log(len(self.started))
-        with open(log, "wb") as file:
-            program = subprocess.Popen(
-                [
-                    sys.executable,
-                    str(Path(__file__).with_name("search_program.py")),
-                    *(str(self.folder), role, self.address, options),
-                ],
+    def start(self, role: str, **options) -> subprocess.Popen:
+        """`role` is lead or a worker's name."""
+        program = Path(__file__).with_name("search_program.py")
+        given = (str(self.folder), role, json.dumps(options))
+        with open(self.log(len(self.started)), "wb") as file:
+            process = subprocess.Popen(
+                [sys.executable, str(program), *given],
                 env={
                     **os.environ,
                     "PYTHONPATH": str(ROOT),
@@ -70,8 +60,8 @@ class Programs:
                 stdout=file,
                 stderr=subprocess.STDOUT,
             )
-        self.started.append(program)
-        return program
+        self.started.append(process)
+        return process
 
     def log(self, number: int) -> Path:
         return self.folder / f"program-{number}.log"
@@ -87,7 +77,7 @@ class Programs:
 
 
 @pytest.fixture
-def programs(tmp_path, address):
-    started = Programs(tmp_path, address)
+def programs(tmp_path):
+    started = Programs(tmp_path)
     yield started
     started.stop()

@@ -1,9 +1,9 @@
-"""A chief or a worker of a small search, as a program; also what the tests share.
+"""A leader or a worker of a small search, as a program; also what the tests share.
 
-    python search_program.py FOLDER chief|NAME ADDRESS JSON
+    python search_program.py FOLDER lead|NAME JSON
 
-FOLDER/runs holds a line for each time that a trial was begun and finished. A trial
-whose number is in FOLDER/hold waits there until the file is removed.
+FOLDER/runs holds a line for each time that a trial was begun and ended. A trial whose
+number is in FOLDER/hold waits there until the file is removed.
 """
 
 import json
@@ -24,7 +24,7 @@ class Oracle(Durable, keras_tuner.oracles.RandomSearchOracle):
     """Proposes at random, saves like the searches' own."""
 
 
-def make_oracle(folder: Path, *, trials: int = TRIALS, **options) -> Oracle:
+def make_oracle(*, trials: int = TRIALS, **options) -> Oracle:
     space = keras_tuner.HyperParameters()
     space.Float("rate", 1e-4, 1e-1, sampling="log")
     space.Int("width", 4, 64)
@@ -36,25 +36,32 @@ def make_oracle(folder: Path, *, trials: int = TRIALS, **options) -> Oracle:
         seed=7,
         **options,
     )
-    oracle._set_project_dir(str(folder), "search")
     oracle.verbose = 0
     return oracle
 
 
-class Tuner(keras_tuner.engine.base_tuner.BaseTuner):
-    """Notes each run of a trial in the folder; waits where a trial is to be held."""
-
-    def run_trial(self, trial, *_, **__):
-        folder = Path(self.directory)
-        note(folder, "begin", self.tuner_id, trial.trial_id)
-        while int(trial.trial_id) in held(folder):
-            time.sleep(0.02)
-        note(folder, "end", self.tuner_id, trial.trial_id)
-        return {"score": score(trial.hyperparameters.values)}
+def proposed(trials: int = TRIALS) -> list[dict]:
+    """What one machine alone proposes."""
+    oracle = make_oracle(trials=trials)
+    oracle.copied = True
+    return [oracle.create_trial(str(n)).hyperparameters.values for n in range(trials)]
 
 
 def score(values: dict) -> float:
     return values["width"] / 64 - abs(values["rate"] - 0.01)
+
+
+def train(values: dict, folder: Path, check=lambda: None) -> float:
+    """Leaves a model in the folder, and a line for each of its epochs."""
+    folder.mkdir(exist_ok=True)
+    log = folder / "epochs"
+    done = log.read_text().count("\n") if log.exists() else 0
+    for epoch in range(done, 2):
+        with open(log, "a") as file:
+            file.write(f"{epoch}\n")
+        check()
+    (folder / "results.json").write_text(json.dumps(score(values)))
+    return score(values)
 
 
 def held(folder: Path) -> list[int]:
@@ -86,19 +93,26 @@ def runs(folder: Path, event: str) -> list[tuple[str, int]]:
     return [(worker, int(trial)) for kind, worker, trial in words if kind == event]
 
 
-def work(folder: Path, *, worker: str, address: str, **options) -> None:
-    oracle = make_oracle(folder)
-    with cluster.connect(oracle, address=address, worker=worker, **options) as chief:
-        Tuner(oracle=chief, directory=str(folder), project_name="search").search()
+def work(folder: Path, *, worker: str, **options) -> int:
+    def run(values, place, check):
+        number = int(place.name.split("_")[1])
+        note(folder, "begin", worker, number)
+        while number in held(folder):
+            time.sleep(0.02)
+        found = train(values, place, check)
+        note(folder, "end", worker, number)
+        return found
+
+    return cluster.work(make_oracle(), folder, worker=worker, run=run, **options)
 
 
-def main(folder: str, role: str, address: str, options: str) -> int:
-    asked = json.loads(options)
+def main(folder: str, role: str, options: str) -> int:
+    given = json.loads(options)
     try:
-        if role == "chief":
-            cluster.serve(make_oracle(Path(folder)), address=address, **asked)
+        if role == "lead":
+            cluster.lead(make_oracle(), folder, **given)
         else:
-            work(Path(folder), worker=role, address=address, **asked)
+            work(Path(folder), worker=role, **given)
     except (cluster.UserError, cluster.WorkersLostError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 2

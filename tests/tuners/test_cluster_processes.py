@@ -1,27 +1,27 @@
-"""A chief and two workers as real processes: killed, restarted, counted."""
+"""A leader and three workers as real processes: killed, stopped, woken up, counted."""
 
-import json
 import os
-import re
+import random
 import signal
 import time
 
 import pytest
 
 from tests.clusters import wait_for
-from tuners import handover
+from tuners.ledger import Ledger
 
 from . import search_program as program
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings(
-        "ignore:(currentThread|getName)\\(\\) is deprecated:DeprecationWarning"
-    ),
-]
-START_SECONDS = 180  # importing TensorFlow, three times over on a busy machine
-TIMEOUT = {"worker_timeout": 3, "idle_timeout": START_SECONDS}
-PATIENT = json.dumps({"patience": START_SECONDS})
+pytestmark = pytest.mark.slow
+START_SECONDS = 180  # importing TensorFlow, four times over on a busy machine
+TIMES = {"worker_timeout": 3, "idle_timeout": START_SECONDS}
+
+
+def begin(programs, names="abc"):
+    """The leader, and the workers by name."""
+    leader = programs.start("lead", **TIMES)
+    workers = {name: programs.start(name, patience=START_SECONDS) for name in names}
+    return leader, workers
 
 
 def begun(folder, count):
@@ -38,105 +38,84 @@ def all_end(*started):
 
 
 def check_counts(folder, *, again=()):
-    """Every trial completed once, as one machine would have proposed it; begun once,
-    or twice if named in `again`."""
-    oracle = program.make_oracle(folder)
-    handover.resume(oracle)
+    """Every trial completed as one machine would have proposed it; begun once, or twice
+    if named in `again`."""
+    ledger = Ledger(program.make_oracle(), folder)
+    ledger.refresh()
+    oracle = ledger.oracle
     numbers = range(program.TRIALS)
     assert sorted(map(int, oracle.end_order)) == list(numbers)
     assert not oracle.ongoing_trials and not oracle._retry_queue
-    assert {trial.status for trial in oracle.trials.values()} == {"COMPLETED"}
-    for trial in oracle.trials.values():
-        history = trial.metrics.get_history("score")
-        assert [len(each.value) for each in history] == [1]
-        assert trial.score == program.score(trial.hyperparameters.values)
-    begun = [trial for _, trial in program.runs(folder, "begin")]
-    assert sorted(begun) == sorted([*numbers, *again])
-    ended = [trial for _, trial in program.runs(folder, "end")]
-    assert sorted(ended) == list(numbers)
+    for number, values in enumerate(program.proposed()):
+        trial = oracle.trials[str(number)]
+        assert trial.hyperparameters.values == values
+        assert (trial.status, trial.score) == ("COMPLETED", program.score(values))
+        assert len(trial.metrics.get_history("score")) == 1
+    if again is not None:
+        ran = [trial for _, trial in program.runs(folder, "begin")]
+        assert sorted(ran) == sorted([*numbers, *again])
+    places = [path.name for path in (folder / "trials").glob("*_*")]
+    assert sorted(places) == [f"trial_{number}" for number in numbers]
 
 
-def test_every_trial_is_run_once(programs, tmp_path):
-    program.hold(tmp_path, 0, 1)  # so that each worker has one
-    chief = programs.start("chief", json.dumps(TIMEOUT))
-    workers = [programs.start(name, PATIENT) for name in ("1", "2")]
-    begun(tmp_path, 2)
-    program.release(tmp_path)
-    all_end(*workers, chief)
-    check_counts(tmp_path)
-    assert {worker for worker, _ in program.runs(tmp_path, "begin")} == {
-        "worker1",
-        "worker2",
-    }
-
-
-def test_a_killed_worker_s_trial_is_run_again_by_another(programs, tmp_path):
+@pytest.mark.parametrize("fate", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_worker_that_is_gone_loses_its_trial(fate, programs, tmp_path):
     program.hold(tmp_path, 1)
-    chief = programs.start("chief", json.dumps(TIMEOUT))
-    workers = {f"worker{n}": programs.start(str(n), PATIENT) for n in (1, 2)}
+    leader, workers = begin(programs)
     wait_for(
         lambda: 1 in [trial for _, trial in program.runs(tmp_path, "begin")],
         seconds=START_SECONDS,
     )
     (victim,) = [w for w, trial in program.runs(tmp_path, "begin") if trial == 1]
-    killed = workers.pop(victim)
-    os.kill(killed.pid, signal.SIGKILL)
+    gone = workers.pop(victim)
+    os.kill(gone.pid, fate)
+    wait_for(
+        lambda: [trial for _, trial in program.runs(tmp_path, "begin")].count(1) == 2,
+        seconds=START_SECONDS,
+    )
     program.release(tmp_path)
-    all_end(*workers.values(), chief)
+    all_end(*workers.values(), leader)
     check_counts(tmp_path, again=[1])
-    (other,) = workers
-    assert program.runs(tmp_path, "begin").count((other, 1)) == 1
-    assert f"worker {victim[-1]} is unheard for 3 s" in programs.said(chief)
+    if fate == signal.SIGSTOP:
+        os.kill(gone.pid, signal.SIGCONT)
+        all_end(gone)
+        assert "this one's result is dropped" in programs.said(gone)
+        check_counts(tmp_path, again=[1])
 
 
-def test_a_killed_chief_goes_on_with_the_trials_that_run(programs, tmp_path):
-    program.hold(tmp_path, 2, 3)
-    chief = programs.start("chief", json.dumps(TIMEOUT))
-    workers = [programs.start(name, PATIENT) for name in ("1", "2")]
-    begun(tmp_path, 4)
-    os.kill(chief.pid, signal.SIGKILL)
-    chief.wait()
-    # One worker ends its trial while there is no chief, the other after.
-    (tmp_path / "hold" / "2").unlink()
-    wait_for(lambda: 2 in [trial for _, trial in program.runs(tmp_path, "end")])
-    second = programs.start("chief", json.dumps(TIMEOUT))
-    begun(tmp_path, 5)
+def test_a_leader_may_be_killed_or_stopped(programs, tmp_path):
+    program.hold(tmp_path, 2)
+    leader, workers = begin(programs)
+    begun(tmp_path, 3)
+    os.kill(leader.pid, signal.SIGKILL)
+    leader.wait()
+    second = programs.start("lead", **TIMES)
+    wait_for(lambda: "led from here" in programs.said(second), seconds=START_SECONDS)
+    os.kill(second.pid, signal.SIGSTOP)
     program.release(tmp_path)
-    all_end(*workers, second)
+    all_end(*workers.values())
+    os.kill(second.pid, signal.SIGCONT)
+    all_end(second)
     check_counts(tmp_path)
-    assert re.search(r"chief at .*, 2 of 8 trials done", programs.said(second))
 
 
-def test_chief_and_worker_killed_together_lose_nothing(programs, tmp_path):
-    program.hold(tmp_path, 0, 1)
-    chief = programs.start("chief", json.dumps(TIMEOUT))
-    first = programs.start("1", PATIENT)
-    begun(tmp_path, 1)
-    for each in (first, chief):
-        os.kill(each.pid, signal.SIGKILL)
-        each.wait()
-    program.release(tmp_path)
-    again = [programs.start(role, PATIENT) for role in ("1", "2")]
-    chief = programs.start("chief", json.dumps(TIMEOUT))
-    all_end(*again, chief)
-    check_counts(tmp_path, again=[0])
-
-
-def test_a_chief_whose_workers_are_dead_ends(programs, tmp_path):
-    program.hold(tmp_path, 0)
-    asked = {"worker_timeout": 1, "idle_timeout": 30}
-    chief = programs.start("chief", json.dumps(asked))
-    worker = programs.start("1", PATIENT)
-    begun(tmp_path, 1)
-    began = time.monotonic()
-    os.kill(worker.pid, signal.SIGKILL)
-    assert chief.wait(60) == 2
-    assert 30 <= time.monotonic() - began < 40
-    assert "no worker was alive for 30 s, 0 of 8 trials done" in programs.said(chief)
-
-
-def test_a_worker_without_a_chief_ends(programs, tmp_path):
-    worker = programs.start("1", json.dumps({"patience": 2}))
-    assert worker.wait(START_SECONDS) == 2
-    last = programs.said(worker).splitlines()[-1]
-    assert last.startswith(f"error: no chief answers at {programs.address} for 2 s;")
+def test_anything_may_happen_at_any_moment(programs, tmp_path):
+    draw = random.Random("cluster")
+    leader, workers = begin(programs)
+    asleep = {}
+    for _ in range(8):
+        time.sleep(draw.uniform(0.2, 2))
+        name = draw.choice("abc")
+        if name in asleep:
+            os.kill(asleep.pop(name).pid, signal.SIGCONT)
+        elif workers[name].poll() is None and draw.random() < 0.5:
+            asleep[name] = workers[name]
+            os.kill(workers[name].pid, signal.SIGSTOP)
+        else:
+            workers[name].kill()
+            workers[name].wait()
+            workers[name] = programs.start(name, patience=START_SECONDS)
+    for process in asleep.values():
+        os.kill(process.pid, signal.SIGCONT)
+    all_end(*workers.values(), leader)
+    check_counts(tmp_path, again=None)

@@ -1,141 +1,260 @@
-"""A chief that is killed at each of its writes, and one that takes over."""
+"""Processes that are killed or stopped at each of their changes of the disk."""
 
+import itertools
 import json
 import shutil
+import sys
+import threading
 
 import pytest
 
-from kerasdistill.errors import StaleArtifactError
-from tuners import handover
+from kerasdistill.errors import StaleArtifactError, UserError
+from tuners.cluster import attempt
+from tuners.ledger import Ledger
 
 from . import search_program as program
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:(currentThread|getName)\\(\\) is deprecated:DeprecationWarning"
-)
+TRIALS = 3
+CHANGES = {"open", "os.link", "os.mkdir", "os.remove", "os.rename", "os.truncate"}
 
 
-WRITES = 12  # of `play`: two to begin a trial, one for its metrics, two to end it
+class KilledError(BaseException):
+    """Stands for a SIGKILL: from then on the thread changes nothing."""
 
 
-class KilledError(Exception):
-    """Stands for a SIGKILL: nothing after it is done."""
+class Process:
+    """A call in a thread that is killed or stopped at its n-th change of the disk."""
+
+    by_thread: dict[int, "Process"] = {}  # noqa: RUF012
+
+    def __init__(self, call, *, at: int, how: str) -> None:
+        self.left, self.how = at, how
+        self.reached, self.resumed = threading.Event(), threading.Event()
+        self.raised, self.ended = None, False
+
+        def run():
+            self.by_thread[threading.get_ident()] = self
+            try:
+                call()
+            except KilledError:
+                pass
+            except BaseException as error:
+                self.raised = error
+            finally:
+                del self.by_thread[threading.get_ident()]
+                self.ended = not self.reached.is_set()
+                self.reached.set()
+
+        self.thread = threading.Thread(target=run)
+        self.thread.start()
+        assert self.reached.wait(30)
+
+    def change(self) -> None:
+        self.left -= 1
+        if self.left > 0:
+            return
+        if self.how == "kill":
+            raise KilledError
+        if self.left == 0:
+            self.reached.set()
+            self.resumed.wait()
+
+    def resume(self) -> None:
+        self.resumed.set()
+        self.thread.join(30)
+        assert not self.thread.is_alive()
+        if self.raised is not None:
+            raise self.raised
 
 
-def play(oracle) -> None:
-    """Two trials, one after the other, and a third that is begun."""
-    for number in range(3):
-        trial = oracle.create_trial("1")
-        if number < 2:
-            oracle.update_trial(trial.trial_id, {"score": number / 2})
-            trial.status = "COMPLETED"
-            oracle.end_trial(trial)
+def audit(event: str, arguments: tuple) -> None:
+    if event in CHANGES and (process := Process.by_thread.get(threading.get_ident())):
+        if event != "open" or set(str(arguments[1])) & set("wax+"):
+            process.change()
 
 
-def killed_after(writes: int, folder) -> bool:
-    """Plays with an oracle that is killed at its next write; False if it lived."""
-    oracle = program.make_oracle(folder)
-    left = writes
-
-    def counted(write):
-        def writing(*arguments):
-            nonlocal left
-            if not left:
-                raise KilledError
-            left -= 1
-            write(*arguments)
-
-        return writing
-
-    oracle.save, oracle._save_trial = counted(oracle.save), counted(oracle._save_trial)
-    try:
-        play(oracle)
-    except KilledError:
-        return True
-    return False
+sys.addaudithook(audit)
 
 
-@pytest.mark.parametrize("writes", range(WRITES + 1))
-def test_no_trial_is_lost_or_run_twice_whatever_write_was_the_last(writes, tmp_path):
-    assert killed_after(writes, tmp_path) == (writes < WRITES)
-    oracle = program.make_oracle(tmp_path)
-    handover.resume(oracle)
-    before = set(oracle.end_order)
-    ids = [trial.trial_id for trial in oracle.trials.values()]
-    completed = {i for i in ids if oracle.trials[i].status == "COMPLETED"}
-    assert before == completed
-    running = [trial.trial_id for trial in oracle.ongoing_trials.values()]
-    assert sorted([*oracle.end_order, *running, *oracle._retry_queue]) == sorted(ids)
-    for worker in ("1", "2"):  # the one that had a trial, and another
-        while (trial := oracle.create_trial(worker)).status == "RUNNING":
-            assert trial.trial_id not in before
-            oracle.update_trial(trial.trial_id, {"score": 0.5})
-            trial.status = "COMPLETED"
-            oracle.end_trial(trial)
-    assert len(oracle.end_order) == len(set(oracle.end_order)) == program.TRIALS
-    values = [trial.hyperparameters.values for trial in oracle.trials.values()]
-    assert len({json.dumps(each, sort_keys=True) for each in values}) == program.TRIALS
+def join(folder, session=None):
+    return Ledger(program.make_oracle(trials=TRIALS), folder, session=session)
 
 
-def test_running_trials_stay_with_their_workers(tmp_path):
-    oracle = program.make_oracle(tmp_path)
-    given = {name: oracle.create_trial(name).trial_id for name in ("1", "2")}
-    again = program.make_oracle(tmp_path)
-    handover.resume(again)
-    for name, trial_id in given.items():
-        assert again.create_trial(name).trial_id == trial_id
-    assert again.create_trial("3").trial_id == "2"
+def begin(folder) -> Ledger:
+    leader = join(folder)
+    leader.begin(max_trials=TRIALS, worker_timeout=10)
+    return leader
 
 
-def test_the_display_knows_the_trials_of_an_earlier_chief(tmp_path, capsys):
-    oracle = program.make_oracle(tmp_path)
-    oracle.verbose = 1
-    oracle.create_trial("1")
-    again = program.make_oracle(tmp_path)
-    again.verbose = 1
-    handover.resume(again)
-    trial = again.create_trial("1")
-    again.update_trial(trial.trial_id, {"score": 0.5})
+def run_all(ledger) -> None:
+    while lease := ledger.take():
+        attempt(ledger, lease, program.train)
+
+
+def finish(folder) -> Ledger:
+    """Another worker takes all that is left, and the leader clears up."""
+    other, leader = join(folder, "other"), join(folder)
+    other.refresh()
+    other.release({"victim"}, loss=1)
+    run_all(other)
+    leader.refresh()
+    assert leader.over
+    for trial_id in leader.oracle.end_order:
+        leader.settle(trial_id)
+    return leader
+
+
+def everything(folder) -> dict:
+    """What the search's trials have come to, on disk and in the shared state."""
+    leader = join(folder)
+    leader.refresh()
+    trials = {name: t.get_state() for name, t in leader.oracle.trials.items()}
+    files = {
+        str(path.relative_to(folder)): path.read_text()
+        for path in (folder / "trials").glob("*_*/*")
+        if path.name != "trial.json"
+    }
+    return {"trials": trials, "order": leader.oracle.end_order, "files": files}
+
+
+def check(folder) -> dict:
+    found = everything(folder)
+    assert sorted(found["order"]) == [str(number) for number in range(TRIALS)]
+    assert len(found["files"]) == 2 * TRIALS
+    for name, values in enumerate(program.proposed(TRIALS)):
+        trial = found["trials"][str(name)]
+        assert trial["hyperparameters"]["values"] == values
+        assert trial["score"] == program.score(values)
+        results = found["files"][f"trials/trial_{name}/results.json"]
+        assert json.loads(results) == trial["score"]
+    return found
+
+
+@pytest.mark.parametrize("stride", [4, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_a_worker_may_end_or_sleep_at_any_change_of_the_disk(how, stride, tmp_path):
+    for at in itertools.count(1, stride):
+        folder = tmp_path / str(at)
+        begin(folder)
+        worker = join(folder, "victim")
+        victim = Process(lambda worker=worker: run_all(worker), at=at, how=how)
+        if victim.ended and how == "stop":
+            break
+        finish(folder)
+        found = check(folder)
+        victim.resume()
+        assert check(folder) == found
+        if victim.ended and victim.left > 0:
+            break
+    assert at > 30
+
+
+def test_a_second_loss_finds_the_first_ones_checkpoint(tmp_path):
+    begin(tmp_path)
+    first, second, third = (join(tmp_path, name) for name in "abc")
+    lease = first.take()
+    program.train(lease.values, lease.folder)
+    second.release({"a"}, loss=1)
+    process = Process(second.take, at=2, how="stop")  # with the lease, if at all
+    for at in range(3, 12):
+        state = join(tmp_path)
+        state.refresh()
+        if "b" in state.oracle.ongoing_trials:
+            break
+        process.resume()
+        state.release({"b"}, loss=0)
+        process = Process(second.take, at=at, how="stop")
+    third.release({"b"}, loss=0)
+    again = third.take()
+    assert again.attempt > lease.attempt and (again.folder / "epochs").exists()
+    process.resume()
+    assert (again.folder / "epochs").exists()
+    third.end(again, score=0.5)
+
+
+def shared(folder) -> None:
+    """A search that workers have begun: one trial ended, one runs, one is new."""
+    begin(folder)
+    worker = join(folder, "victim")
+    attempt(worker, worker.take(), program.train)
+    lease = worker.take()
+    (lease.folder).mkdir()
+    (lease.folder / "epochs").write_text("0\n")
+
+
+def alone(folder) -> program.Oracle:
+    """One process takes it over, as `tuners.search.Tuner` does."""
+    oracle = program.make_oracle(trials=TRIALS)
+    Ledger(oracle, folder).close()
+    oracle.reload()
+    return oracle
+
+
+def test_one_process_alone_may_be_killed_while_it_takes_over(tmp_path):
+    for at in itertools.count(1):
+        folder = tmp_path / str(at)
+        shared(folder)
+        late = join(folder, "victim")
+        late.refresh()
+        killed = Process(lambda folder=folder: alone(folder), at=at, how="kill")
+        oracle = alone(folder)
+        assert oracle.end_order == ["0"] and oracle._retry_queue == ["1"]
+        assert (folder / "trials/trial_1/epochs").read_text() == "0\n"
+        with pytest.raises(UserError, match="alone"):
+            late.take()
+        if killed.left > 0:
+            break
+    assert at > 5
+
+
+@pytest.mark.parametrize("before", [None, "alone"])
+def test_a_leader_may_be_killed_while_it_begins(before, tmp_path):
+    for at in itertools.count(1):
+        folder = tmp_path / str(at)
+        if before is not None:
+            shared(folder)
+            alone(folder)
+        killed = Process(lambda folder=folder: begin(folder), at=at, how="kill")
+        if before is not None and at % 2:
+            assert alone(folder)._retry_queue == ["1"]
+            assert (folder / "trials/trial_1/epochs").read_text() == "0\n"
+        begin(folder)
+        finish(folder)
+        check(folder)
+        if killed.left > 0:
+            break
+    assert at > 8
+
+
+def test_shared_and_alone_and_shared_again(tmp_path):
+    shared(tmp_path)
+    oracle = alone(tmp_path)
+    trial = oracle.create_trial("0")
+    program.train(trial.hyperparameters.values, tmp_path / "trials/trial_1")
+    value = program.score(trial.hyperparameters.values)
+    oracle.update_trial(trial.trial_id, {"score": value})
     trial.status = "COMPLETED"
-    again.end_trial(trial)
-    assert again.ongoing_trials == {}
-    assert "Trial 1 Complete" in capsys.readouterr().out
-
-
-def test_what_a_worker_told_of_its_trial_counts(tmp_path):
-    oracle = program.make_oracle(tmp_path)
-    trial = oracle.create_trial("1")
-    oracle.update_trial(trial.trial_id, {"score": 0.75})
-    again = program.make_oracle(tmp_path)
-    handover.resume(again)
-    trial.status = "COMPLETED"
-    again.end_trial(trial)
-    assert again.get_best_trials()[0].score == 0.75
-
-
-def test_files_that_workers_are_writing_stay(tmp_path):
-    oracle = program.make_oracle(tmp_path)
-    oracle.create_trial("1")
-    folder = tmp_path / "search" / "trial_0"
-    theirs, ours = folder / ".7.partial.model.keras", folder / ".8.partial.trial.json"
-    for path in (theirs, ours):
-        path.touch()
-    handover.resume(program.make_oracle(tmp_path))
-    assert theirs.exists() and not ours.exists()
+    oracle.end_trial(trial)
+    assert alone(tmp_path).end_order == ["0", "1"]
+    begin(tmp_path)
+    finish(tmp_path)
+    check(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["oracle.json", "trial_0/trial.json"])
 def test_half_a_file_is_named(name, tmp_path):
-    oracle = program.make_oracle(tmp_path)
+    oracle = program.make_oracle(trials=TRIALS)
+    oracle._set_project_dir(str(tmp_path), "trials")
     oracle.create_trial("1")
-    path = tmp_path / "search" / name
+    path = tmp_path / "trials" / name
     path.write_text(path.read_text()[:-20])
     with pytest.raises(StaleArtifactError, match=f"{name} is damaged"):
-        handover.resume(program.make_oracle(tmp_path))
+        begin(tmp_path)
 
 
-def test_a_fresh_folder_is_nothing_to_resume(tmp_path):
-    shutil.rmtree(tmp_path)
-    oracle = program.make_oracle(tmp_path)
-    handover.resume(oracle)
-    assert oracle.trials == {} and oracle._retry_queue == []
+def test_a_folder_that_is_removed_is_no_endless_loop(tmp_path):
+    begin(tmp_path / "a")
+    worker = join(tmp_path / "a", "victim")
+    lease = worker.take()
+    shutil.rmtree(tmp_path / "a")
+    assert attempt(worker, lease, lambda *_: 0.5)

@@ -1,88 +1,226 @@
-"""Leases under a clock of the test's own; nothing heavy is imported."""
+"""Who lives, who has which trial, and states that nobody can overwrite."""
+
+import json
+import math
 
 import pytest
 
-from tuners.leases import Leases, TakenError
+from kerasdistill.errors import StaleArtifactError, UserError
+from tests.clusters import wait_for
+from tuners.cluster import Pulse, attempt, bury
+from tuners.ledger import MOST_LOSSES, LeaseLostError, Ledger
+from tuners.oracles import OBJECTIVE, ORACLES, make
+from tuners.states import States
+
+from . import search_program as program
 
 
 class Clock:
-    now = 100.0
+    now = 0.0
 
     def __call__(self) -> float:
         return self.now
 
 
 @pytest.fixture
-def clock():
-    return Clock()
+def join(tmp_path):
+    """A further ledger of the search in `tmp_path`, which the first begins."""
+
+    def made(session=None, *, trials=2, **options):
+        ledger = Ledger(
+            program.make_oracle(trials=trials, **options), tmp_path, session=session
+        )
+        if not ledger.begun:
+            leader = Ledger(program.make_oracle(trials=trials), tmp_path)
+            leader.begin(max_trials=trials, worker_timeout=10)
+        ledger.refresh()
+        return ledger
+
+    return made
 
 
-@pytest.fixture
-def leases(clock):
-    return Leases(seconds=10, clock=clock)
+def test_of_two_that_publish_the_same_number_one_is_refused(tmp_path):
+    one, other = (States(tmp_path / "s", writer=name) for name in "ab")
+    assert one.latest() == 0
+    assert one.publish(1, {"by": "a"}) and not other.publish(1, {"by": "b"})
+    assert other.read() == (1, {"by": "a"})
+    for number in range(2, 6):
+        assert other.publish(number, {"by": "b"})
+    assert not one.publish(2, {"by": "late"})  # though its content is gone
+    assert one.read() == (5, {"by": "b"})
+    kept = [file for file in (tmp_path / "s").iterdir() if file.stat().st_size]
+    assert len(kept) == 2
 
 
-def test_a_lease_lasts_while_its_holder_is_heard(leases, clock):
-    leases.hear("1", session="a")
-    for _ in range(5):
-        clock.now += 9
-        leases.hear("1", session="a")
-        assert leases.expired() == []
-    clock.now += 10
-    assert leases.expired() == []
-    clock.now += 0.1
-    assert leases.expired() == ["1"]
-    assert leases.expired() == [] and leases.live() == []
+def test_what_a_killed_writer_left_is_no_way_to_its_state(tmp_path):
+    States(tmp_path, writer="lead").publish(1, {"x": 1})
+    (tmp_path / "new-lead").hardlink_to(tmp_path / "00000001")  # before it was removed
+    again = States(tmp_path, writer="lead")
+    assert not again.publish(1, {"x": 2}) and again.read() == (1, {"x": 1})
 
 
-def test_a_name_is_one_process_until_its_lease_runs_out(leases, clock):
-    leases.hear("1", session="a")
-    with pytest.raises(TakenError, match="^a$"):
-        leases.hear("1", session="b")
-    leases.hear("2", session="b")
-    clock.now += 11
-    leases.hear("2", session="b")
-    assert leases.expired() == ["1"]
-    leases.hear("1", session="c")
-    with pytest.raises(TakenError):
-        leases.hear("1", session="a")
-    assert sorted(leases.live()) == ["1", "2"]
+def test_a_damaged_state_is_named(tmp_path):
+    states = States(tmp_path, writer="a")
+    states.publish(1, {"x": 1})
+    path = tmp_path / "00000001"
+    path.write_text(path.read_text().replace("1", "2", 1))
+    with pytest.raises(StaleArtifactError, match=path.name):
+        states.read()
 
 
-def test_a_worker_that_left_is_no_longer_alive_whatever_comes_late(leases):
-    leases.hear("1", session="a")
-    leases.leave("1", session="other")
-    assert leases.live() == ["1"]
-    leases.leave("1", session="a")
-    leases.hear("1", session="a")
-    assert leases.live() == []
-    leases.hear("1", session="b")
-    assert leases.live() == ["1"]
+def test_silence_is_judged_by_the_readers_own_clock(tmp_path):
+    clock = Clock()
+    pulse = Pulse(tmp_path, clock=clock)
+    pulse.folder.mkdir(parents=True)
+    both = {"slow", "gone"}
+    for now, count, silent in (
+        (0, "7", set()),
+        (9, "8", set()),
+        (11, "8", {"gone"}),
+        (19, "8", {"gone"}),
+        (20, "8", {"gone", "slow"}),
+        (21, "9", {"gone"}),  # it woke up
+    ):
+        clock.now = now
+        (pulse.folder / "slow").write_text(count)
+        assert pulse.silent(both, seconds=10) == silent
 
 
-def test_a_restarted_chief_gives_its_workers_time_to_come_back(leases, clock):
-    leases.expect("1")
-    leases.expect("2")
-    clock.now += 8
-    leases.hear("1", session="a")
-    clock.now += 4
-    assert leases.expired() == ["2"]
-    assert leases.live() == ["1"]
+def test_a_session_beats_while_it_lasts(tmp_path):
+    pulse = Pulse(tmp_path)
+    with pulse.beating("a-1", seconds=0.01):
+        file = pulse.folder / "a-1"
+        wait_for(lambda: file.exists() and int(file.read_text() or 0) > 2)
+    assert list(pulse.folder.iterdir()) == []
 
 
-def test_time_alone_counts_from_the_last_living_worker(leases, clock):
-    clock.now += 7
-    assert leases.seconds_alone() == 7
-    leases.hear("1", session="a")
-    clock.now += 8
-    assert leases.expired() == []
-    assert leases.seconds_alone() == 0
-    clock.now += 3
-    assert leases.expired() == ["1"]
-    clock.now += 2
-    assert leases.seconds_alone() == 2
-    leases.hear("1", session="b")
-    clock.now += 5
-    leases.leave("1", session="b")
-    clock.now += 1
-    assert leases.seconds_alone() == 1
+def test_a_silent_workers_trial_is_given_away_and_its_result_dropped(
+    join, tmp_path, capsys
+):
+    clock = Clock()
+    late, other = join("late-1", trials=1), join("other-1", trials=1)
+    pulse = Pulse(tmp_path, clock=clock)
+    lost = late.take()
+    program.train(lost.values, lost.folder)
+    assert other.take() is None and not other.over
+    bury(other, pulse)
+    clock.now = 11
+    bury(other, pulse)
+    assert "late is unheard for 10 s" in capsys.readouterr().err
+    again = other.take()
+    assert (again.trial_id, again.attempt) == (lost.trial_id, 2)
+    assert again.values == lost.values
+    assert (again.folder / "epochs").exists() and not lost.folder.exists()
+    with pytest.raises(LeaseLostError):
+        late.check(lost)
+    with pytest.raises(LeaseLostError):
+        late.end(lost, score=0.9)
+    other.end(again, score=0.25)
+    late.refresh()
+    assert late.over and late.take() is None
+    assert late.oracle.trials[lost.trial_id].score == 0.25
+
+
+def test_a_late_writer_has_no_path_to_the_trial(join, tmp_path):
+    late, other = join("late-1", trials=1), join("other-1", trials=1)
+    lost = late.take()
+
+    def train(values, folder, check):
+        other.release({"late-1"}, loss=1)
+        program.train(values, folder)
+        again = other.take()
+        assert attempt(other, again, program.train)
+        folder.mkdir()
+        (folder / "results.json").write_text('"late"')
+        return 0.9
+
+    assert not attempt(late, lost, train)
+    places = [path.name for path in (tmp_path / "trials").glob("*_*")]
+    assert places == ["trial_0"]
+    told = json.loads((tmp_path / "trials/trial_0/results.json").read_text())
+    assert told == program.score(lost.values)
+
+
+def test_what_goes_wrong_in_a_lost_folder_is_not_the_trials_fault(join):
+    late, other = join("late-1"), join("other-1")
+
+    def fail(values, folder, check):
+        raise OSError("gone")
+
+    lost = late.take()
+    with pytest.raises(OSError, match="gone"):
+        attempt(late, lost, fail)
+    other.release({"late-1"}, loss=1)
+    assert not attempt(late, lost, fail)
+
+
+@pytest.mark.parametrize("score", [math.inf, -math.inf, math.nan, 1e308, -1e308])
+def test_scores_that_are_none_are_failures(score, join):
+    ledger = join("a-1")
+    lease = ledger.take()
+    ledger.end(lease, score=score)
+    trial = join().oracle.trials[lease.trial_id]
+    assert trial.status == "FAILED" and trial.score is None
+    assert str(score) in trial.message
+
+
+@pytest.mark.parametrize("name", sorted(ORACLES))
+@pytest.mark.parametrize("score", [math.inf, 1e308])
+def test_without_a_ledger_too(score, name, tmp_path):
+    space = program.make_oracle().get_space()
+    oracle = make(name, hyperparameters=space, max_trials=2, seed=0)
+    oracle._set_project_dir(str(tmp_path), "trials")
+    trial = oracle.create_trial("0")
+    oracle.update_trial(trial.trial_id, {OBJECTIVE: score})
+    trial.status = "COMPLETED"
+    oracle.end_trial(trial)
+    assert oracle.trials[trial.trial_id].status == "FAILED"
+
+
+def test_a_trial_at_which_workers_die_has_failed(join, tmp_path):
+    leader = join()
+    for number in range(MOST_LOSSES):
+        assert join(f"{number}-1", trials=1).take().trial_id == "0"
+        leader.release({f"{number}-1"}, loss=1)
+    trial = leader.oracle.trials["0"]
+    assert trial.status == "FAILED" and "workers died at it" in trial.message
+    leader.settle("0")
+    written = json.loads((tmp_path / "trials/trial_0/trial.json").read_text())
+    assert written["status"] == "FAILED"
+
+
+def test_a_worker_that_leaves_is_no_loss(join):
+    for number in range(MOST_LOSSES + 1):
+        ledger = join(f"{number}-1")
+        assert ledger.take().trial_id == "0"
+        ledger.release({ledger.session}, loss=0)
+
+
+def test_a_space_without_further_points_ends_the_search(tmp_path):
+    class Small(program.Oracle):
+        def populate_space(self, trial_id):
+            if len(self.trials) == 2:
+                return {"status": "STOPPED", "values": None}
+            return super().populate_space(trial_id)
+
+    oracles = [program.make_oracle(trials=9) for _ in range(2)]
+    oracles[1].__class__ = Small
+    leader, worker = (
+        Ledger(oracle, tmp_path, session=name)
+        for oracle, name in zip(oracles, (None, "a-1"), strict=True)
+    )
+    leader.begin(max_trials=9, worker_timeout=10)
+    while lease := worker.take():
+        attempt(worker, lease, program.train)
+    leader.refresh()
+    assert leader.over and len(leader.oracle.end_order) == 2
+
+
+def test_a_stopped_search_stops_its_workers(join):
+    leader, worker = join(), join("a-1")
+    lease = worker.take()
+    leader.stop("none of 10 trials came to a score")
+    with pytest.raises(UserError, match="stopped: none of 10"):
+        worker.end(lease, score=0.5)
+    leader.begin(max_trials=2, worker_timeout=10)
+    worker.end(lease, score=0.5)

@@ -360,7 +360,7 @@ def test_unknown_oracle():
 
 
 def test_every_name_of_the_command_line_is_an_oracle():
-    from kerasdistill.cli.search_options import ORACLES
+    from kerasdistill.cli.distilling_options import ORACLES
 
     assert set(ORACLES) == set(oracles.ORACLES)
     for name in ORACLES:

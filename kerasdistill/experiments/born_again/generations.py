@@ -46,27 +46,17 @@ def run_directory(
     data: ImageData,
     workdir: str | Path,
 ) -> RunDirectory:
-    """Where a generation goes, or went; `taught_by` is its teacher's weights digest,
-    None for one that learns labels."""
-    if taught_by is None:
-        return training.run_directory(recipe, kind=KIND, data=data, workdir=workdir)
-    request = {
-        "recipe": recipe,
-        "dataset": data.identity(),
-        "teacher": taught_by,
-        **signal.request(recipe),
-    }
-    return RunDirectory.open(workdir, KIND, request)
+    """The folder of a generation; `taught_by` is its teacher's weights digest, None for
+    one that learns labels."""
+    how = {"kind": KIND, "data": data, "workdir": workdir}
+    if taught_by is not None:
+        how |= {"teacher": taught_by, **signal.request(recipe)}
+    return training.run_directory(recipe, **how)
 
 
 def name_of(number: int) -> str:
     """What a generation's step is called."""
     return f"generation {number}"
-
-
-def set_name(name: str) -> str:
-    """What a generation's distillation set is called in a plan."""
-    return f"{precompute.STEP} for {name}"
 
 
 def story(
@@ -84,36 +74,27 @@ def story(
     prefix: str = "",
     meter: timing.Meter | None = None,
 ) -> list[Step]:
-    """The steps of so many students of one recipe, and of what they learn from.
+    """The steps of `count` students of one recipe, and of what they learn from.
 
-    Args:
-        recipe: the students'.
-        count: how many, each taught by the one before.
-        signal: how its answers come.
-        data: what all learn from.
-        workdir: where run folders go.
-        given: the first one's teacher; or
-        taught_by: the name of the step, of another story, that trains it, and
-        taught_by_recipe: that step's recipe. With neither, generation 0 comes first.
-        command: what finishes a stored signal, for errors.
-        teachers: what loads finished generations, shared with the caller.
-        prefix: put before the steps' names.
-        meter: of several stories.
+    Each is taught by the one before. The first one's teacher is `given`, or trained by
+    the step `taught_by` of another story with the recipe `taught_by_recipe`; with
+    neither, generation 0 comes first. `teachers` and `meter` may be shared with other
+    stories, whose names have another `prefix`; `command` is what finishes a stored
+    signal, for errors.
     """
     how = {"data": data, "workdir": workdir, "meter": meter or timing.Meter()}
-    told, before = [], taught_by
+    story, before = [], taught_by
     if given is None and taught_by is None:
         before = prefix + name_of(0)
         zero = recipe_of(recipe, 0)
-        told.append(training.on_labels(zero, kind=KIND, name=before, **how))
-    probed = functools.cache(_probed)
-    teachers = teachers or Teachers(data)
+        story.append(training.on_labels(zero, kind=KIND, name=before, **how))
+    probed = functools.cache(lambda *paths, **rest: probe.measure(list(paths), **rest))
+    how |= {"signal": signal, "teachers": teachers or Teachers(data)}
     for number in range(1, count + 1):
         own, name = recipe_of(recipe, number), prefix + name_of(number)
-        teacher = {"given": given} if given else {"before": before}
         if signal.kind == "stored":
             made = precompute.step(
-                name=set_name(name),
+                name=_set_name(name),
                 data=data,
                 workdir=workdir,
                 passes=signal.passes_of(own),
@@ -124,23 +105,17 @@ def story(
                 command=command,
                 measure=lambda paths, **rest: probed(*paths, **rest),
             )
-            told.append(made)
-        step = _learning(
-            own,
-            **teacher,
-            name=name,
-            signal=signal,
-            teachers=teachers,
-            taught_by=taught_by_recipe if number == 1 else None,
-            **how,
-        )
-        told.append(step)
+            story.append(made)
+        other = taught_by_recipe if number == 1 else None
+        teacher = {"given": given, "before": before, "taught_by": other}
+        story.append(_learning(own, name=name, **teacher, **how))
         given, before = None, name
-    return told
+    return story
 
 
-def _probed(*paths: str, **rest: Any) -> Any:
-    return probe.measure(list(paths), **rest)
+def _set_name(name: str) -> str:
+    """What a generation's distillation set is called in a plan."""
+    return f"{precompute.STEP} for {name}"
 
 
 def _learning(
@@ -152,17 +127,17 @@ def _learning(
     data: ImageData,
     workdir: str | Path,
     meter: timing.Meter,
-    given: Teacher | None = None,
-    before: str | None = None,
-    taught_by: base.BornAgainRecipe | None = None,
+    given: Teacher | None,
+    before: str | None,
+    taught_by: base.BornAgainRecipe | None,
 ) -> Step:
     """The step of a generation after the 0th, taught by what is given or by the step
     `before`; `taught_by` is of a teacher with another recipe."""
 
     def place(results: Results) -> RunDirectory:
         digest = given.digest if given else results[before]["weights_digest"]
-        where = {"signal": signal, "data": data, "workdir": workdir}
-        return run_directory(recipe, taught_by=digest, **where)
+        how = {"signal": signal, "data": data, "workdir": workdir}
+        return run_directory(recipe, taught_by=digest, **how)
 
     def cost(run: RunDirectory | None, results: Results) -> Cost:
         def load() -> dict[str, Any]:
@@ -182,11 +157,15 @@ def _learning(
     def work(run: RunDirectory, results: Results) -> dict[str, Any]:
         teacher = given or teachers.of(before, results[before])
         if signal.kind == "live":
-            lessons = signals.live(recipe, teacher, data)
+            material = signals.live(recipe, teacher, data)
         else:
-            made = {"name": set_name(name), "data": data, "workdir": workdir}
-            lessons = signals.stored(recipe, signal, results[made["name"]], **made)
-        return _trained(recipe, teacher, lessons, data=data, run=run)
+            set_name = _set_name(name)
+            how = {"name": set_name, "data": data, "workdir": workdir}
+            material = signals.stored(recipe, signal, results[set_name], **how)
+        origin = {"model": teacher.path, "weights_digest": teacher.digest}
+        material = replace(material, facts={"teacher": origin, **material.facts})
+        how = {"kind": KIND, "data": data, "run": run, "teacher": teacher.model}
+        return training.trained(recipe, material, **how)
 
     def stand_in(scratch: Path) -> dict[str, Any]:
         path = scratch / "own.keras"  # later generations are as fast as this one
@@ -203,20 +182,3 @@ def _learning(
         needs=() if given else (before,),
         stand_in=None if meter.small else stand_in,
     )
-
-
-def _trained(
-    recipe: base.BornAgainRecipe,
-    teacher: Teacher,
-    lessons: signals.Teaching,
-    *,
-    data: ImageData,
-    run: RunDirectory,
-) -> dict[str, Any]:
-    shared = {"data": data, "run": run, "teacher_logits": lessons.validation_logits}
-    how = {"stream": lessons.stream, "ask": lessons.ask, "teacher": teacher.model}
-    with lessons.reading():
-        model, fitted = training.train(recipe, **how, **shared)
-    origin = {"model": teacher.path, "weights_digest": teacher.digest}
-    facts = {"teacher": origin, **lessons.facts}
-    return training.publish(model, fitted, recipe, kind=KIND, **shared, **facts)

@@ -14,31 +14,19 @@ from pipelines.datasets import ImageData
 
 RECORD = "generations.json"  # in the run's folder, rewritten as generations end
 UNNAMED = "a given model"  # a teacher's network that has no name here
+SCORES = ("val_accuracy", "test_accuracy")
 # Of a generation's results.
-_TOLD = (
-    "model",
-    "num_params",
-    "val_accuracy",
-    "test_accuracy",
-    "teacher_agreement",
-    "weights_digest",
-    "epochs",
-    "best_epoch",
-    "seconds",
-    "images_per_second",
-    "results",
+_FIELDS = (
+    *("model", "num_params", *SCORES, "teacher_agreement", "weights_digest"),
+    *("epochs", "best_epoch", "seconds", "images_per_second", "results"),
 )
 
 
-def row(number: int, found: dict[str, Any]) -> dict[str, Any]:
-    """What a run tells of a generation that it trained."""
-    training = older.training_of(found["recipe"])
-    return {
-        "generation": number,
-        "loss": training["loss"],
-        "seed": training["seed"],
-        **{name: found[name] for name in _TOLD},
-    }
+def row(number: int, results: dict[str, Any]) -> dict[str, Any]:
+    """What a run says of a generation that it trained."""
+    training = older.training_of(results["recipe"])
+    row = {"generation": number, "loss": training["loss"], "seed": training["seed"]}
+    return row | {name: results[name] for name in _FIELDS}
 
 
 def given_row(given: Teacher, data: ImageData) -> dict[str, Any]:
@@ -51,14 +39,14 @@ def given_row(given: Teacher, data: ImageData) -> dict[str, Any]:
         "num_params": num_trainable(given.model),
         "weights_digest": given.digest,
     }
-    known = _told_beside(given.path)
-    scores = ("val_accuracy", "test_accuracy")
-    same = known.get("weights_digest") == given.digest
-    if same and known.get("dataset") == data.identity() and set(scores) <= set(known):
-        return row | {name: known[name] for name in scores}
+    results = _results_beside(given.path)
+    expected = {"weights_digest": given.digest, "dataset": data.identity()}
+    same = all(results.get(name) == value for name, value in expected.items())
+    if same and set(SCORES) <= set(results):
+        return row | {name: results[name] for name in SCORES}
     if not data.labelled:
-        return row | dict.fromkeys(scores)
-    for name, examples in zip(scores, (data.validation, data.test), strict=True):
+        return row | dict.fromkeys(SCORES)
+    for name, examples in zip(SCORES, (data.validation, data.test), strict=True):
         logits = evaluation.predict(given.model, examples.images)
         row[name] = evaluation.accuracy(logits, examples.labels)
     return row
@@ -66,22 +54,22 @@ def given_row(given: Teacher, data: ImageData) -> dict[str, Any]:
 
 def teacher_arch(row: dict[str, Any]) -> str:
     """The name of a given teacher's network, where a run of ours made it."""
-    recipe = _told_beside(row["model"]).get("recipe", {})
+    recipe = _results_beside(row["model"]).get("recipe", {})
     if recipe.get("kind") != base.BornAgainRecipe.__name__:
         return UNNAMED
     return born_again.name_of(reading.from_json(recipe).architecture) or UNNAMED
 
 
-def _told_beside(model: str | Path) -> dict[str, Any]:
+def _results_beside(model: str | Path) -> dict[str, Any]:
     """The results of the run that a model file lies in; nothing if there are none."""
     beside = Path(model).with_name("results.json")
-    found = read_json(beside) if beside.is_file() else None
-    return found if isinstance(found, dict) else {}
+    results = read_json(beside) if beside.is_file() else None
+    return results if isinstance(results, dict) else {}
 
 
 def record(folder: RunDirectory, rows: list[dict[str, Any]]) -> None:
     """Notes the generations so far, so that a change to one of them is noticed."""
-    known = [
+    recorded = [
         {
             "generation": row["generation"],
             # A given teacher lies where its owner put it, ours beside this run.
@@ -90,30 +78,30 @@ def record(folder: RunDirectory, rows: list[dict[str, Any]]) -> None:
         }
         for row in rows
     ]
-    write_json_atomic(folder.path / RECORD, known)
+    write_json_atomic(folder.path / RECORD, recorded)
 
 
 def require_intact(folder: RunDirectory, workdir: Path) -> None:
     """StaleArtifactError naming a recorded generation that is gone or another one."""
     file = folder.path / RECORD
-    for known in read_json(file) if file.exists() else ():
-        if known["run"] is None:  # the request names its digest
+    for row in read_json(file) if file.exists() else ():
+        if row["run"] is None:  # the request names its digest
             continue
-        path = workdir / known["run"] / "model.keras"
-        if path.is_file() and sha256_file(path) == known["sha256"]:
+        path = workdir / row["run"] / "model.keras"
+        if path.is_file() and sha256_file(path) == row["sha256"]:
             continue
         what = "has changed" if path.is_file() else "is missing"
         raise StaleArtifactError(
-            f"generation {known['generation']} of {folder.path} {what} ({path}); put "
+            f"generation {row['generation']} of {folder.path} {what} ({path}); put "
             f"it back, or remove {path.parent} and {folder.path} to train it again"
         )
 
 
-def as_they_lie(found: dict[str, Any], workdir: Path) -> dict[str, Any]:
+def as_they_lie(results: dict[str, Any], workdir: Path) -> dict[str, Any]:
     """Results whose paths follow a workdir that moved."""
-    for row in (*found["generations"], *found["ensembles"]):
+    for row in (*results["generations"], *results["ensembles"]):
         if "results" in row:
             run = workdir / Path(row["model"]).parent.name
-            row |= {"model": str(run / "model.keras")}
-            row |= {"results": str(run / "results.json")}
-    return found
+            row["model"] = str(run / "model.keras")
+            row["results"] = str(run / "results.json")
+    return results

@@ -1,30 +1,27 @@
 """How a generation's answers reach the next one: live, or stored beforehand."""
 
-import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
-from kerasdistill import devices, evaluation
+from kerasdistill import evaluation
 from kerasdistill.errors import StaleArtifactError, UserError
 from kerasdistill.experiments import precompute
-from kerasdistill.experiments.student import stored_stream, without_label
+from kerasdistill.experiments.student import SetReader, without_label
 from kerasdistill.models import loading
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.models.fast_layers import hasten
 from kerasdistill.recipes import base
-from kerasdistill.running import memory, training
-from kerasdistill.running.opening import opened
+from kerasdistill.running import training
 from kerasdistill.running.steps import kept
+from kerasdistill.running.training import Material
 from kerasdistill.seeds import derive_seed
+from kerasdistill.training import engines
 from kerasdistill.training.epochs import EpochStream
 from pipelines import scoring
 from pipelines.datasets import ImageData
-from pipelines.views import augment
 
 KIND = "generation"  # of the run
 
@@ -72,27 +69,10 @@ class Signal:
         return self.passes or recipe.training.epochs
 
     def of_set(self, recipe: base.BornAgainRecipe) -> precompute.Signal:
-        """What the Beam job is asked for: the views that live training would make."""
-        return precompute.Signal(
-            store=self.store,
-            augmentation=recipe.augmentation,
-            seed=derive_seed(recipe.training.seed, f"{KIND} views"),
-        )
-
-
-@dataclass(frozen=True)
-class Teaching:
-    """What a generation's steps get: batches, and from a live teacher its answers.
-
-    `ask` is None where batches bring them; `validation_logits` are the teacher's;
-    `reading` is entered while batches are read.
-    """
-
-    stream: EpochStream
-    ask: Callable[..., Any] | None
-    validation_logits: np.ndarray
-    facts: dict[str, Any]
-    reading: Callable[[], contextlib.AbstractContextManager]
+        """What the Beam job stores: the views that live training would make."""
+        seed = derive_seed(recipe.training.seed, f"{KIND} views")
+        how = {"store": self.store, "augmentation": recipe.augmentation}
+        return precompute.Signal(seed=seed, **how)
 
 
 def load_teacher(path: str | Path, *, data: ImageData, force: bool = False) -> Teacher:
@@ -101,17 +81,21 @@ def load_teacher(path: str | Path, *, data: ImageData, force: bool = False) -> T
     Raises:
         UserError: no safe `.keras` file, or one of other images, classes or split.
     """
-    with devices.scope():
-        model = hasten(loading.load(path))
+    model = _loaded(path)
     scoring.check_teacher(model, path, data=data, force=force)
     return Teacher(str(path), model, weights_digest(model), force)
+
+
+def _loaded(path: str | Path) -> keras.Model:
+    with engines.current().scope():
+        return hasten(loading.load(path))
 
 
 def teacher_of(results: dict[str, Any], *, name: str, data: ImageData) -> Teacher:
     """A finished generation as the next one's teacher.
 
     Raises:
-        StaleArtifactError: its model is gone or another one than its results tell of.
+        StaleArtifactError: its model is gone, or is another one than in its results.
     """
     path = Path(results["model"])
     again = f"remove {path.parent} and run again"
@@ -146,9 +130,7 @@ class Teachers:
         """One that only time is measured with: an untrained one may stand in."""
         if "weights_digest" in results:
             return self.of(name, results)
-        with devices.strategy().scope():
-            model = hasten(loading.load(results["model"]))
-        return Teacher(results["model"], model, digest="")
+        return Teacher(results["model"], _loaded(results["model"]), digest="")
 
 
 def live_stream(recipe: base.BornAgainRecipe, *, data: ImageData) -> EpochStream:
@@ -161,15 +143,14 @@ def live_stream(recipe: base.BornAgainRecipe, *, data: ImageData) -> EpochStream
     )
 
 
-def live(recipe: base.BornAgainRecipe, teacher: Teacher, data: ImageData) -> Teaching:
+def live(recipe: base.BornAgainRecipe, teacher: Teacher, data: ImageData) -> Material:
     """The teacher is asked in every step, unless the loss is of labels alone."""
     taught = recipe.training.objective.learns_from_teacher
-    return Teaching(
-        stream=live_stream(recipe, data=data),
+    return Material(
+        stream=lambda recipe: live_stream(recipe, data=data),
         ask=teacher.ask,
-        validation_logits=evaluation.predict(teacher.model, data.validation.images),
+        teacher_logits=evaluation.predict(teacher.model, data.validation.images),
         facts={"teacher_signal": "live" if taught else None},
-        reading=contextlib.nullcontext,
     )
 
 
@@ -181,29 +162,16 @@ def stored(
     name: str,
     data: ImageData,
     workdir: str | Path,
-) -> Teaching:
+) -> Material:
     """Opens the distillation set that the step `name`, with results `made`, made."""
-    passes, path = signal.passes_of(recipe), made["distillation_set"]
-    expect = {"augmentation": augment.to_json(recipe.augmentation)}
-    opened_set = opened(path, data=data, workdir=workdir, expect=expect)
-    held = memory.choose(
-        opened_set, asked=signal.resident, passes=passes, epochs=recipe.training.epochs
-    )
-    origin = {"path": path, "content_digest": opened_set.manifest.content_digest}
-    return Teaching(
-        stream=stored_stream(
-            opened_set,
-            batch_size=recipe.training.batch_size,
-            passes=passes,
-            in_memory=held.in_memory,
-            keep=held.keep,
-        ),
-        ask=None,
-        validation_logits=opened_set.validation_logits(),
-        facts={
-            "teacher_signal": "stored",
-            "distillation_set": {**origin, "passes": passes},
-            "precompute": kept(name, made),
-        },
-        reading=opened_set.reading,
-    )
+    how = {"passes": signal.passes_of(recipe), "resident": signal.resident}
+    reader = SetReader(data, workdir, recipe.augmentation, **how)
+    material = reader.material(made["distillation_set"], recipe.training)
+    origin = material.facts["distillation_set"]
+    same = ("path", "content_digest", "passes")
+    facts = {
+        "teacher_signal": "stored",
+        "distillation_set": {name: origin[name] for name in same},
+        "precompute": kept(name, made),
+    }
+    return replace(material, facts=facts)

@@ -13,6 +13,7 @@ from typing import Any
 from kerasdistill.errors import UserError
 from kerasdistill.experiments import ensemble
 from kerasdistill.experiments.born_again import generations, lineage, signals
+from kerasdistill.experiments.born_again.lineage import SCORES
 from kerasdistill.experiments.born_again.signals import Signal, Teacher, Teachers
 from kerasdistill.models.build import build
 from kerasdistill.recipes import base, born_again
@@ -43,9 +44,15 @@ class BornAgain:
     depth_factor: float = 1
     compression_factor: float = 1
 
+    @property
+    def factors(self) -> dict[str, float]:
+        """Of depth and compression, by their fields' names."""
+        names = ("depth_factor", "compression_factor")
+        return {name: getattr(self, name) for name in names}
+
 
 def run(
-    asked: BornAgain,
+    chain: BornAgain,
     *,
     data: ImageData,
     workdir: str | Path,
@@ -54,12 +61,8 @@ def run(
 ) -> dict[str, Any]:
     """Trains the generations that are missing, in order, then joins them.
 
-    Args:
-        asked: the chain.
-        data: what all learn from.
-        workdir: where run folders go.
-        command: what finishes a stored signal, for errors.
-        only_plan: say what is left and stop.
+    `command` is what finishes a stored signal, for errors. With `only_plan`, says what
+    is left and stops.
 
     Returns:
         The content of `results.json`: `generations` (the 0th is the teacher) and
@@ -72,33 +75,34 @@ def run(
         StaleArtifactError: a generation is missing or has changed since the next one
             learned from it.
     """
-    _check(asked, data)
+    _check(chain, data)
     given = None
-    if asked.teacher_path is not None:
-        given = signals.load_teacher(asked.teacher_path, data=data, force=asked.force)
-        _check_shared_layers(asked, given, data)
-    folder = RunDirectory.open(workdir, "born-again", _identity(asked, given, data))
+    if chain.teacher_path is not None:
+        given = signals.load_teacher(chain.teacher_path, data=data, force=chain.force)
+        if isinstance(chain.recipe.architecture, BanResNet):  # whose layers must fit
+            how = {"image_shape": data.image_shape, "num_classes": data.num_classes}
+            build(chain.recipe.architecture, **how, teacher=given.model)
+    folder = RunDirectory.open(workdir, "born-again", _identity(chain, given, data))
     lineage.require_intact(folder, Path(workdir))
-    found = folder.results()
-    if found is not None and not only_plan:
-        return lineage.as_they_lie(found, Path(workdir))
-    how = {"data": data, "workdir": workdir}
-    teachers = Teachers(data)
+    results = folder.results()
+    if results is not None and not only_plan:
+        return lineage.as_they_lie(results, Path(workdir))
+    how, teachers = {"data": data, "workdir": workdir}, Teachers(data)
     story = generations.story(
-        asked.recipe,
-        count=asked.generations,
-        signal=asked.signal,
+        chain.recipe,
+        count=chain.generations,
+        signal=chain.signal,
         given=given,
         command=command,
         teachers=teachers,
         **how,
     )
     if only_plan:
-        steps.run([] if found else story, workdir=workdir, only_plan=True)
+        steps.run([] if results else story, workdir=workdir, only_plan=True)
     with folder:
         rows, took = _taught(story, given, folder, data=data, teachers=teachers)
-        joined = _joined(asked, rows, **how) if data.labelled else []
-        results = _summed_up(asked, rows, joined, data)
+        ensembles = _ensembles(chain, rows, **how) if data.labelled else []
+        results = _summed_up(chain, rows, ensembles, data)
         if plots.available() and data.labelled:
             results["picture"] = str(folder.path / "generations.png")
             generation_curves.draw([results], results["picture"])
@@ -107,52 +111,41 @@ def run(
 
 
 def _identity(
-    asked: BornAgain, given: Teacher | None, data: ImageData
+    chain: BornAgain, given: Teacher | None, data: ImageData
 ) -> dict[str, Any]:
     return {
-        "arch": asked.arch,
-        "depth_factor": asked.depth_factor,
-        "compression_factor": asked.compression_factor,
-        "recipe": asked.recipe,
-        "generations": asked.generations,
+        "arch": chain.arch,
+        **chain.factors,
+        "recipe": chain.recipe,
+        "generations": chain.generations,
         "teacher": given and given.digest,
         "dataset": data.identity(),
-        **asked.signal.request(asked.recipe),
+        **chain.signal.request(chain.recipe),
     }
 
 
-def _check(asked: BornAgain, data: ImageData) -> None:
+def _check(chain: BornAgain, data: ImageData) -> None:
     """Refuses, before anything is read or trained, what cannot be."""
-    if asked.generations < 1:
+    if chain.generations < 1:
         raise UserError(
-            f"--generations is {asked.generations}, expected at least 1 student"
+            f"--generations is {chain.generations}, expected at least 1 student"
         )
-    if isinstance(asked.recipe.architecture, BanResNet) and not asked.teacher_path:
+    if isinstance(chain.recipe.architecture, BanResNet) and not chain.teacher_path:
         raise UserError(
-            f"--arch {asked.arch} takes its first and last layer over from a teacher; "
+            f"--arch {chain.arch} takes its first and last layer over from a teacher; "
             "give one such as densenet-90-60's with --teacher PATH"
         )
     if data.labelled:
         return
-    if asked.teacher_path is None:
+    if chain.teacher_path is None:
         raise UserError(
-            f"generation 0 learns labels, which {data.name} has not; give a trained "
+            f"generation 0 learns labels, but {data.name} has none; give a trained "
             "one with --teacher PATH"
         )
-    if "label" in asked.recipe.training.objective.needs:
+    if "label" in chain.recipe.training.objective.needs:
         raise UserError(
-            f"--loss {asked.recipe.training.loss} needs labels, which {data.name} and "
-            "a distillation set made from it have not; use --loss ban or dkpp"
-        )
-
-
-def _check_shared_layers(asked: BornAgain, given: Teacher, data: ImageData) -> None:
-    if isinstance(asked.recipe.architecture, BanResNet):
-        build(
-            asked.recipe.architecture,
-            image_shape=data.image_shape,
-            num_classes=data.num_classes,
-            teacher=given.model,
+            f"--loss {chain.recipe.training.loss} needs labels, but {data.name} and a "
+            "distillation set made from it have none; use --loss ban or dkpp"
         )
 
 
@@ -170,76 +163,54 @@ def _taught(
         rows.append(lineage.given_row(given, data))
         lineage.record(folder, rows)
 
-    def ended(name: str, found: dict[str, Any]) -> None:
-        if found["kind"] != signals.KIND:
+    def ended(name: str, results: dict[str, Any]) -> None:
+        if results["kind"] != signals.KIND:
             return
         # Looked at even if nobody learns from it: ensembles are made of it.
-        teachers.of(name, found)
-        rows.append(lineage.row(len(rows), found))
+        teachers.of(name, results)
+        rows.append(lineage.row(len(rows), results))
         lineage.record(folder, rows)
 
     done = steps.run(story, workdir=folder.path.parent, ended=ended)
     return rows, done.took
 
 
-def _joined(
-    asked: BornAgain,
-    rows: list[dict[str, Any]],
-    *,
-    data: ImageData,
-    workdir: str | Path,
+def _ensembles(
+    chain: BornAgain, rows: list[dict[str, Any]], **how: Any
 ) -> list[dict[str, Any]]:
-    """The paper's ensembles of these generations."""
+    """A row for each of the paper's ensembles; `how` is that of `ensemble.run`."""
     joined = []
-    for name, members in born_again.ensembles(asked.arch, asked.generations):
+    how |= {"averaging": AVERAGING, "force": chain.force}
+    for name, members in born_again.ensembles(chain.arch, chain.generations):
         began = time.monotonic()
-        found = ensemble.run(
-            [rows[number]["model"] for number in members],
-            data=data,
-            workdir=workdir,
-            select="all",
-            averaging=AVERAGING,
-            force=asked.force,
-        )
-        joined.append(
-            {
-                "name": name,
-                "members": list(members),
-                "averaging": AVERAGING,
-                "model": found["model"],
-                "num_params": found["num_params"],
-                "val_accuracy": found["val_accuracy"],
-                "test_accuracy": found["test_accuracy"],
-                "results": str(Path(found["model"]).with_name("results.json")),
-                "seconds": time.monotonic() - began,
-            }
-        )
+        models = [rows[number]["model"] for number in members]
+        results = ensemble.run(models, **how)
+        row = {"name": name, "members": list(members), "averaging": AVERAGING}
+        row |= {field: results[field] for field in ("model", "num_params", *SCORES)}
+        row["results"] = str(Path(results["model"]).with_name("results.json"))
+        joined.append(row | {"seconds": time.monotonic() - began})
     return joined
 
 
 def _summed_up(
-    asked: BornAgain,
+    chain: BornAgain,
     rows: list[dict[str, Any]],
-    joined: list[dict[str, Any]],
+    ensembles: list[dict[str, Any]],
     data: ImageData,
 ) -> dict[str, Any]:
-    factors = {
-        "depth_factor": asked.depth_factor,
-        "compression_factor": asked.compression_factor,
-    }
     best = max(rows[1:], key=lambda row: row["val_accuracy"] or 0.0)
     return {
         "kind": "born-again",
-        "arch": asked.arch,
-        **factors,
-        "teacher_arch": asked.teacher_path and lineage.teacher_arch(rows[0]),
-        "loss": asked.recipe.training.loss,
-        "teacher_signal": asked.signal.kind,
-        "seed": asked.recipe.training.seed,
-        "recipe": base.to_json(asked.recipe),
+        "arch": chain.arch,
+        **chain.factors,
+        "teacher_arch": chain.teacher_path and lineage.teacher_arch(rows[0]),
+        "loss": chain.recipe.training.loss,
+        "teacher_signal": chain.signal.kind,
+        "seed": chain.recipe.training.seed,
+        "recipe": base.to_json(chain.recipe),
         "dataset": data.identity(),
         "generations": rows,
-        "ensembles": joined,
+        "ensembles": ensembles,
         "best_generation": best["generation"] if data.labelled else None,
-        "notes": born_again.notes(asked.arch, **factors),
+        "notes": born_again.notes(chain.arch, **chain.factors),
     }

@@ -29,20 +29,13 @@ def training_cost(
     data: text.TextData,
     run: RunDirectory | None,
 ) -> Cost:
-    """What is left of a training.
+    """What is left of a training by the checkpoints in `run` (None: not begun).
 
-    Args:
-        recipe: its epochs count.
-        shell: is trained for a moment, of no use afterwards.
-        stream: the training windows.
-        data: validation is scored after every epoch, and with test at the end.
-        run: its checkpoints say what is left (None: it has not begun).
+    Trains `shell` for a moment, so it is of no use afterwards.
     """
     shell.compile(optimizer=keras.optimizers.SGD(1e-9))
-    stopwatch = timing.Stopwatch(_TIMED_SECONDS)
-    stopwatch.time(
-        shell.fit, stream.batches(0), steps_per_epoch=_ENDLESS, shuffle=False
-    )
+    stopwatch, how = timing.Stopwatch(_TIMED_SECONDS), {"shuffle": False}
+    stopwatch.time(shell.fit, stream.batches(0), steps_per_epoch=_ENDLESS, **how)
     window, scorer = recipe.training.window, Scorer([shell.student])
 
     def scoring_seconds(count: int) -> float:
@@ -61,10 +54,9 @@ def training_cost(
     at_the_end = (num_windows + len(data.test) // window) * a_window
     rate = stream.examples_per_epoch / steps_seconds
     written = BYTES_PER_PARAM * shell.student.count_params() - timing.stored_bytes(run)
-    left = f"{epochs} epoch{'s' * (epochs != 1)}"
-    network = describe(recipe.architecture)
+    network = f"{describe(recipe.architecture)}, {epochs} epoch{'s' * (epochs != 1)}"
     return Cost(
         seconds=epochs * an_epoch + at_the_end + 2.5 * startup,
         num_bytes=max(0, written),
-        how=f"{network}, {left}, {rate:,.0f} words/s, {recipe.training.precision}",
+        how=f"{network}, {rate:,.0f} words/s, {recipe.training.precision}",
     )

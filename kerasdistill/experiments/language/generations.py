@@ -5,15 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from kerasdistill.errors import UserError
-from kerasdistill.experiments.language import (
-    model as language_model,
-)
-from kerasdistill.experiments.language import (
-    saved as language_teachers,
-)
-from kerasdistill.experiments.language import (
-    signal as language_signal,
-)
+from kerasdistill.experiments.language import model, saved
+from kerasdistill.experiments.language import signal as stored_signal
 from kerasdistill.experiments.language.saved import Models
 from kerasdistill.exports import cards
 from kerasdistill.objectives import BanWithLabels, Objective
@@ -29,12 +22,12 @@ from pipelines.words.text_signal import Signal
 
 @dataclass(frozen=True)
 class Lineage:
-    """What is asked for.
+    """A teacher and the generations after it.
 
     Attributes:
         recipe: generation 0's, or with `teachers` its architecture and schedule.
-        generations: students, one after the other.
-        objective: of students. With weights 1 and 1, gradients are of twice the size
+        generations: number of students, one after the other.
+        objective: the students'. With weights 1 and 1, gradients are of twice the size
             that a rate was chosen for.
         teachers: paths, instead of training generation 0; several are averaged.
         stored: whether students read a stored signal instead of asking live.
@@ -47,7 +40,7 @@ class Lineage:
     objective: Objective = BanWithLabels()
     teachers: tuple[str, ...] = ()
     stored: bool = False
-    top_k: int = language_signal.TOP_K
+    top_k: int = stored_signal.TOP_K
     signal_path: str | None = None
 
 
@@ -64,16 +57,13 @@ def run(
     """
     whole = story(lineage, data=data, workdir=workdir)
     results = steps.run(whole, workdir=workdir, only_plan=only_plan).results
-    numbers = range(lineage.generations + 1)
+    numbers, groups = range(lineage.generations + 1), _ensembles(lineage)
     listed = [_entry(results[_name(number)], generation=number) for number in numbers]
     if paths := list(lineage.teachers):
         counts = [cards.read_card(path)["num_params"] for path in paths]
         listed[0]["model"] = paths[0] if len(paths) == 1 else paths
         listed[0]["num_params"] = sum(counts)
-    ensembles = [
-        _entry(results[_mean(members)], members=members)
-        for members in _ensembles(lineage)
-    ]
+    ensembles = [_entry(results[_mean(group)], members=group) for group in groups]
     last = results[_name(lineage.generations)]
     return {**last, "generations": listed, "ensembles": ensembles}
 
@@ -81,13 +71,8 @@ def run(
 def story(
     lineage: Lineage, *, data: TextData, workdir: str | Path, prefix: str = ""
 ) -> list[Step]:
-    """The steps of all generations, then those that score ensembles of them.
-
-    Args:
-        lineage: what is wanted.
-        data: the text.
-        workdir: where the run folders go.
-        prefix: of the steps' names.
+    """The steps of all generations, then those that score ensembles of them; their
+    names begin with `prefix`.
 
     Raises:
         UserError: a given teacher or signal does not fit.
@@ -95,8 +80,7 @@ def story(
     how = {"data": data, "workdir": workdir}
     window = lineage.recipe.training.window
     given = tuple(
-        {**language_teachers.load(path, data=data)[1], "model": path}
-        for path in lineage.teachers
+        {**saved.load(path, data=data)[1], "model": path} for path in lineage.teachers
     )
     teachers, signal, listed = Models(given), None, []
     if lineage.signal_path:
@@ -105,14 +89,13 @@ def story(
         listed = [scoring(teachers, name=prefix + _name(0), window=window, **how)]
     for number in range(1 if given else 0, lineage.generations + 1):
         recipe, name = _recipe(number, lineage), prefix + _name(number)
-        shared = {"teachers": teachers, **how}
-        storing = None
+        shared, storing = {"teachers": teachers, **how}, None
         if lineage.stored and number and signal is None:
-            storing = f"{prefix}{language_signal.STEP} {number}"
+            storing = f"{prefix}{stored_signal.STEP} {number}"
             kept = {"name": storing, "top_k": lineage.top_k}
-            listed.append(language_signal.step(recipe, **shared, **kept))
+            listed.append(stored_signal.step(recipe, **shared, **kept))
         shared |= {"signal": signal, "signal_step": storing}
-        listed.append(language_model.step(recipe, **shared, name=name))
+        listed.append(model.step(recipe, **shared, name=name))
         teachers, signal = Models(trained=(name,)), None
     for members in _ensembles(lineage):
         trained = tuple(prefix + _name(n) for n in members if n or not given)
@@ -148,7 +131,7 @@ def scoring(
         scorer = Scorer(models.load(before, data=data))
         results = {"kind": "language-ensemble", "averaging": "mean-probabilities"}
         for split, tokens in (("val", data.validation), ("test", data.test)):
-            cut = language_model.for_scoring(tokens, data, window)
+            cut = model.for_scoring(tokens, data, window)
             results[f"{split}_perplexity"] = perplexity(scorer.nats(cut)[0])
         return results
 
@@ -159,13 +142,13 @@ def in_the_teachers_form(
     recipe: base.LanguageModelRecipe, path: str
 ) -> base.LanguageModelRecipe:
     """The recipe with the architecture of the teacher at `path`."""
-    _, card = language_teachers.load(path)
+    _, card = saved.load(path)
     return replace(recipe, architecture=reading.from_json(card["recipe"]).architecture)
 
 
 def _checked(lineage: Lineage, teachers: Models, data: TextData) -> Signal:
     """The signal that was given: of this text, cut this way, and these teachers."""
-    signal = language_signal.read(lineage.signal_path, lineage.recipe, data=data)
+    signal = stored_signal.read(lineage.signal_path, lineage.recipe, data=data)
     if signal.request.teachers != tuple(teachers.of({}, fact="weights_digest")):
         raise UserError(
             f"signal {lineage.signal_path} is of other teachers than --teacher names; "

@@ -7,15 +7,8 @@ from typing import Any
 
 import keras
 
-from kerasdistill.experiments.language import (
-    costs as language_costs,
-)
-from kerasdistill.experiments.language import (
-    saved as language_teachers,
-)
-from kerasdistill.experiments.language import (
-    signal as language_signal,
-)
+from kerasdistill.experiments.language import costs, saved
+from kerasdistill.experiments.language import signal as stored_signal
 from kerasdistill.experiments.language.saved import Models
 from kerasdistill.exports import cards
 from kerasdistill.exports import language as language_export
@@ -65,24 +58,18 @@ def step(
 ) -> Step:
     """The step that trains one model.
 
-    Args:
-        recipe: architecture and training.
-        data: the text.
-        workdir: where the run folder goes.
-        name: of the step.
-        teachers: asked for every window, unless their signal is stored.
-        signal: theirs, or
-        signal_step: the name of the step that stores it.
+    Its teachers are asked for every window, unless their signal is given or stored by
+    the step `signal_step`.
     """
     teachers = teachers or Models()
 
-    def stored(before: Results) -> Signal | language_signal.MadeUp | None:
+    def stored(before: Results) -> Signal | stored_signal.MadeUp | None:
         if signal_step is None:
             return signal
         results = before[signal_step]
         if (made_up := results.get("made_up")) is not None:
             return made_up
-        return language_signal.read(results["distillation_set"], recipe, data=data)
+        return stored_signal.read(results["distillation_set"], recipe, data=data)
 
     def place(before: Results) -> RunDirectory:
         request: dict[str, Any] = {"recipe": recipe, "dataset": data.identity()}
@@ -93,14 +80,14 @@ def step(
         return RunDirectory.open(workdir, KIND, request)
 
     def begin(before: Results) -> tuple[language_models.LanguageModel, EpochStream]:
-        cut, kept = language_signal.training_windows(recipe, data), stored(before)
+        cut, kept = stored_signal.training_windows(recipe, data), stored(before)
         models = () if kept is not None else teachers.load(before, data=data)
         return _shell(recipe, data=data, teachers=models), (kept or text).stream(cut)
 
     def cost(run: RunDirectory | None, before: Results) -> Cost:
         shell, stream = begin(before)
         how = {"shell": shell, "stream": stream, "data": data, "run": run}
-        return language_costs.training_cost(recipe, **how)
+        return costs.training_cost(recipe, **how)
 
     def work(run: RunDirectory, before: Results) -> dict[str, Any]:
         shell, stream = begin(before)
@@ -133,35 +120,24 @@ def evaluate(path: str | Path, *, data: TextData, split: str) -> dict[str, Any]:
         text.require_same_words(data.words, tuple(card["words"]), path=path)
         model = language_export.SavedLanguageModel(path)
     else:
-        model, _ = language_teachers.load(path, data=data)
+        model, _ = saved.load(path, data=data)
     cut = for_scoring(data.split(split), data, _WINDOW)
     nats, count = Scorer([model]).nats(cut)
     return {"perplexity": perplexity(nats), "num_examples": count, "split": split}
 
 
 def _shell(
-    recipe: base.LanguageModelRecipe,
-    *,
-    data: TextData,
-    teachers: Sequence[keras.Model],
+    recipe: base.LanguageModelRecipe, *, data: TextData, teachers: Sequence[keras.Model]
 ) -> language_models.LanguageModel:
-    training = recipe.training
-    return language_models.LanguageModel(
-        _untrained(recipe, data=data),
-        training.objective,
-        streams=training.batch_size,
-        clip_norm=training.clip_norm,
-        teachers=teachers,
-    )
+    training, network = recipe.training, _untrained(recipe, data=data)
+    how = {"streams": training.batch_size, "clip_norm": training.clip_norm}
+    how["teachers"] = teachers
+    return language_models.LanguageModel(network, training.objective, **how)
 
 
 def _untrained(recipe: base.LanguageModelRecipe, *, data: TextData) -> keras.Model:
-    return language.build(
-        recipe.architecture,
-        words=data.words,
-        seed=recipe.training.seed,
-        precision=recipe.training.precision,
-    )
+    how = {"seed": recipe.training.seed, "precision": recipe.training.precision}
+    return language.build(recipe.architecture, words=data.words, **how)
 
 
 def _fit(shell, recipe, *, stream, data: TextData, run: RunDirectory) -> FitResult:
@@ -170,13 +146,8 @@ def _fit(shell, recipe, *, stream, data: TextData, run: RunDirectory) -> FitResu
     print(f"{run.path}: {student.name}, {weights}", file=sys.stderr)
     scorer = Scorer([student])
     validation = for_scoring(data.validation, data, recipe.training.window)
-    return fit_text(
-        shell,
-        train=stream,
-        validate=lambda: scorer.nats(validation)[0],
-        training=recipe.training,
-        directory=run.path,
-    )
+    how = {"train": stream, "validate": lambda: scorer.nats(validation)[0]}
+    return fit_text(shell, **how, training=recipe.training, directory=run.path)
 
 
 def _publish(
@@ -192,19 +163,19 @@ def _publish(
     val_nats, _ = scorer.nats(for_scoring(data.validation, data, window))
     test_nats, test_tokens = scorer.nats(for_scoring(data.test, data, window))
     score = perplexity(val_nats)
-    saved = _saved(student, recipe, run.path, data=data, val_perplexity=score)
+    facts = _saved(student, recipe, run.path, data=data, val_perplexity=score)
     parity = language_export.export_language_model(
         student,
         run.path / "saved_model",
         words=data.words,
         end=data.end,
         unknown=data.words.index(text.UNKNOWN),
-        card=cards.read_card(saved["model"]),
+        card=cards.read_card(facts["model"]),
         sample=data.validation[:_SAMPLE],
     )
     return {
         "kind": KIND,
-        **saved,
+        **facts,
         "saved_model": str(run.path / "saved_model"),
         "parity": parity,
         "recipe": base.to_json(recipe),
@@ -228,14 +199,8 @@ def _saved(
     data: TextData,
     **facts: Any,
 ) -> dict[str, Any]:
-    """Writes the model and its card; what results say of it."""
-    path = cards.save_language_model(
-        model,
-        folder,
-        words=data.words,
-        dataset=data.identity(),
-        recipe=base.to_json(recipe),
-        **facts,
-    )
-    card, facts = cards.read_card(path), ("num_params", "weights_digest")
-    return {"model": str(path), **{name: card[name] for name in facts}}
+    """Writes the model and its card; gives what results say of it."""
+    facts |= {"dataset": data.identity(), "recipe": base.to_json(recipe)}
+    path = cards.save_language_model(model, folder, words=data.words, **facts)
+    card, same = cards.read_card(path), ("num_params", "weights_digest")
+    return {"model": str(path), **{name: card[name] for name in same}}

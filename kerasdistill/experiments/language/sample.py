@@ -1,10 +1,10 @@
-"""Going on from a text, word by word, as a language model has it."""
+"""Words that a language model draws, one by one, after a text."""
 
 from pathlib import Path
 
 import numpy as np
 
-from kerasdistill.experiments.language import saved as language_teachers
+from kerasdistill.experiments.language import saved
 from kerasdistill.models import language
 from kerasdistill.seeds import derive_seed
 from kerasdistill.training import engines
@@ -14,13 +14,9 @@ from pipelines.words import text
 def go_on(path: str | Path, beginning: str, *, words: int, seed: int) -> str:
     """The beginning and `words` words drawn from the model's probabilities.
 
-    Args:
-        path: of the `.keras` file, with its card.
-        beginning: words parted by spaces, after `<eos>`; may be empty.
-        words: how many are drawn.
-        seed: chooses them.
+    `beginning` is words with spaces between them, read after `<eos>`; may be empty.
     """
-    model, card = language_teachers.load(path)
+    model, card = saved.load(path)
     vocabulary = tuple(card["words"])
     generator = np.random.Generator(np.random.Philox(derive_seed(seed, "sample")))
     end = vocabulary.index(text.END)

@@ -17,8 +17,8 @@ from pipelines.words import text
 class Models:
     """Teachers, or members of an ensemble.
 
-    given: facts on files, `model` (its path) and `weights_digest`; trained: names of
-    the steps whose results have the same of further ones.
+    `given` has the `model` (its path) and `weights_digest` of files, and so have the
+    results of the steps named in `trained`.
     """
 
     given: tuple[dict[str, Any], ...] = ()

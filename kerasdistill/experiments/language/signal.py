@@ -27,7 +27,7 @@ _TIMED = 10  # windows that are scored to tell how long all will take
 
 @dataclass(frozen=True)
 class MadeUp:
-    """Costs a training what a signal does that is not there yet."""
+    """A made-up signal, to measure what training on the real one will cost."""
 
     top_k: int
 
@@ -55,16 +55,8 @@ def step(
 ) -> Step:
     """The step that stores what a student reads instead of asking its teachers.
 
-    Shards that are there are kept.
-
-    Args:
-        recipe: the student's; its streams and window count.
-        data: the text.
-        workdir: where the run folder goes.
-        teachers: whose probabilities are averaged.
-        top_k: words kept a step.
-        name: of the step.
-        beam_options: Beam's own.
+    Their probabilities are averaged, cut as the student's `recipe` trains, and the
+    `top_k` likeliest words of each step kept. Shards that are there stay.
     """
     cut = training_windows(recipe, data)
 
@@ -90,10 +82,10 @@ def step(
 
     def work(run: RunDirectory, before: Results) -> dict[str, Any]:
         path = run.path / _FOLDER
-        paths = (Path(each) for each in teachers.of(before, fact="model"))
+        paths = teachers.of(before, fact="model")
         job = text_job.TextJob(
             output=str(path.absolute()),
-            teachers=tuple(str(each.absolute()) for each in paths),
+            teachers=tuple(str(Path(each).absolute()) for each in paths),
             windows=str((path / text_job.SCRATCH / "windows.npz").absolute()),
             request=request(before),
         )
@@ -129,10 +121,8 @@ def read(
     path: str | Path, recipe: base.LanguageModelRecipe, *, data: text.TextData
 ) -> text_signal.Signal:
     """The finished signal at `path`, checked against the text and the recipe."""
-    training = recipe.training
-    return text_signal.read(
-        path, data=data, streams=training.batch_size, window=training.window
-    )
+    how = {"streams": recipe.training.batch_size, "window": recipe.training.window}
+    return text_signal.read(path, data=data, **how)
 
 
 def _cost(

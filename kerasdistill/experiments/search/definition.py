@@ -1,4 +1,4 @@
-"""What is asked of a search."""
+"""What a search looks for, and what its trials may see."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -13,23 +13,22 @@ from kerasdistill.seeds import permutation
 from pipelines.datasets import ImageData
 from tuners import cluster, oracles
 from tuners.durable import Durable
-from tuners.space import Space
-
-TEACHER = "teacher"  # the kind whose models are all kept, for an ensemble
+from tuners.space import Space, Values
 
 
 @dataclass(frozen=True)
 class Search:
-    """What is asked of a search.
+    """What a search looks for.
 
     `family` names what the space was made for (budget, shape, kernel); `finish` puts
     the shared training options into a recipe. `max_trials` counts those of earlier
-    calls too, so a greater number goes on. `objective_views` and `objective_images`
-    shrink an epoch and the validation split while trials are compared. `seeds` is how
-    often the best recipe is trained again afterwards, from other seeds. `folder` is
-    where it all goes, by default a name made of the request. With `chief`, HOST:PORT,
-    the process gives its trials to workers, which are those with a name in `worker`;
-    it takes one that is unheard for `worker_timeout` seconds for dead.
+    calls too, so a greater number goes on. With `prune` a trial ends where `halving`
+    finds it hopeless. `objective_views` and `objective_images` shrink an epoch and the
+    validation split while trials are compared. `seeds` is how often the best recipe is
+    trained again afterwards, from other seeds. `folder` is where it all goes, by
+    default a name made of the request. With `chief`, HOST:PORT, the process gives its
+    trials to workers, which are those with a name in `worker`; it takes one that is
+    unheard for `worker_timeout` seconds for dead.
     """
 
     kind: str
@@ -51,7 +50,16 @@ class Search:
     @property
     def middle(self) -> Any:
         """The recipe at the centre of the space."""
-        return self.finish(self.space.recipe(self.space.middle))
+        return self.recipe(self.space.middle)
+
+    @property
+    def keeps_models(self) -> bool:
+        """Whether all trials' models are kept, for an ensemble, or only the best."""
+        return self.kind == "teacher"
+
+    def recipe(self, point: Values) -> Any:
+        """The recipe of a point that names the space's free dimensions."""
+        return self.finish(self.space.recipe(point))
 
 
 def oracle(search: Search) -> Durable:
@@ -76,34 +84,30 @@ def objective(
     views, images = search.objective_views, search.objective_images
     if views is not None and search.middle.training.epochs is None:
         raise UserError("--objective-views cuts epochs; say how many with --epochs N")
-    for option, asked, there in (
+    for option, wanted, there in (
         ("--objective-views", views, len(data.train)),
         ("--objective-images", images, len(data.validation)),
     ):
-        if asked is not None and asked > there:
-            raise UserError(f"{option} is {asked}, but {data.name} has {there}")
+        if wanted is not None and wanted > there:
+            raise UserError(f"{option} is {wanted}, but {data.name} has {there}")
     order = permutation(len(data.validation), data.split_seed, "objective")
     chosen = np.sort(order[:images])
-    seen = dataclasses.replace(
-        data,
-        validation=data.validation.take(chosen),
-        test=data.test.take(np.arange(0)),
-    )
+    splits = {"validation": data.validation.take(chosen)}
+    splits["test"] = data.test.take(np.arange(0))
+    seen = dataclasses.replace(data, **splits)
     return seen, None if logits is None else logits[chosen]
 
 
 def identity(
     search: Search, data: ImageData, request: Mapping[str, Any]
 ) -> dict[str, Any]:
+    """The search's request; `request` is what else its trials train on."""
+    same = ("oracle", "seed", "prune", "objective_views", "objective_images")
     return {
         "family": dict(search.family),
         "dataset": data.identity(),
         **request,
         "space": search.space.to_json(),
         "recipe": search.middle,
-        "oracle": search.oracle,
-        "seed": search.seed,
-        "prune": search.prune,
-        "objective_views": search.objective_views,
-        "objective_images": search.objective_images,
+        **{name: getattr(search, name) for name in same},
     }

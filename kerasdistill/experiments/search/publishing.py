@@ -24,38 +24,29 @@ def published(
     search: Search, folder: RunDirectory, *, data: ImageData, logits: Any
 ) -> dict[str, Any]:
     """Scores the best trial's model, on test too, and writes it as a run's."""
-    found = record.trials(folder.path)
-    ranked = record.ranked(found)
+    trials = record.trials(folder.path)
+    ranked = record.ranked(trials)
     best, scores = ranked[0], [trial[OBJECTIVE] for trial in ranked[:BEST]]
-    recipe = search.finish(search.space.recipe(best["values"]))
+    recipe = search.recipe(best["values"])
     write_sealed_json(folder.path / BEST_RECIPE, base.to_json(recipe))
     fitted = FitResult(
         epochs=best["epochs"],
         best_epoch=best["best_epoch"],
         val_score=best[OBJECTIVE],
-        seconds=sum(trial.get("seconds", 0.0) for trial in found),
+        seconds=sum(trial.get("seconds", 0.0) for trial in trials),
         images_per_second=best["images_per_second"],
         history=(),
     )
-    results = training.publish(
-        loading.load(best["folder"] / "model.keras"),
-        fitted,
-        recipe,
-        kind=search.kind,
-        data=data,
-        run=folder,
-        teacher_logits=logits,
-    )
+    model = loading.load(best["folder"] / "model.keras")
+    how = {"kind": search.kind, "data": data, "run": folder, "teacher_logits": logits}
+    same = ("oracle", "max_trials", "objective_views", "objective_images")
     return {
-        **results,
+        **training.publish(model, fitted, recipe, **how),
         "best_recipe": str(folder.path / BEST_RECIPE),
         "trials_table": str(folder.path / record.JSON),
-        "oracle": search.oracle,
-        "max_trials": search.max_trials,
-        "objective_views": search.objective_views,
-        "objective_images": search.objective_images,
-        "trials": len(found),
-        "failed_trials": len(found) - len(ranked),
+        **{name: getattr(search, name) for name in same},
+        "trials": len(trials),
+        "failed_trials": len(trials) - len(ranked),
         "best_trial": best["number"],
         "best": scores[0],
         "fifth_best": scores[BEST - 1] if len(scores) == BEST else None,
@@ -68,13 +59,12 @@ def again(
 ) -> dict[str, Any]:
     """The recipe from other seeds than the one the search chose it with."""
     seeds = [recipe.training.seed + number for number in range(1, search.seeds + 1)]
-    runs = []
-    for seed in seeds:
-        settings = dataclasses.replace(recipe.training, seed=seed)
-        runs.append(retrain(dataclasses.replace(recipe, training=settings)))
-    told: dict[str, Any] = {"seeds": seeds, "results": [r["results"] for r in runs]}
+    settings = [dataclasses.replace(recipe.training, seed=seed) for seed in seeds]
+    runs = [retrain(dataclasses.replace(recipe, training=each)) for each in settings]
+    results: dict[str, Any] = {"seeds": seeds}
+    results["results"] = [each["results"] for each in runs]
     for name in ("val_accuracy", "test_accuracy"):
         scores = [each[name] for each in runs]
         spread = statistics.stdev(scores) if len(scores) > 1 else None
-        told[name] = {"mean": statistics.mean(scores), "sd": spread, "each": scores}
-    return told
+        results[name] = {"mean": statistics.mean(scores), "sd": spread, "each": scores}
+    return results

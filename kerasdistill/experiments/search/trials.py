@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from kerasdistill.errors import DivergedError
+from kerasdistill.experiments.search.definition import Search
 from kerasdistill.exports import cards
 from kerasdistill.recipes import base
 from kerasdistill.running import training
@@ -20,7 +21,7 @@ from kerasdistill.training.epochs import EpochStream
 from pipelines.datasets import ImageData
 from tuners import halving, record
 from tuners.oracles import OBJECTIVE
-from tuners.space import Space, Values
+from tuners.space import Values
 
 CHECKPOINTS = "checkpoints"
 
@@ -30,27 +31,19 @@ class Trainer:
     """What every trial of a search has in common.
 
     `stream` gives a recipe's training data. Of `data`, the test split is never looked
-    at; `teacher_logits` are the teacher's on its validation images. With `prune` a
-    trial ends where `halving` finds it hopeless. `check` is called after every epoch
-    and raises what is to end the trial.
+    at; `teacher_logits` are the teacher's on its validation images. `check` is called
+    after every epoch and raises what is to end the trial.
     """
 
-    kind: str
-    space: Space
-    finish: Callable[[base.Recipe], Any]
+    search: Search
     stream: Callable[[Any], EpochStream]
     data: ImageData
     teacher_logits: np.ndarray | None = None
-    prune: bool = False
     check: Callable[[], None] = lambda: None
-
-    def recipe(self, point: Values) -> Any:
-        """The recipe of a point that names the space's free dimensions."""
-        return self.finish(self.space.recipe(point))
 
 
 def run(trainer: Trainer, point: Values, folder: Path) -> float:
-    """Trains a point's recipe, goes on with it, or finds what became of it.
+    """Trains a point's recipe, goes on with it, or finds its results.
 
     Leaves the best epoch's model with its card in `folder`, and results.json, written
     last; the checkpoints are removed then.
@@ -63,11 +56,12 @@ def run(trainer: Trainer, point: Values, folder: Path) -> float:
     """
     # What Keras keeps of its models would add up over a hundred trials.
     keras.utils.clear_session()
-    recipe = trainer.recipe(point)
+    recipe = trainer.search.recipe(point)
     with RunDirectory(folder, {"recipe": recipe}) as place:
-        results = place.results() or place.finish(
-            {"values": trainer.space.values(point)} | _outcome(trainer, recipe, place)
-        )
+        results = place.results()
+        if results is None:
+            values = {"values": trainer.search.space.values(point)}
+            results = place.finish(values | _trained(trainer, recipe, place))
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
         record.show_on_board(folder, results)
     if results["status"] == "FAILED":
@@ -95,9 +89,9 @@ def shortened(
     )
 
 
-def _outcome(trainer: Trainer, recipe: Any, place: RunDirectory) -> dict[str, Any]:
+def _trained(trainer: Trainer, recipe: Any, place: RunDirectory) -> dict[str, Any]:
     # Without others to compare with, no trial is hopeless.
-    others = _curves_before(place.path) if trainer.prune else []
+    others = _curves_before(place.path) if trainer.search.prune else []
 
     def enough(history: Sequence[Mapping[str, float]]) -> bool:
         trainer.check()
@@ -117,11 +111,13 @@ def _outcome(trainer: Trainer, recipe: Any, place: RunDirectory) -> dict[str, An
         if not expected and not engines.current().is_out_of_memory(error):
             raise
         return {"status": "FAILED", "error": " ".join(str(error).split())[:500]}
-    accuracy = _exact(fitted.val_score, len(trainer.data.validation))
+    # Single precision has rounded the fraction; scoring again gives it exactly.
+    count = len(trainer.data.validation)
+    accuracy = round(fitted.val_score * count) / count
     path = cards.save_model(
         model,
         place.path,
-        kind=trainer.kind,
+        kind=trainer.search.kind,
         class_names=trainer.data.class_names,
         dataset=trainer.data.identity(),
         recipe=base.to_json(recipe),
@@ -145,11 +141,6 @@ def _curve(history: Sequence[Mapping[str, float]]) -> list[float]:
     return [row[OBJECTIVE] for row in history]
 
 
-def _exact(accuracy: float, count: int) -> float:
-    """The fraction that single precision has rounded, as scoring again gives it."""
-    return round(accuracy * count) / count
-
-
 def _curves_before(trial_folder: Path) -> list[list[float]]:
-    found = record.trials(trial_folder.parents[1])
-    return [trial["curve"] for trial in found if trial["status"] == "COMPLETED"]
+    trials = record.trials(trial_folder.parents[1])
+    return [trial["curve"] for trial in trials if trial["status"] == "COMPLETED"]

@@ -22,8 +22,7 @@ class Session(Protocol):
 
     Whenever the loop has control (after `train`, after `validate`, in `after_step`) the
     Keras variables of the shell, its optimizer and its metrics hold the current values,
-    and the session goes on from whatever the loop has assigned to them: a learning
-    rate, metrics set to zero, an interrupted epoch's metrics.
+    and the session goes on from whatever the loop has assigned to them.
     """
 
     def train(
@@ -31,14 +30,9 @@ class Session(Protocol):
     ) -> dict[str, float]:
         """Trains on the next batches, one for each of these steps of the epoch.
 
-        Args:
-            steps: usually all; the rest of an epoch that was interrupted.
-            after_step: called with a step's number and the metrics so far (scalars of
-                the backend). An engine that compiles many steps into one calls it after
-                each such part; the number is that of the part's last step.
-
-        Returns:
-            The epoch's metrics by name, without those that saw no examples.
+        `after_step` is called with a step's number and the metrics so far (scalars of
+        the backend); an engine that compiles many steps into one calls it after the
+        last of them. Returns the epoch's metrics without those that saw no examples.
         """
 
     def validate(self) -> dict[str, float]:
@@ -57,11 +51,8 @@ class Engine(Protocol):
     def using(self, devices: str) -> AbstractContextManager[None]:
         """Within it, trainings are on the devices of --devices.
 
-        Args:
-            devices: "all", a number of GPUs, or "cpu:N" for N parts of the processor.
-
-        Raises:
-            UserError: text of another form, or more devices than there are.
+        These are "all", a number of GPUs, or "cpu:N" for N parts of the processor;
+        other text, or more devices than there are, is a `UserError`.
         """
 
     def scope(self) -> AbstractContextManager[Any]:
@@ -99,14 +90,10 @@ class Engine(Protocol):
         first_epoch: int = 0,
         first_step: int = 0,
     ) -> Session:
-        """A session whose first batch is that of `first_step` in `first_epoch`.
+        """Trains a compiled shell from `first_step` of `first_epoch`, both from 0.
 
-        Args:
-            shell: a compiled one; its weights may be assigned before the first step.
-            train: the training data, see `EpochStream`.
-            validation: batches of a whole split (None: `validate` is not called).
-            first_epoch: counted from 0.
-            first_step: counted from 0.
+        Its weights may be assigned before the first step. `validation` are the batches
+        of a whole split (None: `validate` is not called).
         """
 
     def compiled(
@@ -129,11 +116,7 @@ ENGINES: dict[str, Callable[[], Engine]] = {"tensorflow": _tensorflow}
 
 
 def current() -> Engine:
-    """The engine of Keras' backend.
-
-    Raises:
-        UserError: there is none.
-    """
+    """The engine of Keras' backend; a `UserError` where there is none."""
     from keras.backend import backend
 
     if backend() not in ENGINES:

@@ -42,11 +42,8 @@ def scope() -> contextlib.AbstractContextManager[Any]:
 
 @contextlib.contextmanager
 def using(devices: str) -> Iterator[None]:
-    """Within it, trainings are on the devices of --devices, see `choose`.
-
-    "all" does not start TensorFlow before that is needed.
-    """
-    if devices != "all":
+    """Within it, trainings are in the strategy of --devices, see `choose`."""
+    if devices != "all":  # that strategy waits until it is needed
         allow_gpu_growth()  # choosing starts TensorFlow, and then it is too late
         choose(devices)
     before = _DEVICES.set(devices)
@@ -58,17 +55,10 @@ def using(devices: str) -> Iterator[None]:
 
 @functools.cache
 def choose(devices: str) -> tf.distribute.Strategy:
-    """The strategy of --devices; one per process each, reused.
+    """The strategy of --devices; kept, because each holds communicators of its own.
 
-    (Each MirroredStrategy holds communicators of its own.)
-
-    Args:
-        devices: "all": every GPU, or TensorFlow's default where there are fewer than
-            two; a number of GPUs; or "cpu:N", N equal parts of the processor, which
-            TensorFlow can only make before it first computes something.
-
-    Raises:
-        UserError: text of another form, or more devices than there are.
+    "all" is TensorFlow's default strategy where there are fewer than two GPUs; the
+    parts of "cpu:N" can only be made before TensorFlow first computes something.
     """
     count = devices.removeprefix("cpu:")
     if devices != "all" and (not count.isdecimal() or int(count) < 1):
@@ -77,8 +67,8 @@ def choose(devices: str) -> tf.distribute.Strategy:
         return tf.distribute.MirroredStrategy(_processors(int(count)))
     gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
     if devices == "all":
-        some = tf.distribute.MirroredStrategy(gpus) if len(gpus) > 1 else None
-        return some or tf.distribute.get_strategy()
+        several = tf.distribute.MirroredStrategy(gpus) if len(gpus) > 1 else None
+        return several or tf.distribute.get_strategy()
     if int(devices) > len(gpus):
         raise UserError(
             f"--devices {devices}: there are {len(gpus)} GPUs here; give a smaller "
@@ -111,19 +101,17 @@ def allow_gpu_growth() -> None:
 
 
 def resolve_precision(precision: str) -> str:
-    """The Keras dtype policy to use for --precision.
+    """For "auto", mixed_bfloat16 where the hardware multiplies bfloat16, else float32.
 
-    "auto" is mixed_bfloat16 where the hardware multiplies bfloat16 (amx_bf16 or
-    avx512_bf16 on a CPU, compute capability 8.0 on a GPU), else float32.
+    That takes amx_bf16 or avx512_bf16 on a CPU, compute capability 8.0 on a GPU.
     """
     if precision != "auto":
         return precision
-    gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-        capabilities = [d.get("compute_capability", (0, 0)) for d in details]
-        return "mixed_bfloat16" if min(capabilities) >= (8, 0) else "float32"
-    return "mixed_bfloat16" if machine.has_bfloat16() else "float32"
+    fast = machine.has_bfloat16()
+    if gpus := tf.config.list_physical_devices("GPU"):
+        details = map(tf.config.experimental.get_device_details, gpus)
+        fast = min(d.get("compute_capability", (0, 0)) for d in details) >= (8, 0)
+    return "mixed_bfloat16" if fast else "float32"
 
 
 def threads() -> dict[str, int]:
@@ -148,18 +136,6 @@ def compile(
         shell.optimizer.build(shell.trainable_variables)
 
 
-def session(
-    shell: keras.Model,
-    train: EpochStream,
-    *,
-    validation: tf.data.Dataset | None = None,
-    first_epoch: int = 0,
-    first_step: int = 0,
-) -> "_Session":
-    """Steps are Keras' own train and test functions of the shell."""
-    return _Session(shell, train.batches(first_epoch).skip(first_step), validation)
-
-
 def compiled(
     function: Callable[..., Any], models: Sequence[keras.Model]
 ) -> Callable[..., Any]:
@@ -168,15 +144,22 @@ def compiled(
 
 
 class _Session:
-    """What Keras' `fit` does, without its callbacks: they wait for every step."""
+    """Keras' own train and test functions of the shell, one after the other.
+
+    That is what `fit` does, without its callbacks: they wait for every step.
+    """
 
     def __init__(
         self,
         shell: keras.Model,
-        batches: tf.data.Dataset,
-        validation: tf.data.Dataset | None,
+        train: EpochStream,
+        *,
+        validation: tf.data.Dataset | None = None,
+        first_epoch: int = 0,
+        first_step: int = 0,
     ):
         self._shell = shell
+        batches = train.batches(first_epoch).skip(first_step)
         self._batches = iter(self._distributed(batches))
         if validation is not None:
             self._validation = self._distributed(validation)
@@ -187,13 +170,11 @@ class _Session:
     def train(
         self, steps: range, after_step: Callable[[int, Mapping[str, Any]], None]
     ) -> dict[str, float]:
-        """See `Session`."""
         for step in steps:
             after_step(step, self._shell.train_function(self._batches))
         return self._metrics()
 
     def validate(self) -> dict[str, float]:
-        """See `Session`."""
         batches = iter(self._validation)
         for _ in range(self._num_scored):
             self._shell.test_function(batches)
@@ -207,6 +188,9 @@ class _Session:
         shared = for_replicas(self._shell, data)
         strategy = self._shell.distribute_strategy
         return strategy.experimental_distribute_dataset(shared)
+
+
+session = _Session
 
 
 def for_replicas(shell: keras.Model, data: Any) -> Any:

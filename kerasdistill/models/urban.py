@@ -1,0 +1,25 @@
+"""Urban's networks: teachers, and students that are MLPs and CNNs (fact sheet A)."""
+
+import keras
+
+from kerasdistill.models.layers import Urban
+from kerasdistill.recipes.base import CnnTeacher, Student
+
+_NAMES = {Student: "student", CnnTeacher: "cnn_teacher"}
+
+
+def build(
+    architecture: Student | CnnTeacher,
+    *,
+    num_classes: int,
+    precision: str = "float32",
+    **options,
+) -> keras.Model:
+    """The network of `recipes.urban2017_layers`; arguments are those of `build.build`.
+
+    Raises:
+        UserError: the architecture breaks the paper's rules or the image is too
+            small for its poolings.
+    """
+    layers = Urban(architecture, precision=precision, **options)
+    return layers.model(_NAMES[type(architecture)], num_classes)
