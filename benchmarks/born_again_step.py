@@ -61,8 +61,10 @@ def main() -> None:
     ban = dataclasses.replace(recipe.training, objective=Ban())
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "teacher.keras")
-        fast_layers.stock(network(0)).save(path)
-        teacher = Teacher(path, fast_layers.hasten(loading.load(path)), digest="")
+        fast_layers.with_keras_layers(network(0)).save(path)
+        teacher = Teacher(
+            path, fast_layers.use_fast_layers(loading.load(path)), digest=""
+        )
         made = precompute.run(
             teacher_paths=[path],
             data=data,

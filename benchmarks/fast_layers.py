@@ -52,8 +52,10 @@ def main() -> None:
     asked = timing.arguments(__doc__.splitlines()[0], views=2_560)
     for name in ("wide-resnet-16-1", "wide-resnet-28-1"):
         model = network(name)
-        keras_norm = fast_layers.stock(model, (fast_layers.BatchNormalization,))
-        keras_both = fast_layers.stock(model)
+        keras_norm = fast_layers.with_keras_layers(
+            model, (fast_layers.BatchNormalization,)
+        )
+        keras_both = fast_layers.with_keras_layers(model)
         ways = {
             "ours": training(model, asked.views),
             "keras.layers.BatchNormalization": training(keras_norm, asked.views),

@@ -164,8 +164,7 @@ def sha256_files(folder: str | Path) -> dict[str, str]:
 
 def digest_of(value: Any) -> str:
     """Hex digest of a JSON-able value, whatever the order of its keys."""
-    text = json.dumps(value, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return sha256_bytes(json.dumps(value, sort_keys=True).encode())
 
 
 def _sync(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from kerasdistill.errors import UserError
 from kerasdistill.files import digest_of
 from pipelines import datasets
 from pipelines.datasets import ImageData
-from pipelines.stored import integrity, records, refusals
+from pipelines.stored import graph_errors, integrity, records
 from pipelines.stored.averaging import AVERAGINGS
 from pipelines.stored.layout import AVERAGING, VALIDATION_PASS, member_name
 from pipelines.stored.manifest import Manifest
@@ -75,11 +75,11 @@ def open(  # noqa: A001 (the set is opened as distillation_set.open(path))
     opened = DistillationSet(path, manifest, data, chosen, averaging)
     opened.check_shards(progress)
     if manifest.needs_data:
-        opened.block(0, 0)  # which differs if views are no longer made as they were
+        next(opened.blocks({(0, 0)}))  # differs if views are made in another way now
     return opened
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class DistillationSet:
     """A checked set on disk; make one with `open`.
 
@@ -166,12 +166,19 @@ class DistillationSet:
         stored mean)."""
         return DistillationSet(self.path, self.manifest, self.data, members)
 
-    def block(self, pass_index: int, block_index: int) -> dict[str, np.ndarray]:
-        """One block of a pass, the fields of a batch."""
-        number, place = divmod(block_index, self.manifest.layout.blocks_per_shard)
-        blocks = self._decoded([(pass_index, number)], self.replayer())
+    def blocks(self, chosen: Set[tuple[int, int]]) -> Iterator[dict[str, np.ndarray]]:
+        """Blocks by (pass, block), the fields of a batch each, in the stored order;
+        those between them are not decoded."""
+        layout = self.manifest.layout
+        shards = sorted({(p, n // layout.blocks_per_shard) for p, n in chosen})
+        wanted = [
+            (shard[0], block) in chosen
+            for shard in shards
+            for block in layout.shard_blocks(*shard)
+        ]
+        blocks = self._decoded(shards, self.replayer(), wanted)
         with self.reading():
-            return next(blocks.skip(place).take(1).as_numpy_iterator())
+            yield from blocks.as_numpy_iterator()
 
     def check_shards(self, progress: Callable[[int, int], None] | None = None) -> None:
         """StaleArtifactError if a file that is read is not the one in the manifest."""
@@ -185,7 +192,7 @@ class DistillationSet:
 
     def reading(self) -> contextlib.AbstractContextManager[None]:
         """Turns a check that fails inside TensorFlow's graph into our own error."""
-        return refusals.translated(self.path, changed=self.check_shards)
+        return graph_errors.translated(self.path, changed=self.check_shards)
 
     def _passes(self, first: int, count: int | None) -> range:
         stored = self.manifest.passes
@@ -221,9 +228,13 @@ class DistillationSet:
         return replayer(self.path, self.manifest, self.data.train)
 
     def _decoded(
-        self, shards: Sequence[tuple[int, int]], then: Fields = dict
+        self,
+        shards: Sequence[tuple[int, int]],
+        then: Fields = dict,
+        wanted: Sequence[bool] | None = None,
     ) -> tf.data.Dataset:
-        """The blocks of these shards, with the mean of the chosen logits."""
+        """The blocks of these shards, or those wanted, with the mean of the chosen
+        logits."""
         manifest = self.manifest
         names = [manifest.layout.shard_name(*shard) for shard in shards]
         views = {"store": manifest.store, "mixed": self._mixed}
@@ -251,9 +262,13 @@ class DistillationSet:
 
         digests = [manifest.teachers[place]["weights_digest"] for place in self.members]
         kept = [[member_name(name, digest) for name in names] for digest in digests]
-        return tf.data.Dataset.zip(*map(read, (names, *kept))).map(
-            decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-        )
+        stored = tf.data.Dataset.zip(*map(read, (names, *kept)))
+        if wanted is not None:
+            marks = tf.data.Dataset.from_tensor_slices(wanted)
+            marked = tf.data.Dataset.zip(stored, marks).filter(lambda *each: each[-1])
+            stored = marked.map(lambda each, _: each)
+        how = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
+        return stored.map(decode, **how)
 
     def _averaged(self, fields: Tensors, kept: Sequence[Tensors]) -> tf.Tensor:
         """The members' logits in one, sure to be of the very views in `fields`."""
@@ -262,7 +277,7 @@ class DistillationSet:
             for each in kept
             for name in ("pass_index", "block_index", "pixel_fingerprint")
         ]
-        message = f"distillation set {self.path}: a member's {refusals.OTHER_VIEWS}"
+        message = f"distillation set {self.path}: a member's {graph_errors.OTHER_VIEWS}"
         with tf.control_dependencies([tf.Assert(tf.reduce_all(same), [message])]):
             logits = [tf.identity(each["teacher_logits"]) for each in kept]
         mean = AVERAGINGS[self.averaging](logits)

@@ -16,7 +16,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from kerasdistill.errors import UserError
 from pipelines.beam import files, shards
-from pipelines.beam.job import SCRATCH, WORKER_LOG, run_pipeline, stage
+from pipelines.beam.job import WORKER_LOG, run_pipeline, stage
 from pipelines.beam.progress import Progress, reporting
 from pipelines.beam.runners import make_runner, pipeline_options
 from pipelines.datasets import ImageData
@@ -106,14 +106,8 @@ def run(
     runner = make_runner(options, beam_options, workers, log=log)
     samples = (len(data.train), len(data.validation))
     layout = Layout(*samples, passes, seed, block_views, views_per_shard)
-    fields = planning.request_fields(
-        **signal,
-        data=data,
-        augmentation=augmentation,
-        keep_members=keep_members,
-        layout=layout,
-        force=force,
-    )
+    how = {"augmentation": augmentation, "keep_members": keep_members, "force": force}
+    fields = planning.request_fields(**signal, **how, data=data, layout=layout)
     request = shards.joined_with_earlier(output, fields)
     layout = replace(layout, passes=request["passes"])
     members = planning.positions(fields, request["teachers"])
@@ -125,31 +119,39 @@ def run(
     missing = sum(planning.bytes_of_views(request, layout, work) for work in todo)
     if FileSystems.get_scheme(output) is None:
         planning.check_disk(output, needed=missing, data=data)
-    if todo and before:
+    kept = tuple(place + 1 for place in members) if keep_members else ()
+    if not todo:
+        return replace(_publish(output, request, layout), members=kept)
+    if before:
         before(views, missing)
     began = time.monotonic()
-    scratch = files.join(output, SCRATCH)
-    if todo:
-        shards.write_plan(output, request, layout, command, scratch)
-        job = stage(output, teachers, data, augmentation, request, layout)
-        with reporting(job, todo, progress):
-            run_pipeline(job, todo, options, runner)
-    seconds = time.monotonic() - began
-    manifest = shards.publish_manifest(output, request, layout, scratch)
+    shards.write_plan(output, request, layout, command)
+    job = stage(output, teachers, data, augmentation, request, layout)
+    with reporting(job, todo, progress):
+        run_pipeline(job, todo, options, runner)
+    speed = sum(views) / (time.monotonic() - began)
+    result = _publish(output, request, layout, shards_done=len(todo))
+    return replace(result, views_per_second=speed, members=kept)
+
+
+def _publish(
+    output: str, request: dict[str, Any], layout: Layout, *, shards_done: int = 0
+) -> PrecomputeResult:
+    """The manifest comes last and makes the set complete; scratch files go."""
+    manifest = shards.publish_manifest(output, request, layout)
     try:
-        FileSystems.delete([scratch])
+        FileSystems.delete([files.join(output, shards.SCRATCH)])
     except BeamIOError as error:  # the set is complete all the same
-        logging.getLogger(__name__).warning("left %s behind: %s", scratch, error)
+        logging.getLogger(__name__).warning("left %s/.work behind: %s", output, error)
     written = (manifest.shards, *manifest.member_shards)
     return PrecomputeResult(
         distillation_set=output,
         content_digest=manifest.content_digest,
         views=manifest.views,
         bytes=sum(shard.bytes for each in written for shard in each),
-        views_per_second=sum(views) / seconds if todo else 0.0,
-        shards_done=len(todo),
-        shards_skipped=len(manifest.shards) - len(todo),
-        members=tuple(place + 1 for place in members) if keep_members else (),
+        views_per_second=0.0,
+        shards_done=shards_done,
+        shards_skipped=len(manifest.shards) - shards_done,
     )
 
 

@@ -4,6 +4,7 @@ import gc
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 # The networks here are too small to share out, and two workers have a core each.
 # Read when the libraries are imported; child processes inherit them.
@@ -89,21 +90,38 @@ def two_replicas():
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
-@pytest.fixture
-def measured_briefly(monkeypatch):
-    """What a training costs is measured in as few steps as there can be."""
-    from kerasdistill.running import timing
+def marked(request, *names: str) -> bool:
+    return not {"slow", *names}.isdisjoint(m.name for m in request.node.iter_markers())
 
+
+@pytest.fixture(autouse=True)
+def measured_briefly(monkeypatch, request):
+    """What is left of a story takes seconds to measure: it is measured in as few steps
+    as there can be, and only in slow tests and those that are marked so."""
+    from kerasdistill.experiments.language import costs
+    from kerasdistill.running import timing
+    from pipelines.beam import probe
+
+    monkeypatch.setattr(costs, "_TIMED_SECONDS", 0.0)
+    monkeypatch.setattr(probe, "_SECONDS", 0.0)
     for name in ("_WARM_SECONDS", "_TRAINED_SECONDS", "_SCORED_SECONDS"):
         monkeypatch.setattr(timing, name, 0.0)
+    if not marked(request, "measured"):
+        speed = timing.Speed(0.1, 1e3, 1.0, num_params=5_000)
+        worker = probe.WorkerSpeed(1e3, 1.0)
+        monkeypatch.setattr(timing, "measure", lambda *_, **__: speed)
+        monkeypatch.setattr(probe, "measure", lambda *_, **__: worker)
 
 
-@pytest.fixture
-def unexported(monkeypatch):
-    """No SavedModel beside a trained model: writing and reading one takes seconds."""
-    from kerasdistill.exports import saved_model as export
+@pytest.fixture(autouse=True)
+def unexported(monkeypatch, request):
+    """No SavedModel beside a trained model, which takes seconds, but in slow tests and
+    those that are marked so."""
+    from kerasdistill.running import training
 
-    monkeypatch.setattr(export, "export_saved_model", lambda *_, **__: {})
+    if not marked(request, "exports"):
+        made = SimpleNamespace(export_saved_model=lambda *_, **__: {})
+        monkeypatch.setattr(training, "export", made)
 
 
 def make_examples(count: int, *, side: int = 8, first_id: int = 0) -> Examples:

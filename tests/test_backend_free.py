@@ -65,7 +65,7 @@ np.testing.assert_allclose((outputs[0] + outputs[1]) / 2, outputs[2], atol=1e-4)
 assert summary.num_trainable(small) > 90_000 and len(digest.weights_digest(small)) == 64
 wide = build(born_again_recipes.architecture("wide-resnet-10-1"), **shape)
 np.testing.assert_allclose(
-    fast_layers.stock(wide).predict(images, verbose=0),
+    fast_layers.with_keras_layers(wide).predict(images, verbose=0),
     wide.predict(images, verbose=0),
     atol=1e-5,
 )
@@ -186,7 +186,7 @@ for kind, options, expected, w in (
         np.testing.assert_allclose(seen["teacher_agreement"], [agreement], rtol=1e-6)
 for found, was in zip(teacher.get_weights(), before, strict=True):
     np.testing.assert_array_equal(found, was)
-with pytest.raises(UserError, match="permutation fixed"):
+with pytest.raises(UserError, match="fixed permutation"):
     models.PermutedPredictionsModel(linear)
 """
 

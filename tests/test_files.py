@@ -86,9 +86,10 @@ def test_digests(tmp_path):
     content = b"some bytes" * 300_000
     path = tmp_path / "a.bin"
     path.write_bytes(content)
-    assert files.sha256_file(path) == hashlib.sha256(content).hexdigest()
-    path.write_bytes(b"")  # sha256 of nothing, from FIPS 180-4's examples
-    assert files.sha256_file(path).startswith("e3b0c44298fc1c149afbf4c8996fb924")
+    expected = hashlib.sha256(content).hexdigest()
+    assert files.sha256_file(path) == files.sha256_bytes(content) == expected
+    # sha256 of nothing, from FIPS 180-4's examples
+    assert files.sha256_bytes(b"").startswith("e3b0c44298fc1c149afbf4c8996fb924")
 
 
 def test_digest_of_a_value_ignores_the_order_of_keys():

@@ -11,7 +11,7 @@ from kerasdistill import evaluation
 from kerasdistill.budget import Budget
 from kerasdistill.errors import UserError
 from kerasdistill.exports import formats
-from kerasdistill.models import twins, urban
+from kerasdistill.models import copies, urban
 from kerasdistill.models.build import build
 from kerasdistill.recipes import born_again as born_again_recipes
 from kerasdistill.recipes import urban2017
@@ -52,7 +52,7 @@ def test_folding_gives_the_same_logits_without_the_bottleneck(digits):
     model = of_convs(1)
     for layer in model.layers:  # biases too must come through
         layer.set_weights([w + 0.1 * (w.ndim == 1) for w in layer.get_weights()])
-    folded = twins.fold_bottleneck(model)
+    folded = copies.fold_bottleneck(model)
     names = [layer.name for layer in folded.layers]
     assert "bottleneck" not in names and "dense_1" in names
     expected = evaluation.predict(model, digits["images"])
@@ -61,25 +61,25 @@ def test_folding_gives_the_same_logits_without_the_bottleneck(digits):
     mlp = urban2017.student(budget=Budget(30_000), hidden=1)
     shape = {"image_shape": (32, 32, 3), "num_classes": 10, "seed": 3}
     mlp = urban.build(mlp.architecture, **shape)
-    found = evaluation.predict(twins.fold_bottleneck(mlp), digits["images"])
+    found = evaluation.predict(copies.fold_bottleneck(mlp), digits["images"])
     expected = evaluation.predict(mlp, digits["images"])
     assert np.abs(found - expected).max() <= 1e-5 * max(1, np.abs(expected).max())
 
 
 def test_folding_is_refused_where_there_is_nothing_to_fold():
     with pytest.raises(UserError, match="no linear bottleneck"):
-        twins.fold_bottleneck(of_convs(2))
+        copies.fold_bottleneck(of_convs(2))
     image = keras.Input((2, 2, 1))
     flat = keras.layers.Flatten()(image)
     linear = keras.layers.Dense(3)(flat)
     both = keras.layers.Add()([keras.layers.Dense(3)(linear), linear])
     with pytest.raises(UserError, match="no linear bottleneck"):
-        twins.fold_bottleneck(keras.Model(image, both))  # somebody else reads it
+        copies.fold_bottleneck(keras.Model(image, both))  # somebody else reads it
 
 
 def test_a_float32_twin_of_a_bfloat16_model(digits):
     model = of_convs(2, "mixed_bfloat16")
-    single = twins.in_float32(model)
+    single = copies.in_float32(model)
     assert {layer.compute_dtype for layer in single.layers} == {"float32"}
     assert "bfloat16" in {layer.compute_dtype for layer in model.layers}
     same = of_convs(2)

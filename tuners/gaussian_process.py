@@ -133,13 +133,10 @@ class GaussianProcess:
         # dk/dx = -5/3 (1 + s) exp(-s) (x - x') / l^2, smooth where s is 0.
         slopes = (-5 / 3 * decay * (1 + distances))[..., None] * differences / lengths
         half = self._inverse_factor @ cross[..., None]
-        both = np.concatenate(  # [S, 2, N]
-            [
-                self._weights[:, None],
-                -2 * half.transpose(0, 2, 1) @ self._inverse_factor,
-            ],
-            axis=1,
-        )
+        of_variance = -2 * half.transpose(0, 2, 1) @ self._inverse_factor
+        both = np.concatenate(
+            [self._weights[:, None], of_variance], axis=1
+        )  # [S, 2, N]
         variance = given.amplitude - np.einsum("sni,sni->s", half, half)
         mean_slope, variance_slope = (both @ slopes).transpose(1, 0, 2)
         return (

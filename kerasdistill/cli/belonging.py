@@ -51,7 +51,7 @@ def _without(name: str) -> Fits:
     return lambda args: not _is_given(getattr(args, name))
 
 
-def _is(name: str, *values: str) -> Fits:
+def _is(name: str, *values: str | None) -> Fits:
     return lambda args: getattr(args, name) in values
 
 
@@ -110,6 +110,7 @@ RULES: dict[str, tuple[tuple[str, Fits, str], ...]] = {
         *_STUDENT,
         ("preset student arch", _trains, _ONCE),
         ("arch", _has_widths, _WIDTHS),
+        ("convs hidden", _is("arch", None, "urban"), "--arch urban"),
         ("chief", _with("distillation_set"), _SHARED),
         _OTHERS,
         ("store force", _without("distillation_set"), _OWN),

@@ -174,6 +174,11 @@ def run_export(args: argparse.Namespace) -> dict[str, Any]:
     )
 
 
+def run_reproduce(args: argparse.Namespace) -> dict[str, Any]:
+    """reproduce: a table's lines are commands themselves."""
+    return reproducing.run_reproduce(args, run=lambda line: COMMANDS[line.verb](line))
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "teacher": run_on_labels,
     "ensemble": run_ensemble,
@@ -186,5 +191,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "evaluate": run_evaluate,
     "export": run_export,
     "inspect": inspecting.run_inspect,
-    "reproduce": reproducing.run_reproduce,
+    "reproduce": run_reproduce,
 }

@@ -90,14 +90,14 @@ def _picture(args: argparse.Namespace, any_drawn: bool) -> str | None:
 
 def run_runs(args: argparse.Namespace) -> dict[str, Any]:
     """runs: list them, or clean some away."""
-    from kerasdistill.reports import shelf
+    from kerasdistill.reports import listing
 
     if args.what == "list":
-        runs = shelf.runs(args.workdir)
-        return {"runs": runs, "text": shelf.listed(runs)}
+        runs = listing.runs(args.workdir)
+        return {"runs": runs, "text": listing.listed(runs)}
     options = {"unfinished": args.unfinished, "dry_run": args.dry_run}
-    done = shelf.clean(args.workdir, names=args.run or (), **options)
-    return {**done, "text": shelf.cleaned(done)}
+    done = listing.clean(args.workdir, names=args.run or (), **options)
+    return {**done, "text": listing.cleaned(done)}
 
 
 def run_doctor(args: argparse.Namespace) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Read from `objectives.OBJECTIVES` when a parser is made. No heavy imports.
 import argparse
 import dataclasses
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from kerasdistill.cli.values import number
@@ -77,5 +77,4 @@ def _reader(field: dataclasses.Field) -> dict[str, Any]:
         return {"type": number(float, RANGES[expected], expected), "metavar": "X"}
     if choices := typing.get_args(field.type):
         return {"choices": choices}
-    reader: Callable[[str], Any] = field.type
-    return {"type": reader, "metavar": "X"}
+    return {"type": field.type, "metavar": "X"}

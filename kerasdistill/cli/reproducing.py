@@ -3,7 +3,7 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,11 +20,11 @@ from pipelines.words import text
 _NAMED = 5  # words at a line's beginning that tell it from the others
 
 
-def run_reproduce(args: argparse.Namespace) -> dict[str, Any]:
+def run_reproduce(
+    args: argparse.Namespace, *, run: Callable[[argparse.Namespace], dict[str, Any]]
+) -> dict[str, Any]:
     """reproduce: says what it costs, then runs what is missing, line by line."""
     import keras
-
-    from kerasdistill.cli.commands import COMMANDS  # reproduce is one of them
 
     lines = tables.TABLES[args.table](args)
     left = steps.announce(plan(lines, args), workdir=args.workdir)
@@ -48,7 +48,7 @@ def run_reproduce(args: argparse.Namespace) -> dict[str, Any]:
         try:
             if missing := lost.intersection(words):
                 raise DivergedError(f"there is no {missing.pop().strip('<>')}")
-            results = COMMANDS[line[0]](parse(words))
+            results = run(parse(words))
         except DivergedError as error:  # the others are worth having all the same
             print(f"error: {error}", file=sys.stderr)
             failed.append({"command": command, "error": str(error)})
@@ -97,9 +97,7 @@ def plan(lines: list[Line], table: argparse.Namespace) -> Plan:
 def _of_students(lines: list[Line], table: argparse.Namespace) -> list[Step]:
     data = interpret.data(table)
     story: dict[str, Step] = {}
-    for line in lines:
-        if line[0] == "ensemble":
-            continue
+    for line in [each for each in lines if each[0] != "ensemble"]:
         args, name = parse(line), shlex.join(line[:_NAMED])
         if args.trials is not None:
             name += f", {args.trials} trials"

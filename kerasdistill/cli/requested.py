@@ -59,7 +59,7 @@ def chain_teachers(
         recipes = [urban2017.teacher(n + 1) for n in range(args.teachers or 3)]
     shared = argparse.Namespace(**{**vars(args), **dict.fromkeys(students)})
     return tuple(
-        trained_as_asked(
+        with_options(
             base.for_images(recipe, data.image_shape), shared, seed=args.seed + number
         )
         for number, recipe in enumerate(recipes)
@@ -75,11 +75,9 @@ def maker(args: argparse.Namespace) -> "Make":
     """
     if args.verb != "teacher":
         make = student_maker(args)
-        return lambda data: trained_as_asked(make(data), args)
+        return lambda data: with_options(make(data), args)
     recipe = teacher_recipe(args)
-    return lambda data: trained_as_asked(
-        base.for_images(recipe, data.image_shape), args
-    )
+    return lambda data: with_options(base.for_images(recipe, data.image_shape), args)
 
 
 def student_maker(args: argparse.Namespace) -> "Make":
@@ -105,13 +103,8 @@ def student_maker(args: argparse.Namespace) -> "Make":
     if arch == URBAN:
         families = {"student": urban2017.student, "baseline": urban2017.baseline}
         family, options = families[args.verb], options | widths_of(args)
-    elif (args.convs, args.hidden) == (None, None):
-        family = FAMILIES[arch].student
     else:
-        raise UserError(
-            f"--convs and --hidden are shapes of --arch {URBAN}; {arch} has one "
-            "for each budget: leave them out"
-        )
+        family = FAMILIES[arch].student
     family(**options)
     return lambda data: family(
         **options, image_shape=data.image_shape, num_classes=data.num_classes
@@ -162,7 +155,7 @@ def _read_recipe(args: argparse.Namespace) -> base.StudentRecipe:
     return recipe
 
 
-def trained_as_asked(
+def with_options(
     recipe: base.Recipe, args: argparse.Namespace, *, seed: int | None = None
 ) -> Any:
     """The recipe with the command line's training options in it."""

@@ -107,7 +107,7 @@ def _finished(
 ) -> base.Recipe:
     if isinstance(recipe, base.TeacherRecipe):  # students' are of this size already
         recipe = base.for_images(recipe, image_shape)
-    return requested.trained_as_asked(recipe, args)
+    return requested.with_options(recipe, args)
 
 
 def _check_address(chief: str) -> None:

@@ -41,7 +41,7 @@ def run(
         data: gives validation images to compare on and training images for int8's
             ranges (None: the set's).
         distillation_set_path: its views take their place.
-        fold_bottleneck: see `models.twins`.
+        fold_bottleneck: see `models.copies`.
         seed: chooses images.
 
     Returns:

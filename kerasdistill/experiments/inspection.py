@@ -29,10 +29,8 @@ JSON = "inspection.json"
 
 def set_at(path: str | Path) -> Path | None:
     """The distillation set at a path, or of the run there; None if there is none."""
-    for place in (Path(path), Path(path) / FOLDER):
-        if (place / MANIFEST_NAME).is_file():
-            return place
-    return None
+    folders = (Path(path), Path(path) / FOLDER)
+    return next((each for each in folders if (each / MANIFEST_NAME).is_file()), None)
 
 
 def model_at(path: str | Path) -> Path:
@@ -79,7 +77,7 @@ def of_set(
         agreed = evaluation.accuracy(logits, labels)
     else:
         labels, pairs = None, findings.doubts(logits, names)
-    found = {
+    report = {
         "kind": "distillation set",
         "path": str(path),
         "dataset": manifest.dataset["name"],
@@ -96,14 +94,14 @@ def of_set(
         "confused": pairs,
     }
     captions, good = _captions(logits[: sheets.MOST], labels, names)
-    both = (found["confidence"], found["agreement_by_shard"])
+    both = (report["confidence"], report["agreement_by_shard"])
     what = "shards by fraction of views whose label is named"
     drawn = {
         "views": lambda: sheets.contact_sheet(images, captions, good=good),
         "histograms": lambda: sheets.histograms(*both, what=what),
-        **sheets.lists(found),
+        **sheets.lists(report),
     }
-    return _kept(found, output, drawn, {"label agreement": agreed})
+    return _kept(report, output, drawn, {"label agreement": agreed})
 
 
 def of_model(
@@ -131,7 +129,7 @@ def of_model(
     matrix, parted = _confusion(logits, examples.labels, names), None
     if taught is not None:
         parted = findings.disagreement(logits, taught, examples.labels)
-    found = {
+    report = {
         "kind": "model",
         "path": str(path),
         "dataset": data.name,
@@ -148,23 +146,23 @@ def of_model(
     }
     drawn = {
         "confusion": lambda: sheets.confusion(matrix, names),
-        "calibration": lambda: sheets.calibration(found["calibration"]),
-        **sheets.lists(found),
+        "calibration": lambda: sheets.calibration(report["calibration"]),
+        **sheets.lists(report),
     }
     if parted and parted["places"]:
-        places = np.array(parted["places"][: sheets.MOST])
-        labels = examples.labels[places]
-        mine, theirs = (findings.top_three(z[places], names) for z in (logits, taught))
+        chosen = np.array(parted["places"][: sheets.MOST])
+        labels = examples.labels[chosen]
+        mine, theirs = (findings.top_three(z[chosen], names) for z in (logits, taught))
         captions = [
             f"{names[label]}\nstudent: {own}\nteacher: {other}"
             for label, own, other in zip(labels, mine, theirs, strict=True)
         ]
-        good = list(logits[places].argmax(axis=1) == labels)
+        good = list(logits[chosen].argmax(axis=1) == labels)
         drawn["disagreements"] = lambda: sheets.contact_sheet(
-            examples.images[places], captions, good=good
+            examples.images[chosen], captions, good=good
         )
-    numbers = {"accuracy": found["accuracy"], "ece": found["calibration"]["ece"]}
-    return _kept(found, output, drawn, numbers)
+    numbers = {"accuracy": report["accuracy"], "ece": report["calibration"]["ece"]}
+    return _kept(report, output, drawn, numbers)
 
 
 def logits_of(path: str | Path, images: np.ndarray, data: ImageData) -> np.ndarray:
@@ -278,7 +276,7 @@ def _teacher_logits(
 
 
 def _kept(
-    found: dict[str, Any],
+    report: dict[str, Any],
     output: Path,
     drawn: Mapping[str, Callable[[], Any]],
     numbers: Mapping[str, float | None],
@@ -291,7 +289,7 @@ def _kept(
         board.write_pictures(output / "board", pictures, scalars)
     for name, content in pictures.items():
         write_atomic(output / f"{name}.png", content)
-    found["pictures"] = [str(output / f"{name}.png") for name in pictures]
-    found["board"] = str(output / "board") if pictures else None
-    write_json_atomic(output / JSON, found)
-    return found
+    report["pictures"] = [str(output / f"{name}.png") for name in pictures]
+    report["board"] = str(output / "board") if pictures else None
+    write_json_atomic(output / JSON, report)
+    return report

@@ -46,7 +46,7 @@ def save_model(
         **_described(model, dataset, recipe),
         **facts,
     }
-    return write(fast_layers.stock(model), directory, card)
+    return write(fast_layers.with_keras_layers(model), directory, card)
 
 
 def save_language_model(
@@ -58,16 +58,8 @@ def save_language_model(
     recipe: dict[str, Any],
     **facts: Any,
 ) -> Path:
-    """As `save_model`, of a language model (see `models.lstm`).
-
-    Args:
-        model: its `.keras` file's path is returned.
-        directory: created if missing.
-        words: the vocabulary, in the order of its ids.
-        dataset: `TextData.identity()`, which has the vocabulary's digest.
-        recipe: what the model was made by, as JSON values.
-        facts: further JSON values, such as perplexities.
-    """
+    """As `save_model`, of a language model (see `models.lstm`), its words in the order
+    of their ids; `dataset` is `TextData.identity()`, with the vocabulary's digest."""
     card = {
         "kind": LANGUAGE_MODEL,
         "words": list(words),

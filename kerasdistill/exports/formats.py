@@ -19,7 +19,7 @@ from kerasdistill.errors import UserError
 from kerasdistill.exports import cards
 from kerasdistill.exports import saved_model as export
 from kerasdistill.files import replacing_directory
-from kerasdistill.models import fast_layers, twins
+from kerasdistill.models import copies, fast_layers
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.models.summary import leaf_layers, num_trainable
 
@@ -87,8 +87,8 @@ def write_formats(
     """
     require(formats)
     original = evaluation.predict(model, images)
-    single = twins.in_float32(model)
-    exported = twins.fold_bottleneck(single) if fold_bottleneck else model
+    single = copies.in_float32(model)
+    exported = copies.fold_bottleneck(single) if fold_bottleneck else model
     plain = exported if fold_bottleneck else single
     exports = {}
     with replacing_directory(directory) as beside:
@@ -265,7 +265,7 @@ FORMATS = {
     ),
     "keras": Format(
         "model.keras",
-        lambda model, path, _: cards.save(fast_layers.stock(model), path),
+        lambda model, path, _: cards.save(fast_layers.with_keras_layers(model), path),
         _run_keras,
     ),
     "litert": Format("model.tflite", partial(_convert, format="litert"), **_LITERT),

@@ -66,17 +66,14 @@ def build(
     for number in range(1, architecture.highways + 1):
         name = f"highway_{number}"
         x = Highway(seed=derive_seed(seed, name), name=name)(x)
-    x, states, new_states = stack(
-        x, architecture, seed=seed, precision=compute, init_scale=INIT_SCALE
-    )
-    logits = Words(
-        len(spelling), init_scale=INIT_SCALE, seed=seed, precision=compute, name="words"
-    )(x)
+    options = {"seed": seed, "precision": compute, "init_scale": INIT_SCALE}
+    x, states, new_states = stack(x, architecture, **options)
+    logits = Words(len(spelling), **options, name="words")(x)
     return keras.Model([ids, *states], [logits, *new_states], name="char_cnn_lstm")
 
 
 def _read(x, kernel: int, filters: int, *, seed: int):
-    """[B, T, length, E] -> [B, T, filters]: the strongest answer along each word."""
+    """[B, T, length, E] -> [B, T, filters]: the largest value along each word."""
     name = f"width_{kernel}"
     x = keras.layers.Conv2D(
         filters,

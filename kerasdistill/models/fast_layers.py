@@ -20,7 +20,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     [batch, height, width, channels]; anything else (other backends, masks, other ranks
     or axes, renorm, training synchronized over two or more replicas) is left to Keras.
 
-    A model's file should not need our code: save `stock(model)`.
+    A model's file should not need our code: save `with_keras_layers(model)`.
     """
 
     def call(self, inputs, training=None, mask=None):
@@ -81,7 +81,7 @@ class Dropout(keras.layers.Dropout):
     a CPU. Sixteen decide here, so the rate holds to 1/131072. Other backends and masks
     shared by `noise_shape` are left to Keras.
 
-    A model's file should not need our code: save `stock(model)`.
+    A model's file should not need our code: save `with_keras_layers(model)`.
     """
 
     def call(self, inputs, training=False):
@@ -111,7 +111,7 @@ class Dropout(keras.layers.Dropout):
         return tf.cast(kept, inputs.dtype) * tf.cast(1 / (1 - self.rate), inputs.dtype)
 
 
-def stock(
+def with_keras_layers(
     model: keras.Model, kinds: tuple[type, ...] = (BatchNormalization, Dropout)
 ) -> keras.Model:
     """A copy that loads without our code: Keras' own layers in the place of ours.
@@ -141,11 +141,11 @@ def stock(
     return copied
 
 
-def hasten(model: keras.Model) -> keras.Model:
+def use_fast_layers(model: keras.Model) -> keras.Model:
     """Makes Keras' batch normalisations in a model ours, for a teacher that predicts.
 
     The model, and models inside it, are changed in place, so that layers of its own
-    need no copying; weights and numbers stay. It is to be saved as `stock(model)`.
+    need no copying; weights and numbers stay. Save it as `with_keras_layers(model)`.
     """
     for layer in leaf_layers(model):
         if type(layer) is keras.layers.BatchNormalization:

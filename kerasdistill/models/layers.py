@@ -2,7 +2,7 @@
 
 What a method makes is said there; here stand initial values, penalties and formats.
 Every network takes pixels 0-255 and is made of stock layers, or of ours that
-`fast_layers.stock` replaces, so that a saved model loads without our code.
+`fast_layers.with_keras_layers` replaces, so that a saved model loads without our code.
 """
 
 import statistics

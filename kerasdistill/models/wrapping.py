@@ -133,25 +133,30 @@ def _preprocessing(function) -> keras.Layer:
     probes = np.concatenate([np.zeros((1, 3)), 255.0 * np.eye(3)])
     images = probes.reshape(4, 1, 1, 3).astype("f4")
     outputs = np.array(function(images)).reshape(4, 3)
-    layer = keras.layers.Conv2D(
-        3, 1, trainable=False, dtype="float32", name="preprocess_input"
-    )
-    layer.build((None, None, None, 3))
     slopes = (outputs[1:] - outputs[0]) / 255
-    layer.set_weights([slopes[None, None], outputs[0]])
-    return layer
+    return _mixing("preprocess_input", slopes, outputs[0])
 
 
 def _colour(x, channels: int):
     if channels == 3:
         name = "grey_to_rgb"
         return keras.layers.Concatenate(dtype="float32", name=name)([x, x, x])
+    return _mixing("rgb_to_grey", np.reshape(_TO_GREY, (3, 1)))(x)
+
+
+def _mixing(name: str, slopes: np.ndarray, *offsets: np.ndarray) -> keras.Layer:
+    """Each pixel's channels times `slopes` [3, channels], plus offsets, if any."""
     layer = keras.layers.Conv2D(
-        1, 1, use_bias=False, trainable=False, dtype="float32", name="rgb_to_grey"
+        slopes.shape[1],
+        1,
+        use_bias=bool(offsets),
+        trainable=False,
+        dtype="float32",
+        name=name,
     )
     layer.build((None, None, None, 3))
-    layer.set_weights([np.reshape(_TO_GREY, (1, 1, 3, 1))])
-    return layer(x)
+    layer.set_weights([slopes[None, None], *offsets])
+    return layer
 
 
 def _shape(shape, rank: int) -> bool:

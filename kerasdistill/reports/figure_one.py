@@ -5,9 +5,9 @@ from typing import Any
 
 from kerasdistill.recipes.older import training_of
 from kerasdistill.reports import paper, plots
+from kerasdistill.reports.cells import TRAIN_IMAGES, NoCell, family
 from kerasdistill.reports.collect import Found
 from kerasdistill.reports.measured import settings
-from kerasdistill.reports.places import TRAIN_IMAGES, NoPlace, family
 
 _AT = "10M"  # where the paper ticks its hard-label models
 FIVE = ("mean_of_five_best", "best", "fifth_best")
@@ -51,7 +51,7 @@ def points(runs: Iterable[Found]) -> list[dict[str, Any]]:
                     "path": run.path,
                 }
             )
-        except (NoPlace, KeyError, TypeError, ValueError):
+        except (NoCell, KeyError, TypeError, ValueError):
             continue  # the tables say why
     return sorted(shown, key=lambda each: (each["family"], each["num_params"]))
 

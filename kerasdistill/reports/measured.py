@@ -16,9 +16,9 @@ from kerasdistill.files import digest_of
 from kerasdistill.recipes import reading
 from kerasdistill.recipes.older import training_of
 from kerasdistill.reports import paper
+from kerasdistill.reports.cells import Cell, NoCell, cells_of
 from kerasdistill.reports.collect import Found
 from kerasdistill.reports.generations import models, parts
-from kerasdistill.reports.places import NoPlace, Place, places
 from kerasdistill.requests import canonical
 
 _SCORES = ("test_accuracy", "test_perplexity")
@@ -49,8 +49,8 @@ def sort_out(
                 if part.results.keys().isdisjoint(_SCORES):
                     continue  # such as a distillation set
                 try:
-                    numbers = [(at, _placed(part, at)) for at in places(part.results)]
-                except NoPlace as reason:
+                    numbers = [(at, _placed(part, at)) for at in cells_of(part.results)]
+                except NoCell as reason:
                     others.append(_other(part, str(reason)))
                     continue
                 for at, number in numbers:
@@ -69,7 +69,7 @@ def _other(run: Found, why: str) -> dict[str, Any]:
     return {"path": run.path, "kind": run.results["kind"], "why": why, **scores}
 
 
-def _placed(run: Found, place: Place) -> Placed:
+def _placed(run: Found, place: Cell) -> Placed:
     results = run.results
     seed = (results.get("recipe") or {}).get("training", {}).get("seed", 0)
     unit = {table.name: table.unit for table in paper.TABLES}[place.table]

@@ -242,7 +242,7 @@ def epochs_left(recipe: base.Recipe, run: RunDirectory | None) -> int:
     path = run and run.path / "checkpoints" / "last.npz"
     done, stopped = 0, False
     if path and path.exists():
-        state = checkpoint.read_state(path)
+        _, state = checkpoint.read(path)
         done, stopped = len(state["history"]), state["schedule"]["stop"]
     if stopped and training.schedule == "paper":
         return 0

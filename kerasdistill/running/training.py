@@ -93,7 +93,7 @@ def save_untrained(recipe: base.Recipe, path: Path, data: ImageData, **how: Any)
     `how` is that of `building.built`.
     """
     untrained = built(recipe, data, **how).student
-    fast_layers.stock(published(recipe.architecture, untrained)).save(path)
+    fast_layers.with_keras_layers(published(recipe.architecture, untrained)).save(path)
     return str(path)
 
 

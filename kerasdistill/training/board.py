@@ -1,6 +1,7 @@
 """What TensorBoard shows of a training: scalars per epoch, the first batch's views."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ class Board:
     """
 
     def __init__(self, directory: str | Path):
-        # Made on first use: a training that is already finished leaves no files.
-        self._directory = Path(directory)
-        self._writers: dict[str, tf.summary.SummaryWriter] = {}
+        self._writers = {
+            split: tf.summary.create_file_writer(str(Path(directory) / split))
+            for split in ("train", "validation")
+        }
 
     def write(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """One point on every curve, of epoch 1 at first."""
@@ -29,21 +31,13 @@ class Board:
             split = "validation" if name.startswith("val_") else "train"
             name = name.removeprefix("val_")
             tag = name if name == "learning_rate" else f"epoch_{name}"
-            with self._writer(split).as_default():
+            with self._writers[split].as_default():  # which flushes, too
                 tf.summary.scalar(tag, value, step=epoch)
-        for writer in self._writers.values():
-            writer.flush()
 
     def close(self) -> None:
         """Closes the files."""
         for writer in self._writers.values():
             writer.close()
-
-    def _writer(self, split: str) -> tf.summary.SummaryWriter:
-        if split not in self._writers:
-            path = str(self._directory / split)
-            self._writers[split] = tf.summary.create_file_writer(path)
-        return self._writers[split]
 
 
 def write_views(
@@ -51,26 +45,18 @@ def write_views(
 ) -> None:
     """Writes the pictures of a batch as one grid, unless `directory` has it already.
 
-    Args:
-        directory: where TensorBoard's file goes.
-        batch: {"image" [B, H, W, 1 or 3], pixels 0-255[, "label" [B]]}.
-        class_names: in the labels' order; without them, or without labels, the grid
-            has no list of classes beside it.
+    `batch` is {"image" [B, H, W, 1 or 3], pixels 0-255[, "label" [B]]}. Without
+    `class_names` in the labels' order, or without labels, no classes stand beside it.
     """
     directory = Path(directory)
     if any(directory.glob("*.tfevents.*")):
         return
     images = np.asarray(batch["image"])[: GRID_SIDE**2]
     labels = np.asarray(batch["label"]) if "label" in batch else np.empty(0, int)
-    writer = tf.summary.create_file_writer(str(directory))
-    with writer.as_default():
-        tf.summary.image(
-            "views of the first batch",
-            grid(images)[None],
-            step=0,
-            description=titles(labels[: GRID_SIDE**2], class_names),
-        )
-    writer.close()
+    names = titles(labels[: GRID_SIDE**2], class_names)
+    with closing(tf.summary.create_file_writer(str(directory))) as w, w.as_default():
+        title, pixels = "views of the first batch", grid(images)[None]
+        tf.summary.image(title, pixels, step=0, description=names)
 
 
 def grid(images: np.ndarray) -> np.ndarray:
@@ -79,19 +65,18 @@ def grid(images: np.ndarray) -> np.ndarray:
     across = min(GRID_SIDE, count)
     down = -(-count // across)
     cell = (height + _GAP, width + _GAP)
-    sheet = np.full((down * cell[0], across * cell[1], channels), 255, np.uint8)
-    for index, image in enumerate(np.clip(images, 0, 255).astype(np.uint8)):
-        top, left = (index // across) * cell[0], (index % across) * cell[1]
-        sheet[top : top + height, left : left + width] = image
-    return sheet[:-_GAP, :-_GAP]
+    cells = np.full((down * across, *cell, channels), 255, np.uint8)
+    cells[:count, :height, :width] = np.clip(images, 0, 255)
+    rows = cells.reshape(down, across, *cell, channels).swapaxes(1, 2)
+    return rows.reshape(down * cell[0], -1, channels)[:-_GAP, :-_GAP]
 
 
 def titles(labels: np.ndarray, class_names: Sequence[str]) -> str:
     """The classes in the grid's order, a Markdown list item for each of its rows."""
     if not class_names or not len(labels):
         return ""
-    known = range(len(class_names))
-    names = [class_names[label] if label in known else "?" for label in labels]
+    classes = range(len(class_names))
+    names = [class_names[label] if label in classes else "?" for label in labels]
     rows = [names[i : i + GRID_SIDE] for i in range(0, len(names), GRID_SIDE)]
     return "\n".join(f"{n}. {', '.join(row)}" for n, row in enumerate(rows, start=1))
 
@@ -106,11 +91,9 @@ def write_pictures(
     directory = Path(directory)
     for old in directory.glob("*.tfevents.*"):
         old.unlink()
-    writer = tf.summary.create_file_writer(str(directory))
-    with writer.as_default():
+    with closing(tf.summary.create_file_writer(str(directory))) as w, w.as_default():
         for name, content in pictures.items():
             pixels = tf.io.decode_png(content, channels=3)
             tf.summary.image(name, pixels[None], step=0)
         for name, value in numbers.items():
             tf.summary.scalar(name, value, step=0)
-    writer.close()

@@ -20,13 +20,11 @@ _DAMAGE = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZip
 def save(path: str | Path, variables: list, state: dict[str, Any]) -> None:
     """Writes variables and JSON-able state; the file is complete or absent.
 
-    Args:
-        path: an .npz file (every member carries a CRC, checked on load).
-        variables: Keras variables: weights, optimiser, and the seed generators that
-            Keras' own formats leave out.
-        state: schedule, history, whatever else.
+    Every member of the .npz file carries a CRC, checked on load. Keras' own formats
+    leave out seed generators, which may be among the variables here.
     """
-    arrays = {key: keras.ops.convert_to_numpy(v) for key, v in _named(variables)}
+    named = _named(variables)
+    arrays = {key: keras.ops.convert_to_numpy(value) for key, value in named.items()}
     arrays[_STATE] = np.frombuffer(json.dumps(state).encode(), np.uint8)
     with replacing(path) as beside, open(beside, "wb") as file:
         np.savez(file, **arrays)
@@ -38,8 +36,8 @@ def load(path: str | Path, variables: list) -> dict[str, Any]:
     Raises:
         StaleArtifactError: damaged file, or variables of another model.
     """
-    values, state = _read(path)
-    named = dict(_named(variables))
+    values, state = read(path)
+    named = _named(variables)
     expected = {key: (tuple(v.shape), v.dtype) for key, v in named.items()}
     if expected != {key: (v.shape, v.dtype.name) for key, v in values.items()}:
         raise StaleArtifactError(
@@ -51,12 +49,8 @@ def load(path: str | Path, variables: list) -> dict[str, Any]:
     return state
 
 
-def read_state(path: str | Path) -> dict[str, Any]:
-    """The state alone; StaleArtifactError if the file is damaged."""
-    return _read(path)[1]
-
-
-def _read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The values and the state; StaleArtifactError if the file is damaged."""
     try:
         # Opened here, because np.load leaves a file open that it can't make out.
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
@@ -69,6 +63,6 @@ def _read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return values, state
 
 
-def _named(variables: list) -> list[tuple[str, Any]]:
-    """Position and name: Keras' automatic names differ from process to process."""
-    return [(f"{index:04d}", variable) for index, variable in enumerate(variables)]
+def _named(variables: list) -> dict[str, Any]:
+    """By position: Keras' automatic names differ from process to process."""
+    return {f"{index:04d}": variable for index, variable in enumerate(variables)}

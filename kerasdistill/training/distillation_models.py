@@ -1,5 +1,5 @@
-"""Keras models that train a student: a shell around an objective, and a door to it for
-each of Urban's.
+"""Keras models that train a student: a shell around an objective, and doors to Urban's
+objectives, whose settings are keywords beside `StudentModel`'s options.
 
 Each wraps any Keras model from images to logits and is fitted on batches of
 {"image", "label", "teacher_logits"[, "sample_id"][, "weight"]}. The loss of a step is
@@ -52,7 +52,7 @@ class StudentModel(keras.Model):
         clip_norm: float | None = None,
         **kwargs,
     ):
-        if _has_float16(student):
+        if any(layer.compute_dtype == "float16" for layer in leaf_layers(student)):
             # By the shell's own policy Keras decides whether to scale the loss.
             kwargs.setdefault("dtype", "mixed_float16")
         super().__init__(autocast=False, **kwargs)
@@ -85,10 +85,8 @@ class StudentModel(keras.Model):
     def weighted_losses(self, batch: dict, logits):
         """The loss of each example and its weight, float32 [batch] each."""
         values = self.per_example_loss(batch, logits)
-        if not self.objective.weighted:
-            return values, _weights(batch)
-        values, weights = values
-        return values, weights * ops.cast(batch.get("weight", 1.0), "float32")
+        values, own = values if self.objective.weighted else (values, 1.0)
+        return values, own * _weights(batch)
 
     def completed(self, batch: dict) -> dict:
         """The batch with all that `complete` adds, and a live teacher's logits."""
@@ -226,10 +224,6 @@ def _weights(batch):
     return ops.ones((ops.shape(next(iter(batch.values())))[0],), "float32")
 
 
-def _has_float16(model):
-    return any(layer.compute_dtype == "float16" for layer in leaf_layers(model))
-
-
 def _clipped(gradients, context, longest):
     """Shortens every replica's gradients by what their sum is too long."""
     given = [gradient for gradient in gradients if gradient is not None]
@@ -250,7 +244,5 @@ def _finite_everywhere_or_nowhere(gradients, context):
     finite = [ops.all(ops.isfinite(g)) for g in gradients if g is not None]
     overflows = ops.cast(ops.logical_not(ops.all(ops.stack(finite))), "float32")
     somewhere = context.all_reduce("SUM", overflows) > 0
-    return [
-        g if g is None else ops.where(somewhere, ops.full_like(g, float("inf")), g)
-        for g in gradients
-    ]
+    factor = ops.where(somewhere, float("inf"), 1.0)
+    return [g if g is None else g * factor for g in gradients]

@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+Row = dict[str, float]  # an epoch's metrics by name
+
 
 @dataclass(frozen=True)
 class EpochStream:
     """Training data whose epoch e depends on e alone, so it can start anywhere.
 
     Attributes:
-        steps_per_epoch: batches of every epoch.
         examples_per_epoch: what a rate per second counts.
         batches: called with an epoch, yields the batches of that epoch and all later
             ones without end: a tf.data.Dataset (for another engine any iterable) of
@@ -19,9 +20,8 @@ class EpochStream:
         prepare: called on the host as epoch e begins, before its first step but maybe
             after its first batches were read. What it changes for `complete` must be
             values of the backend's variables: a compiled step sees no other change.
-        complete: turns what `batches` yields into a whole batch. It runs inside the
-            compiled step, once on every device with that device's share, so it is made
-            of operations that the backend can trace. None: the batches are whole.
+        complete: makes what `batches` yields whole (None: it is), inside the compiled
+            step on each device's share, so of operations that the backend can trace.
     """
 
     steps_per_epoch: int
@@ -44,4 +44,4 @@ class FitResult:
     val_score: float
     seconds: float
     images_per_second: float
-    history: tuple[dict[str, float], ...]
+    history: tuple[Row, ...]

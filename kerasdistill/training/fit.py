@@ -12,7 +12,7 @@ from kerasdistill.errors import UserError
 from kerasdistill.recipes.base import BornAgainTraining, Training
 from kerasdistill.training import engines
 from kerasdistill.training.board import write_views
-from kerasdistill.training.epochs import EpochStream, FitResult
+from kerasdistill.training.epochs import EpochStream, FitResult, Row
 from kerasdistill.training.loop import Epochs
 from kerasdistill.training.muon import Muon
 
@@ -25,7 +25,7 @@ def fit(
     training: Training,
     directory: Path,
     class_names: Sequence[str] = (),
-    enough: Callable[[Sequence[dict[str, float]]], bool] | None = None,
+    enough: Callable[[Sequence[Row]], bool] | None = None,
     engine: engines.Engine | None = None,
 ) -> FitResult:
     """Trains `model` (a compiled-by-us shell), resuming from `directory`.
@@ -37,10 +37,8 @@ def fit(
 
     Args:
         model: a shell from `distillation_models`; weights of its own exist already.
-        train: the training data.
         validation: batches of {"image", "label"[, "teacher_logits"]}; with the
             teacher's logits every epoch also tells the agreement with it.
-        training: learning rate, momentum, schedule, epochs.
         directory: the run's folder; gets checkpoints/, metrics.csv, tensorboard/.
         class_names: what TensorBoard calls the views of the first batch.
         enough: see `Epochs`.

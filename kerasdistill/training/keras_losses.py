@@ -97,8 +97,8 @@ class LogitRegressionDistillation(keras.distillation.DistillationLoss):
     kind: type[objectives.Objective] = objectives.LogitRegression
     seed = 0
 
-    def __init__(self, **settings):
-        self.objective = self.kind(**settings)
+    def __init__(self, *args, **settings):
+        self.objective = self.kind(*args, **settings)
         vars(self).update(vars(self.objective))
 
     def compute_loss(self, teacher_outputs, student_outputs, **kwargs):
@@ -122,9 +122,6 @@ class SoftTargetsDistillation(LogitRegressionDistillation):
     """
 
     kind = objectives.Ban
-
-    def __init__(self, temperature: float = 1.0):
-        super().__init__(temperature=temperature)
 
 
 @_registered

@@ -56,20 +56,6 @@ class LanguageModel(keras.Model):
         self.loss_metric = keras.metrics.Mean(name="loss")
         self.label_metric = keras.metrics.Mean(name="label_loss")
 
-    def per_word_loss(self, batch, logits, log_teacher):
-        """float32 [B * T] from logits [B * T, V] and a batch of [B, T, ...].
-
-        `log_teacher` are the teachers' log-probabilities [B * T, V], up to a constant
-        for each word (None: there are no live ones).
-        """
-        words = {"label": ops.reshape(batch["targets"], (-1,))}
-        if log_teacher is not None:
-            words["teacher_logits"] = log_teacher
-        elif self.objective.learns_from_teacher:
-            for name in ("teacher_ids", "teacher_log_probabilities"):
-                words[name] = _flat(batch[name])
-        return self.objective.per_example(words, logits)
-
     @property
     def metrics(self):
         """The metrics that Keras resets at the start of each epoch."""
@@ -81,15 +67,15 @@ class LanguageModel(keras.Model):
 
     def train_step(self, batch):
         """One update; returns the running means per word."""
-        log_teacher = self._log_teacher(batch)
+        words = self._words(batch)
         weights = ops.reshape(batch["weights"], (-1,))
         streams = ops.cast(ops.shape(batch["ids"])[0], "float32")
         with tf.GradientTape() as tape:
             logits = _flat(self(batch, training=True))
-            each = self.per_word_loss(batch, logits, log_teacher)
+            each = self.objective.per_example(words, logits)
             loss = ops.sum(each * weights) / streams
         gradients = tape.gradient(loss, self.student.trainable_variables)
-        labels = losses.hard_label(ops.reshape(batch["targets"], (-1,)), logits)
+        labels = losses.hard_label(words["label"], logits)
         if self.clip_norm is not None:
             gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm)
         self.optimizer.apply(gradients, self.student.trainable_variables)
@@ -97,14 +83,19 @@ class LanguageModel(keras.Model):
         self.label_metric.update_state(labels, sample_weight=weights)
         return {metric.name: metric.result() for metric in self.metrics}
 
-    def _log_teacher(self, batch):
-        if not self._ask:
-            return None
-        teachers = zip(self._ask, self.carried[1:], strict=True)
-        parts = [_flat(self._advance(*each, batch)) for each in teachers]
-        if len(parts) == 1:
-            return parts[0]  # logits do as well, and cost no pass over all words
-        return _log_mean([ops.log_softmax(part) for part in parts])
+    def _words(self, batch):
+        """What the objective learns from, [B * T, ...], of a batch of [B, T, ...]."""
+        words = {"label": ops.reshape(batch["targets"], (-1,))}
+        if self._ask:
+            teachers = zip(self._ask, self.carried[1:], strict=True)
+            parts = [_flat(self._advance(*each, batch)) for each in teachers]
+            if len(parts) > 1:  # one's logits do as well, with no pass over all words
+                parts = [_log_mean([ops.log_softmax(part) for part in parts])]
+            words["teacher_logits"] = parts[0]
+        elif self.objective.learns_from_teacher:
+            for name in ("teacher_ids", "teacher_log_probabilities"):
+                words[name] = _flat(batch[name])
+        return words
 
     def _advance(self, model, carried, batch, **options):
         kept = ops.cast(ops.logical_not(batch["begins"]), "float32")

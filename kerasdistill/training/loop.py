@@ -1,14 +1,13 @@
 """The loop over epochs, the same on every engine, and what it does between them."""
 
 import csv
-import dataclasses
 import io
 import math
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from kerasdistill.recipes.base import Training
 from kerasdistill.training import checkpoint
 from kerasdistill.training.board import Board
 from kerasdistill.training.engines import Engine, Session
-from kerasdistill.training.epochs import EpochStream, FitResult
+from kerasdistill.training.epochs import EpochStream, FitResult, Row
 from kerasdistill.training.schedules import PaperSchedule, PerplexitySchedule
 
 GUARD_EVERY = 50  # steps between looks at the loss: a look waits for the device
@@ -39,6 +38,7 @@ class Epochs:
         enough: ends the training early where it is true of the history, a row of
             metrics an epoch.
         checkpoint_seconds: at most so much work within an epoch is lost.
+        schedule: as it begins, and then as it is after the last epoch.
     """
 
     shell: keras.Model
@@ -47,8 +47,9 @@ class Epochs:
     train: EpochStream
     engine: Engine
     _: KW_ONLY
-    enough: Callable[[Sequence[dict[str, float]]], bool] | None = None
+    enough: Callable[[Sequence[Row]], bool] | None = None
     checkpoint_seconds: float = math.inf
+    schedule: PaperSchedule | PerplexitySchedule = PaperSchedule()
 
     # What a line about an epoch shows; the last that is there chooses the best epoch.
     shown = (
@@ -61,16 +62,12 @@ class Epochs:
 
     def __post_init__(self):
         self._checkpoints = self.directory / "checkpoints"
-        self._schedule = self.first_schedule()
-        self._history: list[dict[str, float]] = []
+        self._history: list[Row] = []
         self._bar = tqdm(disable=True)
+        self._of = f"/{self.training.epochs}" if self.training.epochs else ""
         # What an interrupted process did of the epoch to come.
         self._first_step, self._spent = 0, 0.0
         self._resume()
-
-    def first_schedule(self) -> PaperSchedule | PerplexitySchedule:
-        """The schedule before the first epoch."""
-        return PaperSchedule()
 
     @property
     def epoch(self) -> int:
@@ -85,7 +82,7 @@ class Epochs:
             return True
         if self.enough is not None and self._history and self.enough(self._history):
             return True
-        return self.training.schedule == "paper" and self._schedule.stop
+        return self.training.schedule == "paper" and self.schedule.stop
 
     def run(self, validation: Iterable[dict[str, Any]] | None = None) -> None:
         """Trains until `finished`; every epoch gets a point on TensorBoard's curves."""
@@ -117,7 +114,7 @@ class Epochs:
         seen = self.train.examples_per_epoch * self.epoch
         return FitResult(
             epochs=self.epoch,
-            best_epoch=self._schedule.best_epoch,
+            best_epoch=self.schedule.best_epoch,
             val_score=self.best(),
             seconds=sum(row["seconds"] for row in self._history),
             images_per_second=seen / train_seconds,
@@ -130,16 +127,15 @@ class Epochs:
             self.shell.reset_metrics()
         self._saved = time.monotonic()
         self._began = self._saved - self._spent
-        of = f"/{self.training.epochs}" if self.training.epochs else ""
+        # A log gets a line per epoch anyway, and a bar of a long one now and then.
+        pace, delay = (0.5, 0) if sys.stderr.isatty() else (30, 30)
         self._bar = tqdm(
             total=self.train.steps_per_epoch,
             initial=self._first_step,
-            desc=f"epoch {self.epoch + 1}{of}",
+            desc=f"epoch {self.epoch + 1}{self._of}",
             unit="step",
-            file=sys.stderr,
-            # A log gets a line per epoch anyway, and a bar of a long one now and then.
-            mininterval=0.5 if sys.stderr.isatty() else 30,
-            delay=0 if sys.stderr.isatty() else 30,
+            mininterval=pace,
+            delay=delay,
             leave=False,
         )
         self.train.prepare(self.epoch)
@@ -156,14 +152,12 @@ class Epochs:
             self._save_last(windows=done, spent=now - self._began)
             self._saved = time.monotonic()
 
-    def validated(
-        self, metrics: dict[str, float], session: Session
-    ) -> dict[str, float]:
+    def validated(self, metrics: Row, session: Session) -> Row:
         """The training's metrics and those on the validation data."""
         self.shell.reset_metrics()
         return metrics | session.validate()
 
-    def end(self, metrics: dict[str, float], train_seconds: float) -> dict[str, float]:
+    def end(self, metrics: Row, train_seconds: float) -> Row:
         """Checks, records, schedules and checkpoints.
 
         To the metrics it adds the learning rate that the epoch was trained at.
@@ -176,41 +170,41 @@ class Epochs:
         seconds = time.monotonic() - self._began
         row = {**metrics, "seconds": seconds, "train_seconds": train_seconds}
         self._history.append({"epoch": self.epoch + 1, **row})
-        self._schedule = self._schedule.after(self.error(row))
+        self.schedule = self.schedule.after(self.error(row))
         if self.training.schedule == "paper":
-            rate = self.training.learning_rate * self._schedule.factor
+            rate = self.training.learning_rate * self.schedule.factor
             self.shell.optimizer.learning_rate = rate
         self._save()
         self._report(row)
         return metrics
 
-    def error(self, row: dict[str, float]) -> float:
+    def error(self, row: Row) -> float:
         """What the schedule wants to see fall."""
         return 1.0 - row.get("val_accuracy", row.get("val_teacher_agreement"))
 
     def best(self) -> float:
         """The best epoch's score."""
-        return 1.0 - self._schedule.best_error
+        return 1.0 - self.schedule.best_error
 
     def _guard(self, step: int, metrics: Mapping[str, Any]) -> None:
         if not np.isfinite(loss := float(metrics["loss"])):
-            step += self.epoch * self.train.steps_per_epoch + 1
-            raise self._diverged(f"the loss is {loss} at step {step}")
+            raise self._diverged(f"the loss is {loss} at", step + 1)
 
     def _guard_weights(self) -> None:
         """A gradient that is not finite shows in the loss one step too late."""
         for variable in [*self.shell.student.variables, *self._others()]:
             if not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
-                step = (self.epoch + 1) * self.train.steps_per_epoch
-                what = f"weights {variable.path} are not finite after step {step}"
-                raise self._diverged(what)
+                what = f"weights {variable.path} are not finite after"
+                raise self._diverged(what, self.train.steps_per_epoch)
 
-    def _diverged(self, what: str) -> DivergedError:
-        return DivergedError(f"{what} (epoch {self.epoch + 1}) of {self.training}")
+    def _diverged(self, what: str, done: int) -> DivergedError:
+        """`what` after so many of the epoch's steps."""
+        step, epoch = self.epoch * self.train.steps_per_epoch + done, self.epoch + 1
+        return DivergedError(f"{what} step {step} (epoch {epoch}) of {self.training}")
 
     @property
     def _best_path(self) -> Path:
-        return self._checkpoints / f"best-{self._schedule.best_epoch:05d}.npz"
+        return self._checkpoints / f"best-{self.schedule.best_epoch:05d}.npz"
 
     def _variables(self) -> list:
         optimizer = self.shell.optimizer
@@ -224,7 +218,7 @@ class Epochs:
 
     def _save(self) -> None:
         best = self._best_path
-        if self._schedule.best_epoch == self.epoch:
+        if self.schedule.best_epoch == self.epoch:
             checkpoint.save(best, self.shell.student.variables, {})
         self._save_last()
         # Only now is an older best no longer needed by any checkpoint.
@@ -235,7 +229,7 @@ class Epochs:
     def _save_last(self, **more: object) -> None:
         state = {
             "history": self._history,
-            "schedule": dataclasses.asdict(self._schedule),
+            "schedule": asdict(self.schedule),
             "training": requests.plain(self.training),
             "threads": self._threads(),
             **more,
@@ -264,7 +258,7 @@ class Epochs:
                 "remove its folder and run again"
             )
         self._history = state["history"]
-        self._schedule = type(self._schedule)(**state["schedule"])
+        self.schedule = type(self.schedule)(**state["schedule"])
         self._first_step, self._spent = state.get("windows", 0), state.get("spent", 0.0)
         self._write_table()  # a kill may have come between checkpoint and table
         print(f"resuming after epoch {self.epoch} ({path})", file=sys.stderr)
@@ -275,15 +269,15 @@ class Epochs:
                 file=sys.stderr,
             )
 
-    def _report(self, row: dict[str, float]) -> None:
-        left, of = "", ""
+    def _report(self, row: Row) -> None:
+        left = ""
         if epochs := self.training.epochs:
             seconds = row["seconds"] * (epochs - self.epoch)
-            left, of = f", about {tqdm.format_interval(seconds)} left", f"/{epochs}"
+            left = f", about {tqdm.format_interval(seconds)} left"
         shown = [f"{name} {row[name]:.4f}" for name in self.shown if name in row]
         print(
-            f"epoch {self.epoch}{of}: {', '.join(shown)} (best {self.best():.4f} in "
-            f"epoch {self._schedule.best_epoch}), learning rate "
+            f"epoch {self.epoch}{self._of}: {', '.join(shown)} (best {self.best():.4f} "
+            f"in epoch {self.schedule.best_epoch}), learning rate "
             f"{row['learning_rate']:.2g}, {row['seconds']:.0f} s{left}",
             file=sys.stderr,
             flush=True,

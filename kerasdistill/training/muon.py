@@ -45,14 +45,10 @@ class Muon(keras.optimizers.Optimizer):
         self.batch_size = batch_size
 
     def build(self, variables):
-        """Creates one momentum a variable."""
         if self.built:
             return
         super().build(variables)
-        self._momenta = [
-            self.add_variable_from_reference(variable, name="momentum")
-            for variable in variables
-        ]
+        self._momenta = self.add_optimizer_variables(variables, "momentum")
 
     def update_step(self, gradient, variable, learning_rate):
         """One variable's step; `gradient` is of the mean loss of the batch."""
@@ -73,7 +69,6 @@ class Muon(keras.optimizers.Optimizer):
         self.assign_sub(variable, rate * (factor * step + _DECAY * variable))
 
     def get_config(self):
-        """The arguments."""
         own = {"momentum": self.momentum, "batch_size": self.batch_size}
         return {**super().get_config(), **own}
 

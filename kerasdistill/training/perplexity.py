@@ -36,7 +36,7 @@ class Scorer:
         for window in zip(windows.ids, windows.targets, windows.weights, strict=True):
             nats, states = self._step(*window, states)
             total += float(nats)
-        count = np.count_nonzero(windows.weights)
+        count = int(np.count_nonzero(windows.weights))
         return total / count, count
 
 

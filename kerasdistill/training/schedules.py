@@ -1,7 +1,6 @@
 """Learning-rate schedules."""
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 PATIENCE = 10  # epochs without a new minimum before the rate is halved
 REST = 8  # epochs after a halving in which there is no other
@@ -30,20 +29,14 @@ class PaperSchedule:
         """The schedule after one more epoch that ended with validation `error`."""
         epoch = self.epoch + 1
         if error < self.best_error:
-            return dataclasses.replace(
-                self, epoch=epoch, best_epoch=epoch, best_error=error
-            )
+            return replace(self, epoch=epoch, best_epoch=epoch, best_error=error)
         waited = epoch - self.best_epoch
         rested = self.last_halving is None or epoch - self.last_halving > REST
         halve = PATIENCE <= waited < STOP_PATIENCE and rested
         halvings = self.halvings + halve
-        return dataclasses.replace(
-            self,
-            epoch=epoch,
-            last_halving=epoch if halve else self.last_halving,
-            halvings=halvings,
-            stop=waited >= STOP_PATIENCE or halvings >= MAX_HALVINGS,
-        )
+        stop = waited >= STOP_PATIENCE or halvings >= MAX_HALVINGS
+        last = {"last_halving": epoch} if halve else {}
+        return replace(self, epoch=epoch, halvings=halvings, stop=stop, **last)
 
     @property
     def factor(self) -> float:
@@ -69,15 +62,10 @@ class PerplexitySchedule:
 
     def after(self, error: float) -> "PerplexitySchedule":
         """The schedule after one more epoch that ended with perplexity `error`."""
-        gain = self.best_error - error
-        falls = gain > 0
-        return dataclasses.replace(
-            self,
-            epoch=self.epoch + 1,
-            best_epoch=self.epoch + 1 if falls else self.best_epoch,
-            best_error=error if falls else self.best_error,
-            decays=self.decays + (not falls or gain < self.least_gain),
-        )
+        epoch, gain = self.epoch + 1, self.best_error - error
+        best = {"best_epoch": epoch, "best_error": error} if gain > 0 else {}
+        decays = self.decays + (not best or gain < self.least_gain)
+        return replace(self, epoch=epoch, decays=decays, **best)
 
     @property
     def factor(self) -> float:

@@ -16,7 +16,7 @@ from kerasdistill.errors import UserError, WorkersLostError
 from kerasdistill.models import loading, trust
 from pipelines.beam import files
 from pipelines.beam.runners import WORKER_DIED, score
-from pipelines.beam.shards import ShardWriter, Work, kept_digests, last_written
+from pipelines.beam.shards import SCRATCH, ShardWriter, Work, kept_digests, last_written
 from pipelines.beam.workers import Process, Worker
 from pipelines.datasets import Examples, ImageData
 from pipelines.sources.source import Source
@@ -27,7 +27,6 @@ from pipelines.stored.stores import WITHOUT_PIXELS
 from pipelines.stored.targets import StoredTarget, stored_targets
 from pipelines.views import augment
 
-SCRATCH = ".work"
 WORKER_LOG = f"{SCRATCH}/workers.log"
 
 _FIELDS = ("images", "labels", "sample_ids")  # of Examples, in its order
@@ -153,7 +152,7 @@ class ScoreShards(Worker):
                     digest = block.digest(with_logits=not job.kept_digests)
                     views.add(encoded, block, block.logits, digest)
             for writer in [*kept, *([views] if views else [])]:
-                writer.publish(job.output, job.scratch, worker=str(Process.this()))
+                writer.publish(job.output, worker=str(Process.this()))
 
     def _block(
         self, pass_index: int, index: int, rows: np.ndarray, members: tuple[int, ...]

@@ -27,6 +27,8 @@ from pipelines.stored.layout import (
 from pipelines.stored.manifest import Manifest
 from pipelines.stored.planning import finished_manifest, joined
 
+SCRATCH = ".work"  # folder of unfinished files, inside the set
+
 # A shard to be written: its pass, its number inside the pass, whether its views are
 # missing, and the positions of the teachers whose own logits are.
 Work = tuple[int, int, bool, tuple[int, ...]]
@@ -112,11 +114,11 @@ class ShardWriter:
         self._views += len(block.labels)
         self._labelled &= bool((block.labels >= 0).all())
 
-    def publish(self, output: str, scratch: str, *, worker: str) -> None:
+    def publish(self, output: str, *, worker: str) -> None:
         """Puts the file into the set, then its sidecar, with which it is finished."""
         self._writer.close()
         path = files.join(output, self._name)
-        size, sha256 = files.put_file(path, self._local, scratch)
+        size, sha256 = files.put_file(path, self._local, files.join(output, SCRATCH))
         agreement = self._agreeing / self._views if self._labelled else None
         fields = {
             "name": self._name,
@@ -128,31 +130,24 @@ class ShardWriter:
             "worker": worker,
         }
         # Under a checksum: the manifest takes over what it says.
-        path = files.join(output, sidecar_name(self._name))
-        files.put_json(path, sealed(fields), scratch)
+        _put(output, sidecar_name(self._name), sealed(fields))
 
 
 def write_plan(
-    output: str,
-    request: dict[str, Any],
-    layout: Layout,
-    command: str | None,
-    scratch: str,
+    output: str, request: dict[str, Any], layout: Layout, command: str | None
 ) -> None:
     """Says what the set is going to be, for whoever finds it unfinished."""
     command = command or "the same call of precompute.run"
     plan = {"request": request, "layout": asdict(layout), "command": command}
     try:
-        files.put_json(files.join(output, PLAN_NAME), sealed(plan), scratch)
+        _put(output, PLAN_NAME, sealed(plan))
     except (OSError, BeamIOError) as error:
         raise UserError(
             f"cannot write to {output} ({error}); choose another --workdir"
         ) from error
 
 
-def publish_manifest(
-    output: str, request: dict[str, Any], layout: Layout, scratch: str
-) -> Manifest:
+def publish_manifest(output: str, request: dict[str, Any], layout: Layout) -> Manifest:
     """Makes the set complete; every shard must have its sidecar."""
     names = layout.shard_names()
     sidecars = [_sidecar(output, name) for name in names]
@@ -165,8 +160,12 @@ def publish_manifest(
     value = json.loads(json.dumps(sealed_manifest(manifest.to_json())))
     # An equal one stays: a finished command is known by what its files look like.
     if not FileSystems.exists(path) or json.loads(files.get(path)) != value:
-        files.put_json(path, value, scratch)
+        _put(output, MANIFEST_NAME, value)
     return manifest
+
+
+def _put(output: str, name: str, value: dict[str, Any]) -> None:
+    files.put_json(files.join(output, name), value, files.join(output, SCRATCH))
 
 
 def _sidecar(output: str, name: str) -> dict[str, Any]:

@@ -29,12 +29,10 @@ def missing_work(
         names = (name, *(member_name(name, digest) for digest in kept_digests))
         if folder is None or not all(_there(Path(folder), each) for each in names):
             missing.append(layout.shard_views(*shard))
-    members = len(kept_digests)
-    stored = planned_bytes(
-        data, passes=layout.passes, store=store, kept_members=members
-    )
+    kept = {"store": store, "kept_members": len(kept_digests)}
+    planned = planned_bytes(data, passes=layout.passes, **kept)
     part = min(1.0, sum(missing) / (layout.passes * layout.num_samples))
-    return missing, int(stored * part)
+    return missing, int(planned * part)
 
 
 def _there(folder: Path, name: str) -> bool:

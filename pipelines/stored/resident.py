@@ -72,7 +72,8 @@ class ResidentPass:
         specs = self._replay.get_concrete_function().structured_outputs
         count = stored.manifest.layout.num_samples
         try:
-            devices = _devices(strategy)
+            alone = strategy.num_replicas_in_sync == 1
+            devices = [None] if alone else strategy.extended.worker_devices
             self._columns = [_columns(specs, count, device) for device in devices]
         except tf.errors.ResourceExhaustedError as error:
             raise UserError(
@@ -128,9 +129,3 @@ def _columns(
             )
             for name, spec in specs.items()
         }
-
-
-def _devices(strategy: tf.distribute.Strategy) -> tuple[str | None, ...]:
-    if strategy.num_replicas_in_sync == 1:
-        return (None,)
-    return strategy.extended.worker_devices

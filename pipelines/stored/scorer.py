@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasdistill.errors import UserError
-from kerasdistill.models.fast_layers import hasten
+from kerasdistill.models.fast_layers import use_fast_layers
 from pipelines.stored.averaging import AVERAGINGS
 from pipelines.stored.layout import AVERAGING
 from pipelines.stored.replay import make_views
@@ -49,7 +49,7 @@ class Scorer:
         stored_mean_of: int | None = None,
     ) -> None:
         for teacher in filter(None, teachers):
-            hasten(teacher)
+            use_fast_layers(teacher)
         self._augmentation = augmentation
         self._block_views = block_views
         self._dtype = logits_dtype

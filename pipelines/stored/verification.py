@@ -59,14 +59,17 @@ def verify(
     )
     per_pass = layout.blocks(0)
     order = permutation(per_pass * manifest.passes, seed, "verify")
+    # Every block has as many views but for a pass's last one.
+    rows = layout.rows(0)
+    sizes = [len(layout.block_rows(rows, block)) for block in range(per_pass)]
+    at_least = np.cumsum([sizes[place % per_pass] for place in order])
+    count = np.searchsorted(at_least, sample) + 1
+    chosen = {divmod(int(place), per_pass) for place in order[:count]}
     members = tuple(range(len(manifest.member_shards)))
+    signals = [(), *((member,) for member in members)]
     views, worst, largest = 0, Counter(), Counter()
-    for place in order:
-        if views >= sample:
-            break
-        block = divmod(int(place), per_pass)
-        signals = [(), *((member,) for member in members)]
-        blocks = [stored.of(signal).block(*block) for signal in signals]
+    read = [stored.of(signal).blocks(chosen) for signal in signals]
+    for blocks in zip(*read, strict=True):
         again = scorer.scores(blocks[0]["image"], members)
         # The stored mean, then every kept member's: float32 [signals, B, K].
         logits = np.stack([each["teacher_logits"] for each in blocks])

@@ -16,11 +16,10 @@ from kerasdistill.models import language, loading
 from kerasdistill.training.language_models import answers
 from pipelines.beam import files
 from pipelines.beam.runners import WORKER_DIED, make_runner, pipeline_options, score
+from pipelines.beam.shards import SCRATCH
 from pipelines.beam.workers import Worker
 from pipelines.stored.layout import sidecar_name
 from pipelines.words import text, text_signal
-
-SCRATCH = ".work"
 
 
 @dataclass(frozen=True)

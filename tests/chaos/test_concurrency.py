@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
 from kerasdistill.files import replacing_directory
 from tests.chaos.harness import outcome
 from tests.chaos.table import VERBS
@@ -40,6 +42,7 @@ def test_what_a_dead_process_left_is_taken_over(server, inputs, tmp_path):
     assert outcome(cwd) == expected
 
 
+@pytest.mark.slow
 def test_two_students_read_one_set(server, inputs, undisturbed, tmp_path):
     stored = Path(shutil.copytree(inputs.images, tmp_path / "set"))
     line = inputs.fill(STUDENT).replace(inputs.images, str(stored))

@@ -224,6 +224,7 @@ def test_every_verb_checks_its_teachers(verb, tmp_path, capsys):
     refused(capsys, ask(line, path=path, tmp=tmp_path), "probabilities")
 
 
+@pytest.mark.slow  # a quick one of the kind is among the tests of concurrency
 def test_second_process_on_a_run_directory(tmp_path, capsys):
     import fcntl
 

@@ -47,7 +47,8 @@ def test_summary_for_people_ends_with_the_count(capsys):
     assert lines[-1].startswith("num_params:") and "logits" in lines[-2]
 
 
-def test_teacher_evaluate_and_export(capsys, tmp_path, monkeypatch, measured_briefly):
+@pytest.mark.exports
+def test_teacher_evaluate_and_export(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(formats, "TIMED_CALLS", (1, 2))
     widths = ["--filters", "2,3,4", "--dense", "5"]
@@ -86,7 +87,6 @@ def test_teacher_evaluate_and_export(capsys, tmp_path, monkeypatch, measured_bri
     ]
 
 
-@pytest.mark.usefixtures("measured_briefly", "unexported")
 def test_the_answer_for_people_says_what_to_do_next(capsys, tmp_path):
     line = "baseline --budget 30k --convs 2 --split-seed 3".split()
     assert main([*line, *SHORT, *DIGITS, "--workdir", str(tmp_path / "runs")]) == 0

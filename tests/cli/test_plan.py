@@ -10,6 +10,8 @@ from kerasdistill.cli.__main__ import main
 from kerasdistill.running import timing
 from pipelines.beam import probe
 
+pytestmark = pytest.mark.measured
+
 DIGITS = "--dataset digits --quick --precision float32"
 SPEED = timing.Speed(
     step_seconds=0.5, scoring_rate=100.0, startup_seconds=1.0, num_params=1000

@@ -56,7 +56,7 @@ def test_a_student_gets_the_model_of_an_earlier_command(tmp_path, capsys, monkey
 
 
 @pytest.fixture
-def small(monkeypatch, measured_briefly):
+def small(monkeypatch):
     """A table of one baseline, or two, that take moments."""
 
     def made(asked):
@@ -75,9 +75,7 @@ def small(monkeypatch, measured_briefly):
     monkeypatch.setitem(reproduced_tables.TABLES, "urban-table-1", made)
 
 
-def test_plan_then_run_then_nothing_is_left(
-    small, unexported, tmp_path, capsys, monkeypatch
-):
+def test_plan_then_run_then_nothing_is_left(small, tmp_path, capsys, monkeypatch):
     few = {"train": 48, "validation": 24, "test": 24}
     monkeypatch.setattr(datasets, "QUICK_EXAMPLES", few)
     workdir = ["--workdir", str(tmp_path), "--dataset", "digits"]

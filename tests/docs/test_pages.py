@@ -151,8 +151,9 @@ def defines(module: str, name: str) -> bool:
     for node in tree.body:
         if isinstance(node, ast.ImportFrom):
             named |= {alias.asname or alias.name for alias in node.names}
-        if isinstance(node, ast.Assign):
-            named |= {getattr(target, "id", None) for target in node.targets}
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = getattr(node, "targets", None) or [node.target]
+            named |= {getattr(target, "id", None) for target in targets}
     return name in named
 
 

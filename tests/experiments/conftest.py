@@ -1,37 +1,19 @@
-"""What searches' tests share; measuring what a training costs takes few steps here."""
+"""What searches' tests share."""
 
 import keras
 import numpy as np
 import pytest
 
-from kerasdistill.running import timing, training
+from kerasdistill.running import training
 from kerasdistill.training.epochs import FitResult
 from pipelines import precompute
 
 
-@pytest.fixture(autouse=True)
-def searches_measure_briefly(measured_briefly):
-    """See `measured_briefly`."""
-
-
-@pytest.fixture(autouse=True)
-def exports_are_others(request):
-    """Slow tests and those marked so leave a SavedModel, as every training does."""
-    if not {"slow", "exports"} & {mark.name for mark in request.node.iter_markers()}:
-        request.getfixturevalue("unexported")
-
-
 @pytest.fixture
-def unmeasured(monkeypatch, request):
-    """What a trial costs is only measured in slow tests; it takes seconds."""
-    if request.node.get_closest_marker("slow"):
-        return
-    speed = timing.Speed(
-        step_seconds=0.1, scoring_rate=1e3, startup_seconds=1.0, num_params=5_000
-    )
-    monkeypatch.setattr(timing, "measure", lambda *_, **__: speed)
-    # Collecting garbage takes a third of a second in a process of many tests.
-    monkeypatch.setattr(keras.utils, "clear_session", lambda: None)
+def uncollected(monkeypatch, request):
+    """Collecting garbage takes a third of a second in a process of many tests."""
+    if not request.node.get_closest_marker("slow"):
+        monkeypatch.setattr(keras.utils, "clear_session", lambda: None)
 
 
 @pytest.fixture

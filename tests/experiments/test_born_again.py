@@ -262,12 +262,13 @@ def test_a_given_teacher_is_generation_0(chain, quickly):
     ]
 
 
+@pytest.mark.slow
 def test_a_dense_student_of_a_wide_resnet(image_data, tmp_path, quickly):
     wide = recipes.recipe("wide-resnet-10-1").architecture
     shape, classes = image_data.image_shape, image_data.num_classes
     teacher = tmp_path / "wide.keras"
     network = build(wide, image_shape=shape, num_classes=classes, seed=0)
-    fast_layers.stock(network).save(teacher)
+    fast_layers.with_keras_layers(network).save(teacher)
     made = born_again.run(
         asked(generations=1, teacher=str(teacher), epochs=1),
         data=image_data,

@@ -30,7 +30,7 @@ def generation(data, *, seed, architecture=SMALL.architecture):
 
 
 def test_two_steps_with_a_live_teacher(image_data, tmp_path):
-    teacher = fast_layers.stock(generation(image_data, seed=0))
+    teacher = fast_layers.with_keras_layers(generation(image_data, seed=0))
     training = replace(SMALL.training, objective=DKPP, epochs=1, batch_size=21)
     model = generation(image_data, seed=1)
     before = model.get_weights()
@@ -55,7 +55,7 @@ def trained(data, strategy):
         data.train, augmentation=SMALL.augmentation, seed=1, batch_size=21
     )
     with strategy.scope():
-        teacher = fast_layers.stock(generation(data, seed=0))
+        teacher = fast_layers.with_keras_layers(generation(data, seed=0))
         model = generation(data, seed=1, architecture=still)
         wrapped = shell(model, SMALL.training, ask=teacher)
         wrapped.compile(keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True))

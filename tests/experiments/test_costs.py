@@ -19,6 +19,8 @@ from kerasdistill.training import checkpoint
 from kerasdistill.training.schedules import PaperSchedule
 from pipelines.beam.probe import WorkerSpeed
 
+pytestmark = pytest.mark.measured
+
 SPEED = Speed(step_seconds=0.5, scoring_rate=10.0, startup_seconds=4.0, num_params=1000)
 
 

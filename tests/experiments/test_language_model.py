@@ -83,7 +83,9 @@ def workdir(tmp_path_factory):
     return tmp_path_factory.mktemp("runs")
 
 
-@pytest.mark.parametrize("arch", ["lstm", "cnn-lstm"])
+@pytest.mark.parametrize(
+    "arch", ["lstm", pytest.param("cnn-lstm", marks=pytest.mark.slow)]
+)
 def test_train_evaluate_and_serve(arch, folder, workdir, capsys):
     line = f"language-model --arch {arch} {SMALL} --learning-rate 1"
     found, told = ask(capsys, line, folder, workdir)
@@ -136,7 +138,10 @@ def test_stored_signal_of_all_words_is_the_live_one(folder, workdir, capsys):
     assert live["generations"][0]["test_perplexity"] == pytest.approx(expected)
 
 
-def test_a_plan_tells_all_generations_and_writes_nothing(folder, tmp_path, capfd):
+def test_a_plan_tells_all_generations_and_writes_nothing(
+    folder, tmp_path, capfd, monkeypatch
+):
+    monkeypatch.setattr(language_export, "export_language_model", lambda *_, **__: {})
     from kerasdistill.cli import arguments, language
     from kerasdistill.experiments.language import (
         generations as language_generations,

@@ -114,6 +114,7 @@ def test_free_memory_is_a_part_of_the_machines():
     assert 0 < machine.free_bytes() <= total
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_it(
     path_of, image_data, tmp_path, capsys, monkeypatch
 ):

@@ -19,7 +19,7 @@ from tuners import record
 
 from .search_program import AUGMENTATION, SHAPE, asked, finish, outcomes, run
 
-pytestmark = pytest.mark.usefixtures("unmeasured")
+pytestmark = pytest.mark.usefixtures("uncollected")
 
 
 def test_more_trials_go_on(image_data, tmp_path, pretended):

@@ -28,7 +28,7 @@ from . import search_program
 from .search_program import AUGMENTATION, asked, finish, outcomes, run
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.usefixtures("unmeasured")
+pytestmark = pytest.mark.usefixtures("uncollected")
 
 
 def test_a_search(image_data, tmp_path, trained, monkeypatch, capsys):

@@ -200,8 +200,8 @@ def test_a_family_under_a_budget(stored, capsys):
     assert code == 0 and json.loads(out)["results"] == found["results"], err
     assert ask(capsys, "report", "--workdir", workdir)[0] == 0
     for more, fragment in (
-        ("--convs 3", "are shapes of --arch urban"),
-        ("--trials 3", "--arch fixes what --trials searches"),
+        ("--convs 3", "--convs belongs to --arch urban"),
+        ("--trials 3", "--arch belongs to single trainings"),
         ("--budget 10", "is too small"),
     ):
         code, _, err = ask(capsys, *line.split(), *more.split(), *where)

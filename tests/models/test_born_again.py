@@ -145,7 +145,7 @@ def test_every_network_keeps_the_contract(kind, tmp_path):
     logits = model(images, training=False).numpy()
     assert logits.shape == (3, 10) and np.isfinite(logits).all()
     np.testing.assert_array_equal(model(images.astype(np.float32)), logits)
-    fast_layers.stock(model).save(tmp_path / "model.keras")
+    fast_layers.with_keras_layers(model).save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     np.testing.assert_array_equal(loaded(images), logits)
     assert summary.num_trainable(loaded) == summary.num_trainable(model)
@@ -200,7 +200,7 @@ def test_a_ban_resnet_takes_over_and_freezes_the_teachers_ends():
     teacher = built(TINY["dense, third"])
     student = built(TINY["ban wide"])
     before = [w.numpy() for w in student.trainable_variables]
-    born_again.take_over(student, fast_layers.stock(teacher))
+    born_again.take_over(student, fast_layers.with_keras_layers(teacher))
     for name in ("conv_1", "logits"):
         own, given = student.get_layer(name), teacher.get_layer(name)
         assert not own.trainable and own.weights

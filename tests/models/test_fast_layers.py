@@ -157,7 +157,7 @@ def test_a_saved_stock_model_loads_without_our_code(tmp_path):
     model = small_model()
     model(IMAGES, training=True)
     expected = model.predict(IMAGES, verbose=0)
-    stock = fast_layers.stock(model)
+    stock = fast_layers.with_keras_layers(model)
     assert stock.name == "small" and stock.get_layer("norm").epsilon == 1e-5
     assert type(model.get_layer("norm")) is BatchNormalization  # left as it was
     stock.save(tmp_path / "model.keras")
@@ -184,21 +184,21 @@ def test_our_own_layer_round_trips_too(tmp_path):
 
 def test_a_model_without_our_layer_is_its_own_stock():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    assert fast_layers.stock(model) is model
+    assert fast_layers.with_keras_layers(model) is model
 
 
-def test_a_hastened_model_answers_as_before_by_the_kernel(tmp_path):
+def test_a_model_with_fast_layers_answers_as_before_by_the_kernel(tmp_path):
     ours = small_model()
     ours(IMAGES, training=True)
-    given = fast_layers.stock(ours)
+    given = fast_layers.with_keras_layers(ours)
     expected = given(IMAGES)
-    assert fast_layers.hasten(given) is given
+    assert fast_layers.use_fast_layers(given) is given
     assert type(given.get_layer("norm")) is BatchNormalization
     np.testing.assert_allclose(given(IMAGES), expected, rtol=1e-5, atol=1e-6)
     graph = tf.function(given).get_concrete_function(IMAGES).graph
     kernels = [op.type for op in graph.get_operations()].count("FusedBatchNormV3")
     assert kernels == 2
-    fast_layers.stock(given).save(tmp_path / "model.keras")
+    fast_layers.with_keras_layers(given).save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert type(loaded.get_layer("norm")) is keras.layers.BatchNormalization
 
@@ -260,7 +260,7 @@ def test_the_rest_of_dropout_is_left_to_keras(options, training):
 
 def test_stock_dropout_keeps_rate_and_seed():
     model = keras.Sequential([keras.Input((4,)), Dropout(0.25, seed=7, name="drop")])
-    assert fast_layers.stock(model, kinds=(BatchNormalization,)) is model
-    layer = fast_layers.stock(model).get_layer("drop")
+    assert fast_layers.with_keras_layers(model, kinds=(BatchNormalization,)) is model
+    layer = fast_layers.with_keras_layers(model).get_layer("drop")
     assert type(layer) is keras.layers.Dropout
     assert (layer.rate, layer.seed) == (0.25, 7)

@@ -75,8 +75,8 @@ def test_a_student_tells_the_choices_apart(kept):
 @pytest.mark.parametrize(
     ("store", "logits_dtype"),
     [
-        ("images", "float32"),
         ("replay", "float16"),
+        pytest.param("images", "float32", marks=pytest.mark.slow),
         pytest.param("images", "float16", marks=pytest.mark.slow),
         pytest.param("replay", "float32", marks=pytest.mark.slow),
     ],

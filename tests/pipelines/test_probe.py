@@ -11,6 +11,8 @@ from pipelines.stored.layout import Layout, sidecar_name
 from pipelines.stored.remaining import missing_work
 from pipelines.views import draws
 
+pytestmark = pytest.mark.measured
+
 SPEED = WorkerSpeed(views_per_second=100.0, startup_seconds=5.0)
 
 

@@ -69,7 +69,10 @@ def epoch_batches(stream, epoch):
 
 # A last batch of one view, of a full batch, a batch over blocks, one for all, too big.
 @pytest.mark.parametrize("keep", [False, True])
-@pytest.mark.parametrize("batch_size", [10, 1, 12, SAMPLES, 64])
+@pytest.mark.parametrize(
+    "batch_size",
+    [10, SAMPLES, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 12, 64))],
+)
 def test_batches_are_the_readers(opened, batch_size, keep):
     replay = opened("replay")
     stream = held(replay, batch_size=batch_size, keep=keep)

@@ -17,6 +17,8 @@ from pipelines.views import augment
 
 from .test_resident import ALONE
 
+pytestmark = pytest.mark.measured
+
 CROPS = CropAugmentation(pad=2)
 
 

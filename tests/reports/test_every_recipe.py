@@ -10,7 +10,7 @@ from kerasdistill.budget import Budget
 from kerasdistill.objectives import HardLabel
 from kerasdistill.recipes import base, born_again, fast, ptb, urban2017
 from kerasdistill.recipes.describing import describe
-from kerasdistill.reports import render, shelf
+from kerasdistill.reports import listing, render
 from kerasdistill.reports.collect import collect
 from kerasdistill.reports.overview import overview
 from kerasdistill.runs import RunDirectory
@@ -53,7 +53,7 @@ def test_a_run_is_reported_and_listed(results, recipe, tmp_path):
     assert str(run.path) in filled + json.dumps(report["unplaced"])
     for form in render.FORMATS.values():
         assert form(report)
-    (listed,) = shelf.runs(tmp_path)
+    (listed,) = listing.runs(tmp_path)
     assert describe(recipe.architecture) in listed["what"]
 
 

@@ -124,7 +124,9 @@ def assert_same_run(one, other):
 
 
 # Three steps an epoch: step 8 lies in the middle of the third.
-@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+@pytest.mark.parametrize(
+    "precision", ["float32", pytest.param("mixed_float16", marks=pytest.mark.slow)]
+)
 def test_interrupted_cosine_training_ends_bit_equal(tmp_path, precision):
     training = dataclasses.replace(COSINE, precision=precision)
     whole, parts = tmp_path / "whole", tmp_path / "parts"

@@ -68,6 +68,8 @@ class Process:
 
 
 def audit(event: str, arguments: tuple) -> None:
+    if CHANGES is None:  # the interpreter ends, and its modules are gone
+        return
     if event in CHANGES and (process := Process.by_thread.get(threading.get_ident())):
         if event != "open" or set(str(arguments[1])) & set("wax+"):
             process.change()

@@ -159,9 +159,8 @@ def _learning(
         if signal.kind == "live":
             material = signals.live(recipe, teacher, data)
         else:
-            set_name = _set_name(name)
-            how = {"name": set_name, "data": data, "workdir": workdir}
-            material = signals.stored(recipe, signal, results[set_name], **how)
+            how = {"name": _set_name(name), "data": data, "workdir": workdir}
+            material = signals.stored(recipe, signal, results[how["name"]], **how)
         origin = {"model": teacher.path, "weights_digest": teacher.digest}
         material = replace(material, facts={"teacher": origin, **material.facts})
         how = {"kind": KIND, "data": data, "run": run, "teacher": teacher.model}
@@ -170,8 +169,7 @@ def _learning(
     def stand_in(scratch: Path) -> dict[str, Any]:
         path = scratch / "own.keras"  # later generations are as fast as this one
         if not path.exists():
-            shared = given and given.model
-            training.save_untrained(recipe, path, data, teacher=shared)
+            training.save_untrained(recipe, path, data, teacher=given and given.model)
         return {"model": str(path)}
 
     return Step(

@@ -12,7 +12,7 @@ from kerasdistill.experiments import precompute
 from kerasdistill.experiments.student import SetReader, without_label
 from kerasdistill.models import loading
 from kerasdistill.models.digest import weights_digest
-from kerasdistill.models.fast_layers import hasten
+from kerasdistill.models.fast_layers import use_fast_layers
 from kerasdistill.recipes import base
 from kerasdistill.running import training
 from kerasdistill.running.steps import kept
@@ -88,7 +88,7 @@ def load_teacher(path: str | Path, *, data: ImageData, force: bool = False) -> T
 
 def _loaded(path: str | Path) -> keras.Model:
     with engines.current().scope():
-        return hasten(loading.load(path))
+        return use_fast_layers(loading.load(path))
 
 
 def teacher_of(results: dict[str, Any], *, name: str, data: ImageData) -> Teacher:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import keras
 
 
+# Called with a step's number and the metrics so far, scalars of the backend.
+AfterStep = Callable[[int, Mapping[str, Any]], None]
+
+
 class Session(Protocol):
     """One training under way; it has the stream's batches and the validation data.
 
@@ -25,14 +29,11 @@ class Session(Protocol):
     and the session goes on from whatever the loop has assigned to them.
     """
 
-    def train(
-        self, steps: range, after_step: Callable[[int, Mapping[str, Any]], None]
-    ) -> dict[str, float]:
+    def train(self, steps: range, after_step: AfterStep) -> dict[str, float]:
         """Trains on the next batches, one for each of these steps of the epoch.
 
-        `after_step` is called with a step's number and the metrics so far (scalars of
-        the backend); an engine that compiles many steps into one calls it after the
-        last of them. Returns the epoch's metrics without those that saw no examples.
+        An engine that compiles many steps into one calls `after_step` after the last
+        of them. Returns the epoch's metrics without those that saw no examples.
         """
 
     def validate(self) -> dict[str, float]:
@@ -43,17 +44,11 @@ class Engine(Protocol):
     """What a backend's module offers, each as a plain function."""
 
     def start(self, *, deterministic: bool) -> None:
-        """Makes the backend quiet, and with `deterministic` slower but repeatable.
-
-        Called once by the command line, before anything is computed.
-        """
+        """Makes a backend, before it begins, quiet and maybe slower but repeatable."""
 
     def using(self, devices: str) -> AbstractContextManager[None]:
-        """Within it, trainings are on the devices of --devices.
-
-        These are "all", a number of GPUs, or "cpu:N" for N parts of the processor;
-        other text, or more devices than there are, is a `UserError`.
-        """
+        """Within it, trainings are on "all" devices, some GPUs ("2") or parts of the
+        processor ("cpu:2"); a `UserError` for other text or more than there are."""
 
     def scope(self) -> AbstractContextManager[Any]:
         """Models that are built within it lie on those devices."""
@@ -70,11 +65,7 @@ class Engine(Protocol):
     def is_out_of_memory(self, error: Exception) -> bool:
         """Whether it says that a device has too little memory."""
 
-    def compile(
-        self,
-        shell: "keras.Model",
-        make_optimizer: "Callable[[], keras.optimizers.Optimizer]",
-    ) -> None:
+    def compile(self, shell: "keras.Model", make_optimizer: Callable[[], Any]) -> None:
         """Gives a shell, whose weights all exist, its optimizer and that its state.
 
         The optimizer is made here, because it belongs on the shell's devices. On
@@ -96,13 +87,9 @@ class Engine(Protocol):
         of a whole split (None: `validate` is not called).
         """
 
-    def compiled(
-        self, function: Callable[..., Any], models: Sequence["keras.Model"]
-    ) -> Callable[..., Any]:
-        """`function`, of arrays, compiled; it calls `models` in inference mode.
-
-        Each call sees the current weights.
-        """
+    def compiled(self, function: Callable, models: Sequence["keras.Model"]) -> Callable:
+        """`function` of arrays compiled; it calls `models`, with their current weights,
+        in inference mode."""
 
 
 def _tensorflow() -> Engine:

@@ -5,7 +5,7 @@ import contextvars
 import functools
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -14,7 +14,7 @@ import tensorflow as tf
 from kerasdistill import machine
 from kerasdistill.errors import UserError
 from kerasdistill.models.summary import leaf_layers
-from kerasdistill.training.epochs import EpochStream
+from kerasdistill.training.engines import AfterStep
 
 # What `using` is within. A strategy's own scope would not do: a SavedModel that is
 # read back in one can't be called.
@@ -36,7 +36,6 @@ def strategy() -> tf.distribute.Strategy:
 
 
 def scope() -> contextlib.AbstractContextManager[Any]:
-    """The strategy's."""
     return strategy().scope()
 
 
@@ -92,12 +91,9 @@ def _processors(count: int) -> list[str]:
 
 
 def allow_gpu_growth() -> None:
-    """Lets several processes share a GPU; no effect once TensorFlow has started."""
-    for gpu in tf.config.list_physical_devices("GPU"):
-        try:
+    with contextlib.suppress(RuntimeError):
+        for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
-        except RuntimeError:
-            return
 
 
 def resolve_precision(precision: str) -> str:
@@ -123,41 +119,25 @@ def threads() -> dict[str, int]:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether it is TensorFlow's own."""
     return isinstance(error, tf.errors.ResourceExhaustedError)
 
 
-def compile(
-    shell: keras.Model, make_optimizer: Callable[[], keras.optimizers.Optimizer]
-) -> None:
+def compile(shell: keras.Model, make_optimizer: Callable[[], Any]) -> None:
     """Keras' compile, with the optimizer's state on every replica."""
     with shell.distribute_strategy.scope():
         shell.compile(optimizer=make_optimizer())
         shell.optimizer.build(shell.trainable_variables)
 
 
-def compiled(
-    function: Callable[..., Any], models: Sequence[keras.Model]
-) -> Callable[..., Any]:
+def compiled(function: Callable, models: Sequence[keras.Model]) -> Callable:
     """A tf.function, which sees the variables of `models` anyway."""
     return tf.function(function)
 
 
 class _Session:
-    """Keras' own train and test functions of the shell, one after the other.
+    """What Keras' `fit` does, without its callbacks: they wait for every step."""
 
-    That is what `fit` does, without its callbacks: they wait for every step.
-    """
-
-    def __init__(
-        self,
-        shell: keras.Model,
-        train: EpochStream,
-        *,
-        validation: tf.data.Dataset | None = None,
-        first_epoch: int = 0,
-        first_step: int = 0,
-    ):
+    def __init__(self, shell, train, *, validation=None, first_epoch=0, first_step=0):
         self._shell = shell
         batches = train.batches(first_epoch).skip(first_step)
         self._batches = iter(self._distributed(batches))
@@ -167,9 +147,7 @@ class _Session:
         shell.make_train_function()
         shell.make_test_function()
 
-    def train(
-        self, steps: range, after_step: Callable[[int, Mapping[str, Any]], None]
-    ) -> dict[str, float]:
+    def train(self, steps: range, after_step: AfterStep) -> dict[str, float]:
         for step in steps:
             after_step(step, self._shell.train_function(self._batches))
         return self._metrics()
@@ -185,16 +163,15 @@ class _Session:
         return {name: float(value) for name, value in results.items()}
 
     def _distributed(self, data: tf.data.Dataset) -> Any:
-        shared = for_replicas(self._shell, data)
-        strategy = self._shell.distribute_strategy
-        return strategy.experimental_distribute_dataset(shared)
+        shares = for_replicas(self._shell, data)
+        return self._shell.distribute_strategy.experimental_distribute_dataset(shares)
 
 
 session = _Session
 
 
 def for_replicas(shell: keras.Model, data: Any) -> Any:
-    """Gives all replicas equal shares of every batch, by examples again of weight 0.
+    """Repeats examples, at weight 0, so that all replicas get equal shares of a batch.
 
     A network with batch normalisation gets whole copies of such a batch, because they
     leave its mean and variance as they are; others get the few that are lacking.

@@ -26,7 +26,7 @@ _LANGUAGE = {
 
 
 @dataclass(frozen=True)
-class Place:
+class Cell:
     """One number of a run and the cell that it belongs to.
 
     `score` names the field of the results, a fraction or a perplexity.
@@ -38,15 +38,15 @@ class Place:
     score: str = "test_accuracy"
 
 
-class NoPlace(Exception):
+class NoCell(Exception):
     """The run has no cell; says why."""
 
 
-def places(results: dict[str, Any]) -> list[Place]:
+def cells_of(results: dict[str, Any]) -> list[Cell]:
     """The cells of a run.
 
     Raises:
-        NoPlace: none, with the reason.
+        NoCell: none, with the reason.
         KeyError, TypeError, ValueError: the results are not what a run writes.
     """
     kind = results["kind"]
@@ -55,7 +55,7 @@ def places(results: dict[str, Any]) -> list[Place]:
     if kind == "born-again":
         return _born_again(results)
     if kind not in _URBAN:
-        raise NoPlace(f"no table has results of the kind {kind!r}")
+        raise NoCell(f"no table has results of the kind {kind!r}")
     _whole(results["dataset"], "cifar10")
     return [_URBAN[kind](results)]
 
@@ -65,7 +65,7 @@ def family(results: dict[str, Any]) -> str:
     recipe = results["recipe"]
     if recipe["kind"] != "StudentRecipe":  # others' architectures have other fields
         network = describe_json(recipe) or recipe["kind"]
-        raise NoPlace(f"its network, {network}, is none of the paper's")
+        raise NoCell(f"its network, {network}, is none of the paper's")
     architecture = recipe["architecture"]
     if all(architecture.get(name) == value for name, value in _SNN.items()):
         return paper.SNN
@@ -73,16 +73,16 @@ def family(results: dict[str, Any]) -> str:
     key = f"convs-{convs}" if convs else f"hidden-{hidden}"
     has_bottleneck = architecture["bottleneck"] is not None
     if key not in paper.FAMILIES or has_bottleneck != key.endswith("-1"):
-        raise NoPlace("its bottleneck, or depth, is none of the paper's families'")
+        raise NoCell("its bottleneck, or depth, is none of the paper's families'")
     return key
 
 
 def _whole(dataset: dict[str, Any], *names: str) -> str:
     name, count = dataset["name"], dataset["num_samples"]
     if name not in names:
-        raise NoPlace(f"its data set is {name}, not {' or '.join(names)}")
+        raise NoCell(f"its data set is {name}, not {' or '.join(names)}")
     if count != (whole := TRAIN_IMAGES[name]):
-        raise NoPlace(f"it learnt from {count:,} images, not all {whole:,}")
+        raise NoCell(f"it learnt from {count:,} images, not all {whole:,}")
     return name
 
 
@@ -91,39 +91,39 @@ def _budget(results: dict[str, Any]) -> str:
     for text, budget in paper.BUDGETS.items():
         if abs(count - budget) <= TOLERANCE * budget:
             return text
-    raise NoPlace(f"{count:,} parameters are not within 1 % of a budget of the paper")
+    raise NoCell(f"{count:,} parameters are not within 1 % of a budget of the paper")
 
 
-def _student(results: dict[str, Any]) -> Place:
+def _student(results: dict[str, Any]) -> Cell:
     loss = training_of(results["recipe"])["loss"]
     if loss != "logit-regression":
-        raise NoPlace(f"its loss is {loss}, the paper's students have logit-regression")
+        raise NoCell(f"its loss is {loss}, the paper's students have logit-regression")
     if (key := family(results)) == paper.SNN:
-        return Place(paper.URBAN_2.name, key, "70M")
-    return Place(paper.URBAN_2.name, key, _budget(results))
+        return Cell(paper.URBAN_2.name, key, "70M")
+    return Cell(paper.URBAN_2.name, key, _budget(results))
 
 
-def _baseline(results: dict[str, Any]) -> Place:
+def _baseline(results: dict[str, Any]) -> Cell:
     key = family(results)
     if not key.startswith("convs") or _budget(results) != "10M":
-        raise NoPlace("the paper's baselines are convolutional, of 10M parameters")
-    return Place(paper.URBAN_1.name, key, *paper.ONE)
+        raise NoCell("the paper's baselines are convolutional, of 10M parameters")
+    return Cell(paper.URBAN_1.name, key, *paper.ONE)
 
 
-def _teacher(results: dict[str, Any]) -> Place:
+def _teacher(results: dict[str, Any]) -> Cell:
     widths = results["recipe"]["architecture"]
     for key, (filters, dense) in paper.TEACHERS.items():
         # Other teachers have no dense width, or no filters.
         if (tuple(widths.get("filters", ())), widths.get("dense")) == (filters, dense):
-            return Place(paper.URBAN_1.name, key, *paper.ONE)
-    raise NoPlace("the widths are not those of one of the paper's three teachers")
+            return Cell(paper.URBAN_1.name, key, *paper.ONE)
+    raise NoCell("the widths are not those of one of the paper's three teachers")
 
 
-def _ensemble(results: dict[str, Any]) -> Place:
+def _ensemble(results: dict[str, Any]) -> Cell:
     kinds = [(each or {}).get("kind") for each in results.get("member_recipes", ())]
     if kinds != ["TeacherRecipe"] * ENSEMBLE:
-        raise NoPlace(f"the paper's ensemble has {ENSEMBLE} of its own CNN teachers")
-    return Place(paper.URBAN_1.name, "ensemble", *paper.ONE)
+        raise NoCell(f"the paper's ensemble has {ENSEMBLE} of its own CNN teachers")
+    return Cell(paper.URBAN_1.name, "ensemble", *paper.ONE)
 
 
 _URBAN = {
@@ -134,7 +134,7 @@ _URBAN = {
 }
 
 
-def _born_again(results: dict[str, Any]) -> list[Place]:
+def _born_again(results: dict[str, Any]) -> list[Cell]:
     """A generation or ensemble, see `generations`; the 0th is the teacher."""
     dataset = _whole(results["dataset"], "cifar10", "cifar100")
     name, loss, teacher = (results[key] for key in ("arch", "loss", "teacher_arch"))
@@ -156,13 +156,13 @@ def _born_again(results: dict[str, Any]) -> list[Place]:
         if (name, loss) == (_DENSE, "ban") and teacher != _DENSE:
             cells = [(paper.BAN_3, teacher, "Dense-90-60")]
     fitting = [
-        Place(table.name, key, column)
+        Cell(table.name, key, column)
         for table, key, column in cells
         if key in {each.key for each in table.rows} and column in table.columns
     ]
     if not fitting:
         what = results.get("ensemble") or f"generation {results['generation']}"
-        raise NoPlace(f"no table has {row} of {teacher or name}, {loss}, {what}")
+        raise NoCell(f"no table has {row} of {teacher or name}, {loss}, {what}")
     return fitting
 
 
@@ -182,11 +182,11 @@ def _columns(results: dict[str, Any], loss: str) -> list[str]:
     return along + [LOSSES[loss]] if number == 1 and loss in LOSSES else along
 
 
-def _language_model(results: dict[str, Any]) -> list[Place]:
+def _language_model(results: dict[str, Any]) -> list[Cell]:
     """Table 6: the teacher, or the first student, of the paper's size."""
     data = results["dataset"]
     if (data["num_words"], data["num_tokens"]["test"]) != _PTB:
-        raise NoPlace(f"its text is {data['name']}, not the Penn Treebank of Table 6")
+        raise NoCell(f"its text is {data['name']}, not the Penn Treebank of Table 6")
     network = results["recipe"]["architecture"]
     keys = [
         key
@@ -194,14 +194,14 @@ def _language_model(results: dict[str, Any]) -> list[Place]:
         if all(network.get(name) == value for name, value in sizes.items())
     ]
     if not keys:
-        raise NoPlace("the paper's language models have --size paper")
+        raise NoCell("the paper's language models have --size paper")
     generation = results["generation"]
     if generation not in (0, 1):
-        raise NoPlace("Table 6 has a teacher and its first student; this is no such")
+        raise NoCell("Table 6 has a teacher and its first student; this is no such")
     if generation == 1 and (loss := training_of(results["recipe"])["loss"]) != "ban+l":
-        raise NoPlace(f"its loss is {loss}, Table 6's students have ban+l")
+        raise NoCell(f"its loss is {loss}, Table 6's students have ban+l")
     who, name = ("Teacher", "BAN")[generation], paper.BAN_6.name
     return [
-        Place(name, keys[0], f"{who} {split}", f"{split}_perplexity")
+        Cell(name, keys[0], f"{who} {split}", f"{split}_perplexity")
         for split in ("val", "test")
     ]

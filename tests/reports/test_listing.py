@@ -8,7 +8,7 @@ import pytest
 
 from kerasdistill.cli.__main__ import main
 from kerasdistill.errors import BusyError, UserError
-from kerasdistill.reports import shelf
+from kerasdistill.reports import listing
 from kerasdistill.runs import RunDirectory
 
 from . import made
@@ -30,11 +30,11 @@ def workdir(tmp_path):
 
 
 def by_state(workdir):
-    return {each["state"]: each["name"] for each in shelf.runs(workdir)}
+    return {each["state"]: each["name"] for each in listing.runs(workdir)}
 
 
 def test_list(workdir):
-    found = {each["name"]: each for each in shelf.runs(workdir)}
+    found = {each["name"]: each for each in listing.runs(workdir)}
     assert len(found) == 3  # the trial is the search's
     search = next(name for name in found if name.startswith("demo/"))
     assert found[search]["kind"] == "teacher-search"
@@ -42,16 +42,16 @@ def test_list(workdir):
     assert done["accuracy"] == 0.79 and 1000 < done["bytes"] < 10_000
     assert "cifar10, 65-65-65, 1,000,376 parameters, 16 epochs" == done["what"]
     assert 0 <= done["age_seconds"] < 600
-    text = shelf.listed(list(found.values()))
+    text = listing.listed(list(found.values()))
     assert "79.00 %" in text and "unfinished" in text
     with pytest.raises(UserError, match="no folder"):
-        shelf.runs(workdir / "nothing")
+        listing.runs(workdir / "nothing")
 
 
 def test_a_damaged_run_is_listed(workdir):
     name = by_state(workdir)["finished"]
     (workdir / name / "results.json").write_text("{")
-    (each,) = (e for e in shelf.runs(workdir) if e["name"] == name)
+    (each,) = (e for e in listing.runs(workdir) if e["name"] == name)
     assert (each["state"], each["accuracy"], each["kind"]) == (
         "finished",
         None,
@@ -63,26 +63,26 @@ def test_clean_needs_to_be_told_what(workdir):
     finished = by_state(workdir)["finished"]
     for wrong in ({}, {"names": [finished], "unfinished": True}):
         with pytest.raises(UserError, match="--unfinished, or --run"):
-            shelf.clean(workdir, **wrong)
+            listing.clean(workdir, **wrong)
     for name in ("..", "notes", "../x", str(workdir / finished), ""):
         with pytest.raises(UserError, match="is no run"):
-            shelf.clean(workdir, names=[finished, name])
-    assert len(shelf.runs(workdir)) == 3
+            listing.clean(workdir, names=[finished, name])
+    assert len(listing.runs(workdir)) == 3
 
 
 def test_clean_unfinished(workdir):
-    would = shelf.clean(workdir, unfinished=True, dry_run=True)
-    assert len(would["removed"]) == 2 and len(shelf.runs(workdir)) == 3
-    done = shelf.clean(workdir, unfinished=True)
+    would = listing.clean(workdir, unfinished=True, dry_run=True)
+    assert len(would["removed"]) == 2 and len(listing.runs(workdir)) == 3
+    done = listing.clean(workdir, unfinished=True)
     assert done["bytes"] == would["bytes"] > 0
-    assert [each["state"] for each in shelf.runs(workdir)] == ["finished"]
+    assert [each["state"] for each in listing.runs(workdir)] == ["finished"]
     assert (workdir / "notes").is_dir()
 
 
 def test_clean_a_named_run(workdir):
     name = by_state(workdir)["finished"]
-    shelf.clean(workdir, names=[name])
-    assert not (workdir / name).exists() and len(shelf.runs(workdir)) == 2
+    listing.clean(workdir, names=[name])
+    assert not (workdir / name).exists() and len(listing.runs(workdir)) == 2
 
 
 HOLD = """
@@ -106,8 +106,8 @@ def test_what_a_live_process_holds_is_never_removed(workdir):
         name = str(search.relative_to(workdir))
         assert by_state(workdir)["held"] == name
         with pytest.raises(BusyError):
-            shelf.clean(workdir, names=[name])
-        done = shelf.clean(workdir, unfinished=True)
+            listing.clean(workdir, names=[name])
+        done = listing.clean(workdir, unfinished=True)
         assert [each["name"] for each in done["kept"]] == [name]
         assert len(done["removed"]) == 1 and trial.is_dir()
         holder.stdin.close()
@@ -129,9 +129,9 @@ def test_the_verb(workdir, capsys):
 
 
 def test_sizes_and_ages():
-    assert [shelf.size(n) for n in (9, 12_000, 3e6, 2.5e9)] == [
+    assert [listing.size(n) for n in (9, 12_000, 3e6, 2.5e9)] == [
         *("9 B", "12 kB", "3 MB", "2.5 GB")
     ]
-    assert [shelf.age(n) for n in (5, 120, 7200, 200_000)] == [
+    assert [listing.age(n) for n in (5, 120, 7200, 200_000)] == [
         *("5 s", "2 min", "2 h", "2 d")
     ]
