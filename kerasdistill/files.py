@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import hashlib
 import json
@@ -92,7 +93,9 @@ def require_space(folder: str | Path, needed: float) -> None:
     fewer bytes free than are needed."""
     place = nearest_existing(folder)
     if not place.is_dir() or not os.access(place, os.W_OK):
-        raise UserError(f"{place} cannot be written to; choose another --workdir")
+        advice = f"{place} cannot be written to; choose another --workdir"
+        read_only = os.statvfs(place).f_flag & os.ST_RDONLY
+        raise UserError(advice + f" ({os.strerror(errno.EROFS)})" * bool(read_only))
     free = shutil.disk_usage(place).free
     if free < needed:
         raise UserError(

@@ -144,7 +144,8 @@ RULES: dict[str, tuple[tuple[str, Fits, str], ...]] = {
         ("custom_objects", _is("teacher_signal", "live"), _ALONE),
     ),
     "language-model": (
-        ("dataset image_size grey split_seed", lambda args: False, _IMAGES),
+        # --dataset and --split-seed are common to all verbs: scripts give them to all.
+        ("image_size grey", lambda args: False, _IMAGES),
         (_STUDENTS, _teaches, "students (add --born-again)"),
         ("distillation_set", _with("teacher"), "students of --teacher PATH"),
         ("distillation_set", lambda args: args.teacher_signal != "live", _STORED),

@@ -77,10 +77,8 @@ def test_bad_lines(line, expected):
         ("summary teacher --kernel 3", "--kernel", "summary student"),
         ("summary student --budget 1M --hidden 1 --kernel 3", "--kernel", "--convs"),
         ("summary --arch wide-resnet-10-1 --layers 2", "--layers", "lstm"),
-        ("language-model --dataset cifar10", "--dataset", "--data-dir"),
         ("language-model --image-size 32", "--image-size", "--data-dir"),
         ("language-model --grey", "--grey", "--data-dir"),
-        ("language-model --split-seed 0", "--split-seed", "--data-dir"),
         (
             "language-model --teacher t --distillation-set s --teacher-signal live",
             "--distillation-set",
