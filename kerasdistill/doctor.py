@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from kerasdistill import machine, own_packages
-from kerasdistill.files import nearest_existing
+from kerasdistill.files import nearest_existing, why_unwritable
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
 _SMALL_DISK, _SMALL_MEMORY = 5e9, 4e9  # a set of 24 passes; a student's training
@@ -182,11 +182,9 @@ def _memory() -> dict[str, Any]:
 
 
 def _disk(workdir: str) -> dict[str, Any]:
-    place = nearest_existing(workdir)
-    free = shutil.disk_usage(place).free
+    free = shutil.disk_usage(nearest_existing(workdir)).free
     found = f"{free / 1e9:.1f} GB free for {workdir}"
-    if not os.access(place, os.W_OK):
-        advice = f"{place} cannot be written to; choose another --workdir"
+    if (advice := why_unwritable(workdir)) is not None:
         return _check("disk", WARNING, found, advice)
     if free < _SMALL_DISK:
         advice = "use --store replay and fewer --passes, or another --workdir"

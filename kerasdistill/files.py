@@ -88,14 +88,22 @@ def nearest_existing(path: str | Path) -> Path:
     return place
 
 
+def why_unwritable(folder: str | Path) -> str | None:
+    """A line for people if `folder`, which may not exist yet, cannot be written to."""
+    place = nearest_existing(folder)
+    if place.is_dir() and os.access(place, os.W_OK):
+        return None
+    advice = f"{place} cannot be written to; choose another --workdir"
+    read_only = os.statvfs(place).f_flag & os.ST_RDONLY
+    return f"{advice} ({os.strerror(errno.EROFS)})" if read_only else advice
+
+
 def require_space(folder: str | Path, needed: float) -> None:
     """UserError if `folder`, which may not exist yet, cannot be written to, or has
     fewer bytes free than are needed."""
+    if (advice := why_unwritable(folder)) is not None:
+        raise UserError(advice)
     place = nearest_existing(folder)
-    if not place.is_dir() or not os.access(place, os.W_OK):
-        advice = f"{place} cannot be written to; choose another --workdir"
-        read_only = os.statvfs(place).f_flag & os.ST_RDONLY
-        raise UserError(advice + f" ({os.strerror(errno.EROFS)})" * bool(read_only))
     free = shutil.disk_usage(place).free
     if free < needed:
         raise UserError(

@@ -65,11 +65,6 @@ def trained_only(monkeypatch):
     monkeypatch.setattr(language_export, "export_language_model", lambda *_, **__: {})
 
 
-@pytest.fixture(autouse=True)
-def timed_briefly(monkeypatch):
-    monkeypatch.setattr(language_costs, "_TIMED_SECONDS", 0.0)
-
-
 def ask(capsys, line, folder, workdir, *more):
     words = [*line.split(), "--data-dir", str(folder), "--json"]
     code = main([*words, "--workdir", str(workdir), *more])
