@@ -31,6 +31,7 @@ def test_sets(server, inputs, other, tmp_path):
     assert digest(again) == content_digest(inputs.replay) != content_digest(other)
 
 
+@pytest.mark.slow
 def test_students_of_either_store(server, inputs, undisturbed, tmp_path):
     """Images, replayed views and views held in memory train the same weights."""
     found = {digest(undisturbed("student")[0])}

@@ -13,7 +13,7 @@ import pytest
 from tests.chaos.harness import Chain, killed_at_random
 from tests.chaos.table import VERBS
 
-SHORT = ("precompute", "student", "export")  # a few moments each in the normal suite
+SHORT = ("precompute", "student")  # a few moments each in the normal suite
 
 
 def killed_at_every_moment(

@@ -21,7 +21,7 @@ FAULTS = {
     "EROFS": "Read-only file system",
     "EIO": "Input/output error",
 }
-SHORT = [("precompute", "ENOSPC"), ("student", "EROFS"), ("export", "EIO")]
+SHORT = [("precompute", "ENOSPC"), ("student", "EROFS")]
 LONG = [
     pytest.param(name, fault, marks=pytest.mark.slow)
     for name, verb in VERBS.items()

@@ -117,6 +117,7 @@ def test_generations_learn_from_each_other(folder, workdir, capsys):
     assert plain["model"] == listed[0]["model"] and "epoch" not in told
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("trained_only")
 def test_stored_signal_of_all_words_is_the_live_one(folder, workdir, capsys):
     plain, _ = ask(capsys, f"language-model {SMALL}", folder, workdir)
@@ -133,6 +134,7 @@ def test_stored_signal_of_all_words_is_the_live_one(folder, workdir, capsys):
     assert live["generations"][0]["test_perplexity"] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_a_plan_tells_all_generations_and_writes_nothing(
     folder, tmp_path, capfd, monkeypatch
 ):
@@ -167,6 +169,7 @@ def test_a_plan_tells_all_generations_and_writes_nothing(
     assert teacher["planned_seconds"] > 0 and teacher["process_seconds"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("trained_only")
 def test_one_teacher_or_several(folder, workdir, capsys):
     models = [

@@ -294,7 +294,8 @@ def pair(teacher_path, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("store", "keep_members"), [("images", False), ("replay", True)]
+    ("store", "keep_members"),
+    [("images", False), pytest.param("replay", True, marks=pytest.mark.slow)],
 )
 def test_a_target_comes_back_beside_the_logits(
     features, opened, image_data, pair, store, keep_members

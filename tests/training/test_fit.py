@@ -140,6 +140,7 @@ def test_interrupted_cosine_training_ends_bit_equal(tmp_path, precision):
     assert_same_run((whole, *expected), (parts, *resumed))
 
 
+@pytest.mark.slow
 def test_paper_schedule_resumes_and_ends_by_itself(tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     expected = train(whole, FLAT)
