@@ -69,6 +69,7 @@ def open(  # noqa: A001 (the set is opened as distillation_set.open(path))
             split_seed=manifest.dataset["split_seed"],
             class_names=manifest.class_names,
             image_shape=manifest.image_shape,
+            drop_duplicates=manifest.dataset.get("drop_duplicates", False),
         )
     if data is not None:
         integrity.require(path, manifest, integrity.data_fields(data))

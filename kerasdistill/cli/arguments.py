@@ -61,6 +61,8 @@ def data_options(args: argparse.Namespace) -> list[str]:
     options += ["--grey"] * args.grey
     if args.split_seed:
         options += ["--split-seed", str(args.split_seed)]
+    options += ["--strict"] * args.strict
+    options += ["--drop-duplicates"] * args.drop_duplicates
     return options + ["--quick"] * args.quick
 
 
@@ -94,6 +96,9 @@ def _common(verb: argparse.ArgumentParser) -> None:
     add("--dataset", help="TFDS name, digits or folder:PATH (cifar10)")
     add("--image-size", type=positive, metavar="N", help="side (32)")
     add("--grey", action="store_true", help="images of one channel")
+    add("--strict", action="store_true", help="refuse files that cannot be read")
+    about = "remove training images that have two labels or are in test or validation"
+    add("--drop-duplicates", action="store_true", help=about)
     add("--seed", type=natural, default=0, help="every random choice but the split")
     add("--split-seed", type=natural, help="the validation split (0)")
     add("--quick", action="store_true", help="a shrunken recipe: minutes")

@@ -145,7 +145,7 @@ RULES: dict[str, tuple[tuple[str, Fits, str], ...]] = {
     ),
     "language-model": (
         # --dataset and --split-seed are common to all verbs: scripts give them to all.
-        ("image_size grey", lambda args: False, _IMAGES),
+        ("image_size grey strict drop_duplicates", lambda args: False, _IMAGES),
         (_STUDENTS, _teaches, "students (add --born-again)"),
         ("distillation_set", _with("teacher"), "students of --teacher PATH"),
         ("distillation_set", lambda args: args.teacher_signal != "live", _STORED),

@@ -35,6 +35,7 @@ def data(args: argparse.Namespace, *, set_path: str | None = None) -> ImageData:
 def _load(args: argparse.Namespace, **others: Any) -> ImageData:
     options = {"name": args.dataset, "data_dir": args.data_dir, "quick": args.quick}
     options |= {"split_seed": args.split_seed, "image_shape": image_shape(args)}
+    options |= {"strict": args.strict, "drop_duplicates": args.drop_duplicates}
     return datasets.load(**options | others)
 
 
@@ -68,6 +69,8 @@ def data_of(args: argparse.Namespace, facts: Mapping[str, Any]) -> ImageData:
     others = {"class_names": tuple(facts.get("class_names", ()))}
     if facts.get("image_shape"):
         others["image_shape"] = tuple(facts["image_shape"])
+    if identity.get("drop_duplicates"):
+        others["drop_duplicates"] = True
     if ":" not in args.dataset and {"name", "split_seed"} <= identity.keys():
         others |= {name: identity[name] for name in ("name", "split_seed")}
         few = datasets.QUICK_EXAMPLES["train"]

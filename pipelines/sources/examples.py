@@ -49,7 +49,8 @@ class ImageData:
 
     `digest` covers every split's pixels, labels and ids and the class names.
     Unlabelled images have label -1, the teacher's class names and an empty test split.
-    `notes` says in words what was done to the images or the splits.
+    `notes` says in words what was done to the images or the splits; `drop_duplicates`
+    whether repeated images were removed from train.
     """
 
     name: str
@@ -61,6 +62,7 @@ class ImageData:
     test: Source
     digest: str
     notes: tuple[str, ...] = ()
+    drop_duplicates: bool = False
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -84,28 +86,36 @@ class ImageData:
 
     def identity(self) -> dict:
         """What a teacher, a distillation set and a student must agree on."""
-        return {
+        identity = {
             "name": self.name,
             "version": self.version,
             "split_seed": self.split_seed,
             "digest": self.digest,
             "num_samples": len(self.train),
         }
+        if self.drop_duplicates:  # older runs know nothing of it
+            identity["drop_duplicates"] = True
+        return identity
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a reader is to load: `name` is what stands behind the reader's prefix."""
+    """What a reader is to load: `name` is what stands behind the reader's prefix;
+    `strict`: UserError for a file that it cannot read, rather than a note."""
 
     name: str
     data_dir: str | None
     class_names: tuple[str, ...]  # of unlabelled images
     image_shape: tuple[int, int, int]
+    strict: bool = False
 
 
 @dataclass(frozen=True)
 class Raw:
-    """A data set as it comes: train is not cut yet, test may be missing."""
+    """A data set as it comes: what it lacks of validation and test is cut from train.
+
+    The sample ids of validation are none of train's.
+    """
 
     name: str
     version: str
@@ -113,3 +123,4 @@ class Raw:
     train: Source
     test: Source | None
     notes: tuple[str, ...] = ()
+    validation: Source | None = None

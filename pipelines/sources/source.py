@@ -1,6 +1,6 @@
 """What a split of a data set is: images by their place, wherever they lie."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -32,6 +32,13 @@ class Source(Protocol):
 
     def take(self, places: np.ndarray) -> "Source":
         """The examples at `places`, in that order, with their sample ids."""
+
+
+def blocks(source: Source, at_once: int = 10_000) -> Iterator[np.ndarray]:
+    """All images in order: uint8 [n, H, W, C], n at most `at_once`."""
+    for first in range(0, len(source), at_once):
+        places = np.arange(first, min(first + at_once, len(source)))
+        yield np.ascontiguousarray(source.read(places))
 
 
 def reader(source: Source) -> Callable[[Any], Any]:

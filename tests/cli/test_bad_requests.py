@@ -152,7 +152,7 @@ def test_folders(verb, tmp_path, capsys):
         (root / "train" / name).mkdir()
         for index in range(3):
             (root / "train" / name / f"{index}.png").write_bytes(b"no image")
-    refused(capsys, request, str(root / "train" / "a" / "0.png"))
+    refused(capsys, request, str(root / "train"), "6 files", "a/0.png", "b/1.png")
 
 
 def test_a_student_cannot_write(tmp_path, capsys):

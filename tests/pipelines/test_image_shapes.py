@@ -39,7 +39,9 @@ def test_a_folder_in_other_shapes(tmp_path):
             path = tmp_path / "train" / name / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             colour = (level, level // 2, level // 4)
-            Image.new("RGB", (30 + number, 20), colour).save(path)
+            image = Image.new("RGB", (30 + number, 20), colour)
+            image.paste("white", (0, 16, 40, 20))
+            image.save(path)
     name = f"folder:{tmp_path}"
     wide = datasets.load(name, image_shape=(48, 48, 3))
     assert wide.image_shape == (48, 48, 3) and "48x48" in wide.notes[0]
