@@ -49,9 +49,10 @@ class LeftOut:
             names = kinds.setdefault(kind, [])
             name = os.path.relpath(path, self.root)
             names.append(f"{name}: {reason}" if reason and not names else name)
-        parts = [
-            f"{len(names):,} {kind} ({some(names)})" for kind, names in kinds.items()
-        ]
+        parts = [f"{kind} ({some(names)})" for kind, names in kinds.items()]
+        if len(kinds) > 1:
+            counts = map(len, kinds.values())
+            parts = [f"{n:,} {part}" for n, part in zip(counts, parts, strict=True)]
         count = len(self.entries)
         were = "file was" if count == 1 else "files were"
         return f"{count:,} {were} skipped: {', '.join(parts)}"
@@ -106,12 +107,11 @@ def labelled(root: str, left_out: LeftOut) -> Listing:
                     if (parent := os.path.dirname(path)) != folder:
                         deeper.append(os.path.relpath(parent, root))
     if deeper:
-        folders = some(list(dict.fromkeys(deeper)))
-        notes += (f"{len(deeper):,} files in deeper folders are read too: {folders}",)
+        first = some(list(dict.fromkeys(deeper)))
+        notes += (f"files in deeper folders are read too: {len(deeper):,} ({first})",)
     if others:
-        notes += (
-            f"{len(others):,} names beside the splits are not read: {some(others)}",
-        )
+        count, first = len(others), some(others)
+        notes += (f"names beside the splits that are not read: {count:,} ({first})",)
     return Listing(names, splits, labels, paths, roots, by_class["train"], notes)
 
 

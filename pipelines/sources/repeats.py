@@ -36,9 +36,9 @@ def examined(raw: Raw, *, drop: bool) -> tuple[Raw, np.ndarray, tuple[str, ...]]
     notes = _said(raw, twice, "also in test or validation", drop=drop)
     if example:
         first, second = (raw.class_names[label] for label in example)
-        removed = f"; {contrary.sum():,} copies of them were removed from train"
+        removed = f"; copies that were removed from train: {contrary.sum():,}"
         notes += (
-            f"{len(several):,} images are in two classes, the first in {first} and "
+            f"images in two classes: {len(several):,}, the first in {first} and "
             f"{second}{removed if drop else _REMEDY + ' from train'}",
         )
     if drop and (gone := twice | contrary).any():
@@ -73,8 +73,8 @@ def separated(
 def _said(raw: Raw, found: np.ndarray, where: str, *, drop: bool) -> tuple[str, ...]:
     if not found.any() or not (drop or (raw.train.labels >= 0).all()):
         return ()
-    does = " and were removed" if drop else _REMEDY
-    return (f"{found.sum():,} training images are {where}{does}",)
+    does = ", which were removed" if drop else _REMEDY
+    return (f"training images that are {where}: {found.sum():,}{does}",)
 
 
 def _check_left(raw: Raw, kept: np.ndarray) -> None:

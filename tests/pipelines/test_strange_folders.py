@@ -168,7 +168,7 @@ CASES = [
     (
         "many",
         lambda r: emptied(r / CAT) or put(r / CAT / "z", count=3),
-        skips("6 unr", "and 1 more", count=9),
+        skips("6 files", "unreadable", "and 1 more", count=9),
     ),
     # Pictures
     (
@@ -237,7 +237,7 @@ CASES = [
     (
         "others",
         lambda r: with_split(r, "extra") or (r / "README").touch(),
-        Read(WHOLE, ("2 names", "README, extra")),
+        Read(WHOLE, ("2 (README, extra)",)),
     ),
     ("new class", lambda r: with_split(r, "test", "owl"), refused("train/ lacks: owl")),
     ("other case", lambda r: with_split(r, "test", "Cat"), refused("mean cat?")),
@@ -249,8 +249,16 @@ CASES = [
         refused("test holds no", "3 files"),
     ),
     # Repeats, and nothing to learn from
-    ("in test too", lambda r: with_split(r, "test", seed=0), Read(16, ("2 training",))),
-    ("in val too", lambda r: with_split(r, "val", seed=0), Read(16, ("2 training",))),
+    (
+        "in test too",
+        lambda r: with_split(r, "test", seed=0),
+        Read(16, ("validation: 2",)),
+    ),
+    (
+        "in val too",
+        lambda r: with_split(r, "val", seed=0),
+        Read(16, ("validation: 2",)),
+    ),
     (
         "two labels",
         lambda r: put(r / CAT / "a.png", seed=100),
