@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasdistill import evaluation, machine
+from kerasdistill import errors, evaluation, machine
 from kerasdistill.errors import UserError
 from kerasdistill.exports import cards
 from kerasdistill.exports import saved_model as export
@@ -65,8 +65,9 @@ def write_formats(
 ) -> dict[str, dict[str, Any]]:
     """Writes the model in every format, runs each and compares it with the model.
 
-    A model that computes in bfloat16 or float16 is written in float32 where the
-    format knows nothing else, and is compared with itself in float32.
+    What only acts in training (augmentation, dropout, noise) is left out. A model that
+    computes in bfloat16 or float16 is written in float32 where the format knows nothing
+    else, and is compared with itself in float32.
 
     Args:
         model: takes pixels 0-255, gives logits.
@@ -83,21 +84,22 @@ def write_formats(
         given name the same class) and latency.
 
     Raises:
-        UserError: a package is missing, or an export's logits are not the model's.
+        UserError: a package is missing, a format can't hold the model, its logits
+            change from call to call, or an export's are not the model's.
     """
     require(formats)
-    original = evaluation.predict(model, images)
-    single = copies.in_float32(model)
-    exported = copies.fold_bottleneck(single) if fold_bottleneck else model
-    plain = exported if fold_bottleneck else single
+    original = export.steady(model, images)
+    single, exported = copies.in_float32(model), copies.without_training_layers(model)
+    plain = copies.in_float32(exported)
+    if fold_bottleneck:
+        exported = plain = copies.fold_bottleneck(plain)
     exports = {}
     with replacing_directory(directory) as beside:
         for name in formats:
             form = FORMATS[name]
             given = plain if form.float32 else exported
             path = beside / (form.file or "")
-            form.write(given, path, representative)
-            predict = form.run(path)
+            predict = _written(name, given, path, representative)
             like = single if form.float32 or fold_bottleneck else model
             expected, logits = evaluation.predict(like, images), predict(images)
             parity = _parity(name, expected, logits, export.tolerance_of(given))
@@ -156,6 +158,24 @@ def latency(predict: Predict, images: np.ndarray) -> dict[str, Any]:
     return {**medians, "processors": machine.cores()}
 
 
+def _written(
+    name: str, model: keras.Model, path: Path, representative: np.ndarray
+) -> Predict:
+    """What runs the file of one format; UserError if that can't hold the model."""
+    try:
+        FORMATS[name].write(model, path, representative)
+        return FORMATS[name].run(path)
+    except (UserError, OSError, MemoryError, tf.errors.OpError):
+        raise  # the disk's or the device's
+    except Exception as error:  # converters raise what they like
+        reason = errors.one_line(str(error))[:200] or type(error).__name__
+        raise UserError(
+            f"model {model.name} can't be written as {name} ({reason}); leave that "
+            "format out, or its layers that the format doesn't know; nothing was "
+            "written"
+        ) from error
+
+
 def _parity(
     name: str, expected: np.ndarray, logits: np.ndarray, tolerance: float
 ) -> dict[str, Any]:
@@ -204,7 +224,9 @@ def _convert(model: keras.Model, path: Path, _: np.ndarray, **options: Any) -> N
     """Keras' own exporter; the input is "image", float32, the output "logits"."""
     shape = model.input_shape
     image = keras.Input(shape[1:], name="image")
-    named = keras.Model(image, {"logits": model(image)}, name=model.name)
+    # Exporters don't say that they don't train, and some layers do by default.
+    logits = model(image, training=False)
+    named = keras.Model(image, {"logits": logits}, name=model.name)
     signature = [keras.InputSpec(shape=shape, dtype="float32", name="image")]
     with warnings.catch_warnings():
         # Of TensorFlow's converter, which moves to another package, and of names

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerasdistill import evaluation
 from kerasdistill.errors import UserError
 from kerasdistill.exports import cards
 from kerasdistill.files import replacing_directory
@@ -98,6 +99,19 @@ def tolerance_of(model: keras.Model) -> float:
     """The largest difference allowed, by the coarsest format the model computes in."""
     formats = {layer.compute_dtype for layer in leaf_layers(model)}
     return max(TOLERANCE.get(name, 0.0) for name in formats | {"float32"})
+
+
+def steady(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """The model's logits of images; UserError if another call gives others."""
+    logits, again = (evaluation.predict(model, images) for _ in range(2))
+    off, largest = np.abs(logits - again).max(), np.abs(logits).max()
+    if not off <= tolerance_of(model) * max(largest, 1.0):
+        raise UserError(
+            f"model {model.name} gives other logits (by {off:.3g}) when it sees the "
+            "same images again: one of its layers draws random numbers or trains "
+            "(training=True) in inference too; take that out; nothing was written"
+        )
+    return logits
 
 
 def compared(

@@ -1,9 +1,74 @@
 """Copies of a model with the same weights that compute in another way."""
 
+import inspect
+from collections.abc import Callable
+
 import keras
 import numpy as np
 
 from kerasdistill.errors import UserError
+from kerasdistill.models.fast_layers import Dropout
+from kerasdistill.models.summary import leaf_layers
+
+# Keras' layers that return what they are given, but in training. Of its Random…
+# layers, RandomCrop alone also acts afterwards: it crops the centre.
+_AUGMENTS = {
+    *(keras.layers.AugMix, keras.layers.CutMix, keras.layers.MixUp),
+    *(keras.layers.RandAugment, keras.layers.Solarization),
+    *(kind for name, kind in vars(keras.layers).items() if name.startswith("Random")),
+} - {keras.layers.RandomCrop}
+_TRAINS_ONLY = _AUGMENTS | {
+    *(keras.layers.Dropout, keras.layers.AlphaDropout, Dropout),
+    *(keras.layers.GaussianDropout, keras.layers.GaussianNoise),
+    *(vars(keras.layers)[f"SpatialDropout{rank}D"] for rank in (1, 2, 3)),
+}
+
+_BY_ONE = {"scale": 1.0, "offset": 0.0}
+
+
+def without_training_layers(model: keras.Model) -> keras.Model:
+    """A copy whose augmentation, dropout and noise layers pass on what they get.
+
+    Keras' image layers (Resizing too) train unless they are told not to, and so does
+    all behind them: called without `training`, the model would; the copy is told not to
+    inside. A model without any of these layers is returned itself. Subclasses of Keras'
+    layers are left as they are, because what they do in inference is their own.
+
+    Args:
+        model: functional or sequential, models inside it included.
+    """
+    if not any(
+        type(layer) in _TRAINS_ONLY or _trains_unasked(layer)
+        for layer in leaf_layers(model)
+    ):
+        return model
+    integers = any("int" in image.dtype for image in model.inputs)
+
+    def copy(layer: keras.Layer) -> keras.Layer:
+        config = layer.get_config()
+        if type(layer) not in _TRAINS_ONLY:
+            return type(layer).from_config(config)
+        kept = {name: config[name] for name in ("name", "dtype")}
+        if integers and type(layer) in _AUGMENTS:  # it also makes them floats
+            return keras.layers.Rescaling.from_config({**kept, **_BY_ONE})
+        return keras.layers.Identity.from_config(kept)
+
+    def call(layer: keras.Operation, *args, **kwargs):
+        told = {"training": False} if isinstance(layer, keras.Layer) else {}
+        return layer(*args, **{**kwargs, **told})
+
+    return _copied(_functional(model), copy, call_function=call)
+
+
+def _trains_unasked(layer: keras.Layer) -> bool:
+    training = inspect.signature(layer.call).parameters.get("training")
+    return training is not None and training.default is True
+
+
+def _functional(model: keras.Model) -> keras.Model:
+    if not isinstance(model, keras.Sequential):
+        return model
+    return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
 
 
 def in_float32(model: keras.Model) -> keras.Model:
@@ -15,7 +80,14 @@ def in_float32(model: keras.Model) -> keras.Model:
     def copy(layer: keras.Layer) -> keras.Layer:
         return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
 
-    copied = keras.models.clone_model(model, clone_function=copy, recursive=True)
+    return _copied(model, copy)
+
+
+def _copied(
+    model: keras.Model, copy: Callable[[keras.Layer], keras.Layer], **options
+) -> keras.Model:
+    options |= {"clone_function": copy, "recursive": True}
+    copied = keras.models.clone_model(model, **options)
     copied.set_weights(model.get_weights())
     return copied
 
@@ -43,8 +115,7 @@ def fold_bottleneck(model: keras.Model) -> keras.Model:
         # Left out of the copy: the layer behind it sees what it saw.
         return inputs if layer.name == bottleneck.name else layer(inputs, **kwargs)
 
-    if isinstance(model, keras.Sequential):
-        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    model = _functional(model)
     copied = keras.models.clone_model(model, call_function=call)
     for layer in copied.layers:
         if layer.name == behind.name:
