@@ -17,15 +17,19 @@ from kerasdistill import losses, objectives
 from kerasdistill.errors import UserError
 from kerasdistill.models.summary import leaf_layers
 from kerasdistill.objectives import Objective
+from kerasdistill.training import batches, shells
+from kerasdistill.training.shells import ON_TENSORFLOW, Shell
 
-_ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
-if _ON_TENSORFLOW:
+if ON_TENSORFLOW:
     import tensorflow as tf
 
     from kerasdistill.training.engines.tensorflow import for_replicas
 
+_registered = keras.saving.register_keras_serializable("kerasdistill")
 
-class StudentModel(keras.Model):
+
+@_registered
+class StudentModel(Shell):
     """Trains a network by an objective.
 
     Args:
@@ -38,6 +42,8 @@ class StudentModel(keras.Model):
         clip_norm: longest gradient, over all weights and replicas (None: any). An
             optimizer's own global_clipnorm clips each replica's share instead.
     """
+
+    kept = ("seed", "clip_norm")
 
     #: Turns what training is given into a batch, in its step (None: it is one).
     complete: Callable[[dict], dict] | None = None
@@ -56,21 +62,27 @@ class StudentModel(keras.Model):
             # By the shell's own policy Keras decides whether to scale the loss.
             kwargs.setdefault("dtype", "mixed_float16")
         super().__init__(autocast=False, **kwargs)
-        if objective.needs_step and not _ON_TENSORFLOW:
+        if objective.needs_step and not ON_TENSORFLOW:
             # Elsewhere the step is not known where the loss is computed.
             raise UserError(
                 f"{objective} needs KERAS_BACKEND=tensorflow, because it depends on "
                 "the step; set it, or use another setting, such as a fixed permutation"
             )
+        shells.require_built(student)
+        self.classes = batches.num_classes(student)
+        taught = getattr(teacher, "output_shape", None)
+        if isinstance(taught, tuple) and self.classes is not None:
+            batches.require_as_many(taught, self.classes)
         self.student = student
         self.objective = objective
         self.seed = seed
         self.clip_norm = clip_norm
         # In a partial, Keras does not take the teacher's weights for the shell's.
         self._ask = teacher and functools.partial(teacher, training=False)
-        self.loss_metric = keras.metrics.Mean(name="loss")
-        self.accuracy_metric = keras.metrics.Mean(name="accuracy")
-        self.agreement_metric = keras.metrics.Mean(name="teacher_agreement")
+        self.loss_metric = shells.measure("loss", better="down")
+        self.accuracy_metric = shells.measure("accuracy", better="up")
+        self.agreement_metric = shells.measure("teacher_agreement", better="up")
+        self.built = True  # all weights are there
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -101,24 +113,20 @@ class StudentModel(keras.Model):
         return self.student(images, training=training)
 
     @property
-    def metrics(self):
-        """The metrics that Keras resets at the start of each epoch."""
+    def means(self):
+        """See `Shell`."""
         return [self.loss_metric, self.accuracy_metric, self.agreement_metric]
-
-    def get_metrics_result(self):
-        """Results, over all replicas, of the metrics that saw examples."""
-        # Keras prefers these to the last step's logs, which are a mean of the
-        # replicas' own running means, only if both have the same keys.
-        seen = [m for m in self.metrics if float(ops.convert_to_numpy(m.count)) > 0]
-        return {metric.name: metric.result() for metric in seen}
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
         """Mean loss of a batch plus regularisation (backends other than TensorFlow)."""
-        x = self.completed(x)
-        if not set(self.needs) <= set(x):
+        x = self.completed(self.batch_of((x, y, sample_weight)))
+        if training:
+            self.require_needs(x)
+        elif not set(self.needs) <= set(x):
             return ops.zeros(())
+        batches.require_shapes(x, y_pred)
         per_example, weights = self.weighted_losses(x, y_pred)
         mean = ops.sum(per_example * weights) / ops.sum(weights)
         return mean + sum(self.losses)
@@ -128,6 +136,7 @@ class StudentModel(keras.Model):
         return self._observe(self.completed(x), y_pred)
 
     def _observe(self, batch, logits, weighted=None):
+        batches.require_shapes(batch, logits)
         weights, seen = _weights(batch), {}
         if weighted is None and set(self.needs) <= set(batch):
             weighted = self.weighted_losses(batch, logits)
@@ -139,23 +148,25 @@ class StudentModel(keras.Model):
         if "teacher_logits" in batch:
             same = losses.same_top_1(batch["teacher_logits"], logits)
             seen[self.agreement_metric] = same, weights
+        if not seen:
+            raise UserError(
+                f"{type(self).__name__} was given batches of {sorted(batch)}, which "
+                "have nothing to score by; add 'label' or 'teacher_logits'"
+            )
         for metric, (values, weight) in seen.items():
             metric.update_state(values, sample_weight=weight)
         return {metric.name: metric.result() for metric in seen}
 
-    if _ON_TENSORFLOW:
+    if ON_TENSORFLOW:
 
         def train_step(self, batch):
             """One update by the global mean loss; returns the running metrics."""
-            batch = self.completed(batch)
-            if missing := [key for key in self.needs if key not in batch]:
-                raise UserError(
-                    f"{type(self).__name__} was given batches of {sorted(batch)}; "
-                    f"it also needs {missing[0]!r}"
-                )
+            batch = self.completed(self.batch_of(batch))
+            self.require_needs(batch)
             context = tf.distribute.get_replica_context()
             with tf.GradientTape() as tape:
                 logits = self(batch, training=True)
+                batches.require_shapes(batch, logits)
                 per_example, weights = self.weighted_losses(batch, logits)
                 with tape.stop_recording():
                     total_weight = context.all_reduce("SUM", ops.sum(weights))
@@ -174,18 +185,11 @@ class StudentModel(keras.Model):
 
         def test_step(self, batch):
             """Scores a batch; batches without teacher logits give accuracy only."""
+            batch = self.batch_of(batch)
             return self._observe(batch, self(batch, training=False))
 
-        def fit(self, x=None, *args, validation_data=None, **kwargs):
-            """`keras.Model.fit`; every replica has a share of every batch."""
-            if isinstance(x, tf.data.Dataset):
-                kwargs.setdefault("shuffle", False)  # Keras can't, and warns of it
-            kwargs["validation_data"] = for_replicas(self, validation_data)
-            return super().fit(for_replicas(self, x), *args, **kwargs)
-
-        def evaluate(self, x=None, *args, **kwargs):
-            """`keras.Model.evaluate`; every replica has a share of every batch."""
-            return super().evaluate(for_replicas(self, x), *args, **kwargs)
+        def _given(self, *given):
+            return for_replicas(self, super()._given(*given))
 
 
 class Door(StudentModel):
@@ -198,19 +202,26 @@ class Door(StudentModel):
         settings = {name: options.pop(name) for name in names if name in options}
         super().__init__(student, self.kind(**settings), **options)
 
+    @classmethod
+    def _around(cls, student, objective, options):
+        return cls(student, **vars(objective), **options)
 
+
+@_registered
 class HardLabelModel(Door):
     """See `objectives.HardLabel`."""
 
     kind = objectives.HardLabel
 
 
+@_registered
 class LogitRegressionModel(Door):
     """See `objectives.LogitRegression`."""
 
     kind = objectives.LogitRegression
 
 
+@_registered
 class KnowledgeDistillationModel(Door):
     """See `objectives.KnowledgeDistillation`."""
 

@@ -15,11 +15,17 @@ import tensorflow as tf
 from keras import ops
 
 from kerasdistill import losses
+from kerasdistill.errors import UserError
 from kerasdistill.models import language
 from kerasdistill.objectives import HardLabel, Objective
+from kerasdistill.training import shells
+
+_WINDOW = ("ids", "targets", "weights", "begins")
+_STORED = ("teacher_ids", "teacher_log_probabilities")
 
 
-class LanguageModel(keras.Model):
+@keras.saving.register_keras_serializable("kerasdistill")
+class LanguageModel(shells.Shell):
     """Learns the next word by an objective, from labels, teachers or both.
 
     Args:
@@ -31,6 +37,8 @@ class LanguageModel(keras.Model):
             probabilities are averaged. They carry states of their own.
     """
 
+    kept = ("streams", "clip_norm")
+
     def __init__(
         self,
         student: keras.Model,
@@ -41,8 +49,16 @@ class LanguageModel(keras.Model):
         teachers: Sequence[keras.Model] = (),
         **options,
     ):
+        if not shells.ON_TENSORFLOW:
+            raise UserError(
+                f"Keras' backend is {keras.backend.backend()}; {type(self).__name__} "
+                "needs KERAS_BACKEND=tensorflow"
+            )
+        for model in (student, *teachers):
+            _require_windows(model, words=student.outputs[0].shape[-1])
         super().__init__(autocast=False, **options)
         self.student = student
+        self.streams = streams
         self.objective = objective or HardLabel()
         self.clip_norm = clip_norm
         # In partials, Keras does not take the teachers' weights for the shell's.
@@ -53,12 +69,18 @@ class LanguageModel(keras.Model):
             for model in (student, *teachers)
         ]
         self.built = True  # all weights are there
-        self.loss_metric = keras.metrics.Mean(name="loss")
-        self.label_metric = keras.metrics.Mean(name="label_loss")
+        self.loss_metric = shells.measure("loss", better="down")
+        self.label_metric = shells.measure("label_loss", better="down")
 
     @property
-    def metrics(self):
-        """The metrics that Keras resets at the start of each epoch."""
+    def needs(self) -> tuple[str, ...]:
+        """Keys a training batch must have."""
+        stored = self.objective.learns_from_teacher and not self._ask
+        return (*_WINDOW, *_STORED) if stored else _WINDOW
+
+    @property
+    def means(self):
+        """See `Shell`."""
         return [self.loss_metric, self.label_metric]
 
     def call(self, inputs, training=None):
@@ -67,6 +89,8 @@ class LanguageModel(keras.Model):
 
     def train_step(self, batch):
         """One update; returns the running means per word."""
+        batch = self.batch_of(batch)
+        self.require_needs(batch)
         words = self._words(batch)
         weights = ops.reshape(batch["weights"], (-1,))
         streams = ops.cast(ops.shape(batch["ids"])[0], "float32")
@@ -81,7 +105,20 @@ class LanguageModel(keras.Model):
         self.optimizer.apply(gradients, self.student.trainable_variables)
         self.loss_metric.update_state(each, sample_weight=weights)
         self.label_metric.update_state(labels, sample_weight=weights)
-        return {metric.name: metric.result() for metric in self.metrics}
+        return {metric.name: metric.result() for metric in self.means}
+
+    def fit(self, *args, validation_data=None, **options):
+        """`keras.Model.fit` of windows in their order, without validation."""
+        if validation_data is not None:
+            self.evaluate()  # now, not after an epoch
+        return super().fit(*args, **options)
+
+    def evaluate(self, *_, **__):
+        """UserError: a text is not scored from where the training's streams are."""
+        raise UserError(
+            f"{type(self).__name__} takes no validation_data and has no evaluate, as "
+            "its state is the training text's: score with training.perplexity.Scorer"
+        )
 
     def _words(self, batch):
         """What the objective learns from, [B * T, ...], of a batch of [B, T, ...]."""
@@ -93,7 +130,7 @@ class LanguageModel(keras.Model):
                 parts = [_log_mean([ops.log_softmax(part) for part in parts])]
             words["teacher_logits"] = parts[0]
         elif self.objective.learns_from_teacher:
-            for name in ("teacher_ids", "teacher_log_probabilities"):
+            for name in _STORED:
                 words[name] = _flat(batch[name])
         return words
 
@@ -104,6 +141,17 @@ class LanguageModel(keras.Model):
         for state, value in zip(carried, after, strict=True):
             state.assign(value)
         return logits
+
+
+def _require_windows(model: keras.Model, *, words: int) -> None:
+    """UserError unless it maps ids and states to logits of so many words and states."""
+    shapes = [tuple(each.shape) for each in model.outputs]
+    if len(shapes) != len(model.inputs) or [*shapes[0][1:]] != [None, words]:
+        raise UserError(
+            f"language model {model.name} maps {len(model.inputs)} inputs to {shapes}; "
+            f"expected [ids, *states] to [logits [streams, window, {words}], *states], "
+            "of one vocabulary: see kerasdistill.models.language"
+        )
 
 
 def answers(models: Sequence, ids, states: Sequence):

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from kerasdistill import losses
+from kerasdistill.errors import UserError
 from kerasdistill.models import language
 from kerasdistill.objectives import Ban, BanWithLabels, HardLabel
 from kerasdistill.recipes.architectures import Lstm
@@ -42,6 +43,69 @@ def trained(objective, *, epochs=2, rate=0.1, student=None, **options):
         shuffle=False,
     ).history
     return student, history
+
+
+def batches():
+    return text.stream(CUT).batches(0).take(2)
+
+
+REFUSED = {
+    "pairs": (
+        lambda s: s.fit(batches().map(lambda b: (b["ids"], b["targets"]))),
+        "tuple of 2.*ids",
+    ),
+    "no targets": (
+        lambda s: s.fit(batches().map(lambda b: {"ids": b["ids"]})),
+        "targets",
+    ),
+    "class_weight": (lambda s: s.fit(batches(), class_weight={0: 2.0}), "class_weight"),
+    "loss": (lambda s: s.compile("sgd", loss="mse"), "given loss"),
+    "no optimizer": (lambda s: s.compile(), "optimizer"),
+    "evaluate": (lambda s: s.evaluate(batches()), "Scorer"),
+    "validation": (lambda s: s.fit(batches(), validation_data=batches()), "Scorer"),
+    "another vocabulary": (
+        lambda s: LanguageModel(s.student, Ban(), streams=3, teachers=[of_words("ab")]),
+        "7",
+    ),
+    "a network of images": (
+        lambda s: LanguageModel(
+            keras.Sequential([keras.Input((4,)), keras.layers.Dense(7)]), streams=3
+        ),
+        "ids",
+    ),
+}
+
+
+def of_words(words):
+    return language.build(NETWORK, words=tuple(words), seed=0)
+
+
+@pytest.mark.parametrize("situation", REFUSED)
+def test_refused_in_one_line(situation):
+    act, words = REFUSED[situation]
+    shell = LanguageModel(made(), streams=3)
+    if "optimizer" not in situation and situation != "loss":
+        shell.compile(keras.optimizers.SGD(0.1))
+    with pytest.raises(UserError, match=words):
+        act(shell)
+
+
+def test_callbacks_and_files(tmp_path):
+    shell = LanguageModel(made(), HardLabel(), streams=3, clip_norm=0.5)
+    shell.compile(keras.optimizers.SGD(0.1))
+    watch = keras.callbacks.EarlyStopping("label_loss", patience=9)
+    last = str(tmp_path / "last.keras")
+    keep = keras.callbacks.ModelCheckpoint(last, monitor="loss")
+    shell.fit(batches(), epochs=2, verbose=0, callbacks=[watch, keep])
+    assert watch.monitor_op is keras.ops.less
+    loaded = keras.saving.load_model(last, safe_mode=True)
+    assert (loaded.streams, loaded.clip_norm) == (3, 0.5)
+    assert loaded.objective == shell.objective
+    # It goes on from the same weights and the same state of the streams.
+    expected, found = (
+        each.fit(batches(), verbose=0).history["loss"] for each in (shell, loaded)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def by_hand(loss_of, *, epochs=2, rate=0.1, clip=None):
