@@ -56,7 +56,7 @@ def data_options(args: argparse.Namespace) -> list[str]:
     options = [] if is_text else ["--dataset", args.dataset]
     if args.data_dir is not None:
         options += ["--data-dir", args.data_dir]
-    if args.image_size != 32:
+    if args.image_size is not None:
         options += ["--image-size", str(args.image_size)]
     options += ["--grey"] * args.grey
     if args.split_seed:
@@ -66,9 +66,13 @@ def data_options(args: argparse.Namespace) -> list[str]:
     return options + ["--quick"] * args.quick
 
 
-def image_shape(args: argparse.Namespace) -> tuple[int, int, int]:
-    """Height, width and channels that images are brought to."""
-    return (args.image_size, args.image_size, 1 if args.grey else 3)
+def image_shape(
+    args: argparse.Namespace, default: tuple[int, int, int] = (32, 32, 3)
+) -> tuple[int, int, int]:
+    """Height, width and channels that images are brought to; what the command line
+    does not say is that of `default`."""
+    height, width = (args.image_size,) * 2 if args.image_size else default[:2]
+    return (height, width, 1 if args.grey else default[2])
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -94,7 +98,7 @@ def _common(verb: argparse.ArgumentParser) -> None:
     add("--workdir", default="runs", help="where runs are kept (default: runs)")
     add("--data-dir", help="where TFDS keeps its data (default: TFDS_DATA_DIR)")
     add("--dataset", help="TFDS name, digits or folder:PATH (cifar10)")
-    add("--image-size", type=positive, metavar="N", help="side (32)")
+    add("--image-size", type=positive, metavar="N", help="side (the model's, else 32)")
     add("--grey", action="store_true", help="images of one channel")
     add("--strict", action="store_true", help="refuse files that cannot be read")
     about = "remove training images that have two labels or are in test or validation"

@@ -10,10 +10,8 @@ from kerasdistill.errors import UserError
 # The grammar's own default is None for these, so that it shows whether one was given.
 DEFAULTS = {
     "dataset": "cifar10",
-    "image_size": 32,
     "split_seed": 0,
     "kernel": 5,
-    "teacher_output": "logits",
 }
 Fits = Callable[[argparse.Namespace], bool]
 
@@ -29,6 +27,7 @@ def settle(args: argparse.Namespace) -> None:
             if _is_given(getattr(args, name)) and not fits(args):
                 option = name.replace("_", "-")
                 raise UserError(f"--{option} belongs to {where}; leave it out")
+    args.dataset_given = args.dataset is not None
     for name, value in DEFAULTS.items():
         if getattr(args, name, 0) is None:
             setattr(args, name, value)
@@ -84,7 +83,8 @@ _OWN = "sets and signals that are made here, not to --distillation-set"
 _WIDTHS = "students without --recipe, --preset and --student"
 _PUBLISHED = ("published filters dense", _without("fast"), "teachers without --fast")
 _FILTERS = ("kernel", _has_filters, "--budget B --convs K")
-_OTHERS = ("weights teacher_output", _with("teacher"), "--teacher PATH")
+_BROUGHT = "weights teacher_output teacher_input teacher_head"
+_OTHERS = (_BROUGHT, _with("teacher"), "--teacher PATH")
 _SEARCH_ONLY = "oracle fix prune seeds search objective_views objective_images chief "
 _SEARCH_ONLY += "worker worker_timeout"
 _ONCE = "single trainings, not to --trials, which pins values by --fix NAME=VALUE"
@@ -127,6 +127,7 @@ RULES: dict[str, tuple[tuple[str, Fits, str], ...]] = {
         _OTHERS,
         ("size", _is("select", "top", "greedy"), "--select top and --select greedy"),
     ),
+    "verify": (_OTHERS,),
     "precompute": (
         ("store logits_dtype keep_members", _without("extend"), "sets that are new"),
     ),
@@ -142,6 +143,7 @@ RULES: dict[str, tuple[tuple[str, Fits, str], ...]] = {
         ("passes store resident", _is("teacher_signal", "stored"), _STORED),
         ("custom_objects force", _with("teacher"), "--teacher PATH"),
         ("custom_objects", _is("teacher_signal", "live"), _ALONE),
+        _OTHERS,
     ),
     "language-model": (
         # --dataset and --split-seed are common to all verbs: scripts give them to all.

@@ -28,24 +28,27 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from kerasdistill.experiments.born_again.signals import Signal
 
     _check(args)
-    request = experiment.BornAgain(
-        arch=args.arch or QUICK_ARCH,
-        recipe=recipe(args),
-        generations=args.generations,
-        signal=Signal(
-            kind=args.teacher_signal,
-            passes=args.passes,
-            store=args.store or "replay",
-            resident=args.resident or "auto",
-        ),
-        teacher_path=args.teacher,
-        force=args.force,
-        **requested.factors(args),
-    )
     with _custom_objects(args.custom_objects):
+        data, teacher = interpret.data(args), args.teacher
+        if teacher is not None:
+            (teacher,) = interpret.adapted_teachers(args, [teacher], data)
+        request = experiment.BornAgain(
+            arch=args.arch or QUICK_ARCH,
+            recipe=recipe(args),
+            generations=args.generations,
+            signal=Signal(
+                kind=args.teacher_signal,
+                passes=args.passes,
+                store=args.store or "replay",
+                resident=args.resident or "auto",
+            ),
+            teacher_path=teacher,
+            force=args.force,
+            **requested.factors(args),
+        )
         return experiment.run(
             request,
-            data=interpret.data(args),
+            data=data,
             workdir=args.workdir,
             command=interpret.command(),
             only_plan=args.plan,

@@ -23,7 +23,6 @@ from kerasdistill.cli import (
 from kerasdistill.cli.looking_options import EXPORT_FORMATS
 from kerasdistill.errors import UserError
 from kerasdistill.exports import cards
-from kerasdistill.models import loading
 from kerasdistill.recipes import base
 
 
@@ -100,10 +99,13 @@ def run_verify(args: argparse.Namespace) -> dict[str, Any]:
     """verify: checksums, and a sample scored again."""
     from kerasdistill.experiments import verify
 
+    data, teachers = interpret.data(args, set_path=args.path), args.teacher
+    if teachers is not None:
+        teachers = interpret.adapted_teachers(args, teachers, data)
     return verify.run(
         args.path,
-        teacher_paths=args.teacher,
-        data=interpret.data(args, set_path=args.path),
+        teacher_paths=teachers,
+        data=data,
         workdir=args.workdir,
         sample=args.sample,
         seed=args.seed,
@@ -129,15 +131,16 @@ def run_student(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def run_evaluate(args: argparse.Namespace) -> dict[str, Any]:
-    """evaluate: accuracy, or perplexity, of a model file or SavedModel on a split."""
+    """evaluate: accuracy, or perplexity, of a model on a split of its data set."""
     from kerasdistill.experiments import inspection
 
     card = cards.read_card(args.path) or {}
     if card.get("kind") == cards.LANGUAGE_MODEL:
         return language.evaluate(args)
-    data = interpret.data(args)
+    data = interpret.data_of_model(args, args.path, card)
     examples = data.split(args.split)
-    logits = inspection.logits_of(args.path, examples.images, data)
+    how = {"data": data, "brought": interpret.brought(args)}
+    logits = inspection.logits_of(args.path, examples.images, **how)
     return {
         "accuracy": evaluation.accuracy(logits, examples.labels),
         "num_examples": len(examples),
@@ -155,15 +158,13 @@ def run_export(args: argparse.Namespace) -> dict[str, Any]:
         raise UserError(f"--name {name!r} is a path or a file; give a folder's name")
     # A bad model is refused before any data is read.
     card = interpret.require_images(args.path, instead="its run has a saved_model")
-    model = loading.load(args.path)
     if args.distillation_set:
         data = interpret.data_of_set(args, args.distillation_set)
     else:
-        card["image_shape"] = model.input_shape[1:]
-        data = interpret.data_of(args, card)
+        data = interpret.data_of_model(args, args.path, card)
     return exporting.run(
-        model,
-        path=args.path,
+        args.path,
+        brought=interpret.brought(args),
         target=target,
         formats_asked=EXPORT_FORMATS if args.all else tuple(dict.fromkeys(args.format)),
         workdir=args.workdir,

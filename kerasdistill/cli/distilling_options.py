@@ -6,7 +6,7 @@ A verb's function is called as the verb and adds its options.
 import argparse
 
 from kerasdistill.cli import generation_options, objective_options
-from kerasdistill.cli.looking_options import trust
+from kerasdistill.cli.looking_options import brought
 from kerasdistill.cli.values import (
     devices_option,
     fraction,
@@ -73,18 +73,6 @@ def teacher(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--tie-dropout", action="store_true", help=about)
 
 
-def _others(verb: argparse.ArgumentParser) -> None:
-    """Teachers that were made elsewhere."""
-    about = "--teacher takes .keras files, SavedModel folders and keras:NAME[@SIDE] of "
-    about += "Keras Applications; what images need before them becomes layers around "
-    about += "them"
-    add = verb.add_argument_group("teachers of others", about).add_argument
-    add("--weights", nargs="+", metavar="FILE", default=(), help="of each keras:NAME")
-    outputs = ("logits", "probabilities")
-    add("--teacher-output", choices=outputs, help="(default: logits)")
-    trust(verb)
-
-
 def ensemble(verb: argparse.ArgumentParser) -> None:
     add = verb.add_argument
     source = verb.add_mutually_exclusive_group(required=True)
@@ -96,7 +84,7 @@ def ensemble(verb: argparse.ArgumentParser) -> None:
     add("--size", type=positive, metavar="N", help="most members (default: 16)")
     about = "or log of the mean softmax, the Born-Again ensembles' (mean-logits)"
     add("--averaging", choices=AVERAGINGS, default="mean-logits", help=about)
-    _others(verb)
+    brought(verb)
     _force(verb)
 
 
@@ -107,7 +95,7 @@ def _store(verb: argparse.ArgumentParser) -> None:
 
 
 def _force(verb: argparse.ArgumentParser) -> None:
-    about = "accept a card-less, disagreeing teacher"
+    about = "accept a teacher whose answers look suspicious"
     verb.add_argument("--force", action="store_true", help=about)
 
 
@@ -127,7 +115,7 @@ def precompute(verb: argparse.ArgumentParser) -> None:
     result.add_argument("--extend", metavar="PATH", help=about)
     about = "a path or URL such as gs://bucket/set"
     result.add_argument("--output", metavar="PATH", help=about)
-    _others(verb)
+    brought(verb)
     _force(verb)
     verb.epilog = "Options that Beam knows go to Beam; after -- everything does."
 
@@ -139,7 +127,7 @@ def student(verb: argparse.ArgumentParser) -> None:
     whole = verb.add_mutually_exclusive_group().add_argument
     whole("--recipe", metavar="FILE", help="a run's recipe.json instead of widths")
     whole("--preset", choices=PRESETS, help="a named student instead of widths")
-    whole("--student", metavar="PATH", help="a .keras file or keras:NAME, as it is")
+    whole("--student", metavar="PATH", help="a model file or keras:NAME, as it is")
     _training(verb)
     signal = verb.add_mutually_exclusive_group()
     signal.add_argument("--distillation-set", metavar="PATH", help="a finished set")
@@ -150,7 +138,7 @@ def student(verb: argparse.ArgumentParser) -> None:
     add("--averaging", choices=AVERAGINGS, help="of members (default: mean-logits)")
     add("--passes", type=positive, metavar="N", help="sweeps to label (default: 160)")
     _store(verb)
-    _others(verb)
+    brought(verb)
     _force(verb)
     resident = ("auto", "always", "never")
     add("--resident", choices=resident, default="auto", help="hold passes in memory")
@@ -163,7 +151,7 @@ def verify(verb: argparse.ArgumentParser) -> None:
     add("path", metavar="PATH", help="a distillation set")
     add("--sample", type=positive, default=1024, metavar="N", help="views (1024)")
     add("--teacher", nargs="+", metavar="PATH", help="if not where they were")
-    trust(verb)
+    brought(verb)
 
 
 def baseline(verb: argparse.ArgumentParser) -> None:

@@ -3,6 +3,7 @@
 import argparse
 
 from kerasdistill.cli import objective_options
+from kerasdistill.cli.looking_options import brought
 from kerasdistill.cli.values import below_1, devices_option, positive, positive_real
 from kerasdistill.objectives import TEXTS, on_stored_logits
 
@@ -32,7 +33,8 @@ def born_again(verb: argparse.ArgumentParser) -> None:
     add = verb.add_argument_group("teacher").add_argument
     add("--teacher", metavar="PATH", help="generation 0: any Keras model of the data's")
     add("--custom-objects", metavar="MODULE", help="that defines its own layers")
-    add("--force", action="store_true", help="accept one that has no card")
+    about = "accept one whose answers look suspicious"
+    add("--force", action="store_true", help=about)
     add("--teacher-signal", choices=SIGNALS, default="live", help="default: live")
     add("--passes", type=positive, metavar="N", help="to store (default: one an epoch)")
     add("--store", choices=STORES, help="of passes (default: replay)")
@@ -46,6 +48,7 @@ def born_again(verb: argparse.ArgumentParser) -> None:
     add("--batch-size", type=positive, metavar="N", help="default: 128")
     add("--dropout", type=below_1, metavar="R", help="Wide-ResNets' (default: 0.3)")
     devices_option(add)
+    brought(verb)
     verb.epilog = (
         "Ens*k, the ensemble of the first k students, is the logarithm of the mean of "
         "their softmax; the verb ensemble makes others, with either average."

@@ -39,7 +39,7 @@ def run_inspect(args: argparse.Namespace) -> dict[str, Any]:
     card = interpret.require_images(model, instead="evaluate tells its perplexity")
     if args.sample:
         raise UserError("--sample is for distillation sets; a model sees a whole split")
-    data = interpret.data_of(args, card)
+    data = interpret.data_of_model(args, model, card)
     _check(args, data, card.get("dataset") or {})
     findings = inspection.of_model(
         model,
@@ -47,6 +47,7 @@ def run_inspect(args: argparse.Namespace) -> dict[str, Any]:
         split=args.split or "validation",
         teachers=args.teacher or (),
         output=_output(args, model),
+        brought=interpret.brought(args),
     )
     return {**findings, "text": findings_text.of_model(findings)}
 

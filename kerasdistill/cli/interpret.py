@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kerasdistill.cli import requested
-from kerasdistill.cli.arguments import image_shape
+from kerasdistill.cli import arguments, requested
 from kerasdistill.cli.distilling_options import TAKE_UNLABELLED
 from kerasdistill.errors import UserError
 from kerasdistill.exports import cards
@@ -24,18 +23,59 @@ QUICK_PASSES, PAPER_PASSES = 24, 160
 
 
 def data(args: argparse.Namespace, *, set_path: str | None = None) -> ImageData:
-    """The data set; unlabelled images take their class names from a teacher, or from
-    the distillation set at `set_path`."""
-    class_names = ()
+    """The data set, at the size that `image_shape` says; unlabelled images take their
+    class names from a teacher, or from the distillation set at `set_path`."""
+    others: dict[str, Any] = {"image_shape": image_shape(args, set_path=set_path)}
     if args.dataset.startswith(datasets.UNLABELLED):
-        class_names = _class_names(args, set_path)
-    return _load(args, class_names=class_names)
+        others["class_names"] = _class_names(args, set_path)
+    return _load(args, **others)
+
+
+def image_shape(
+    args: argparse.Namespace, *, set_path: str | None = None
+) -> tuple[int, int, int]:
+    """What images are brought to: as the command line says, else as the distillation
+    set at `set_path` or the first teacher has them, else 32x32x3."""
+    if set_path is not None and args.image_size is None:
+        from kerasdistill.running import opening
+
+        return arguments.image_shape(
+            args, tuple(opening.manifest_of(set_path).image_shape)
+        )
+    for path in (*_teachers(args), getattr(args, "student", None)):
+        if path and (shape := _shape_of(args, path)) is not None:
+            return arguments.image_shape(args, shape)
+    return arguments.image_shape(args)
+
+
+def _shape_of(args: argparse.Namespace, path: str) -> tuple[int, int, int] | None:
+    """The images that a model takes, by its card; else, of its file, their size.
+
+    Pictures in folders have no size of their own; those of other data sets are not
+    enlarged, because layers around the model do that.
+    """
+    from kerasdistill.models import loading
+
+    card = cards.read_card(path) or {}
+    if card.get("image_shape"):
+        return tuple(card["image_shape"])
+    shape = loading.image_shape(path)
+    if shape is None or shape[0] != shape[1]:
+        return None
+    channels = shape[2] if args.verb in ("evaluate", "inspect", "export") else 3
+    side = shape[0] if ":" in args.dataset else min(shape[0], 32)
+    return (side, side, channels)
+
+
+def _teachers(args: argparse.Namespace) -> Sequence[str]:
+    given = getattr(args, "teacher", None) or ()
+    return [given] if isinstance(given, str) else given
 
 
 def _load(args: argparse.Namespace, **others: Any) -> ImageData:
     options = {"name": args.dataset, "data_dir": args.data_dir, "quick": args.quick}
-    options |= {"split_seed": args.split_seed, "image_shape": image_shape(args)}
-    options |= {"strict": args.strict, "drop_duplicates": args.drop_duplicates}
+    options |= {"split_seed": args.split_seed, "strict": args.strict}
+    options |= {"drop_duplicates": args.drop_duplicates}
     return datasets.load(**options | others)
 
 
@@ -54,9 +94,34 @@ def adapted_teachers(
         data=image_data,
         workdir=args.workdir,
         scratch=scratch,
-        output=args.teacher_output,
-        weights=args.weights,
+        brought=brought(args),
     )
+
+
+def brought(args: argparse.Namespace) -> Any:
+    """How models that were made elsewhere are read."""
+    from kerasdistill.experiments.adapting import Brought
+    from kerasdistill.models.wrapping import Convention
+
+    convention = Convention(
+        output=args.teacher_output or "logits",
+        input=args.teacher_input or "0-255",
+        head=args.teacher_head,
+    )
+    how = {"force": getattr(args, "force", False)}
+    how["declared"] = args.teacher_output is not None
+    return Brought(convention, args.weights, **how)
+
+
+def data_of_model(
+    args: argparse.Namespace, path: str | Path, card: Mapping[str, Any]
+) -> ImageData:
+    """The images that a model is for, by its card and its own input; UserError where
+    there is no model."""
+    if not (Path(path).exists() or str(path).startswith("keras:")):
+        raise UserError(f"model {path} does not exist; pass a file or a folder")
+    shape = _shape_of(args, str(path))
+    return data_of(args, {**card, "image_shape": shape} if shape else card)
 
 
 def data_of(args: argparse.Namespace, facts: Mapping[str, Any]) -> ImageData:
@@ -67,11 +132,12 @@ def data_of(args: argparse.Namespace, facts: Mapping[str, Any]) -> ImageData:
     """
     identity = facts.get("dataset") or {}
     others = {"class_names": tuple(facts.get("class_names", ()))}
-    if facts.get("image_shape"):
-        others["image_shape"] = tuple(facts["image_shape"])
+    default = tuple(facts.get("image_shape") or (32, 32, 3))
+    others["image_shape"] = arguments.image_shape(args, default)
     if identity.get("drop_duplicates"):
         others["drop_duplicates"] = True
-    if ":" not in args.dataset and {"name", "split_seed"} <= identity.keys():
+    chosen = args.dataset_given and args.dataset != identity.get("name")
+    if not chosen and {"name", "split_seed"} <= identity.keys():
         others |= {name: identity[name] for name in ("name", "split_seed")}
         few = datasets.QUICK_EXAMPLES["train"]
         others["quick"] = args.quick or identity.get("num_samples") == few
@@ -107,8 +173,7 @@ def _class_names(args: argparse.Namespace, set_path: str | None) -> tuple[str, .
         from kerasdistill.running import opening
 
         return opening.manifest_of(set_path).class_names
-    teachers = [args.teacher] if args.verb == "born-again" else args.teacher
-    for path in teachers or ():
+    for path in _teachers(args):
         card = cards.read_card(path) if path else None
         if card and "class_names" in card:
             return tuple(card["class_names"])

@@ -8,26 +8,39 @@ import argparse
 from kerasdistill.cli.values import positive
 
 SPLITS = ("train", "validation", "test")
+OUTPUTS = ("logits", "probabilities", "sigmoid")
+INPUTS = ("0-255", "0-1", "minus1-1")
 SHELLS = ("bash", "zsh", "fish")
 REPORT_FORMATS = ("terminal", "markdown", "csv", "latex")
 EXPORT_FORMATS = ("saved-model", "keras", "litert", "litert-int8", "onnx")
 
 
-def trust(verb: argparse.ArgumentParser) -> None:
-    """--trust-saved-model."""
-    about = "load teachers that are SavedModels, which may run any code"
-    verb.add_argument("--trust-saved-model", action="store_true", help=about)
+def brought(verb: argparse.ArgumentParser) -> None:
+    """How models are read that were made elsewhere."""
+    about = "models are .keras and .h5 files, SavedModel folders and keras:NAME[@SIDE] "
+    about += (
+        "of Keras Applications; what images need before them becomes layers around "
+    )
+    about += "them"
+    add = verb.add_argument_group("models of others", about).add_argument
+    add("--weights", nargs="+", metavar="FILE", default=(), help="of each keras:NAME")
+    about = "what they give (default: logits; sigmoid: one for each class)"
+    add("--teacher-output", choices=OUTPUTS, help=about)
+    add("--teacher-input", choices=INPUTS, help="pixels they know (default: 0-255)")
+    add("--teacher-head", metavar="NAME", help="the output, of models with several")
+    about = "load SavedModels, which may run any code"
+    add("--trust-saved-model", action="store_true", help=about)
 
 
 def evaluate(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("path", metavar="PATH", help="a .keras file or a SavedModel")
+    verb.add_argument("path", metavar="PATH", help="a model")
     verb.add_argument("--split", choices=SPLITS, default="test")
-    trust(verb)
+    brought(verb)
 
 
 def export(verb: argparse.ArgumentParser) -> None:
     add = verb.add_argument
-    add("path", metavar="PATH", help="a .keras file")
+    add("path", metavar="PATH", help="a model")
     add("--name", help="folder in saved_models (default: the run's)")
     which = verb.add_mutually_exclusive_group()
     about = f"{', '.join(EXPORT_FORMATS)} (default: saved-model)"
@@ -39,6 +52,7 @@ def export(verb: argparse.ArgumentParser) -> None:
     about = "try the exports on its views (default: images of the card's data set, "
     about += "else of --dataset)"
     add("--distillation-set", metavar="PATH", help=about)
+    brought(verb)
 
 
 def inspect(verb: argparse.ArgumentParser) -> None:
@@ -47,7 +61,7 @@ def inspect(verb: argparse.ArgumentParser) -> None:
     add("--sample", type=positive, metavar="N", help="views of a set (default: 4096)")
     add("--split", choices=SPLITS, help="images for a model (default: validation)")
     add("--teacher", nargs="+", metavar="PATH", help="to compare a model with")
-    trust(verb)
+    brought(verb)
     add("--output", metavar="FOLDER", help="(default: inspect-NAME in --workdir)")
 
 

@@ -22,7 +22,7 @@ from kerasdistill.running import steps
 from kerasdistill.running.progress import bar
 from kerasdistill.running.steps import Cost, Results, Step
 from kerasdistill.runs import RunDirectory
-from pipelines import scoring
+from pipelines import checking
 from pipelines.datasets import ImageData
 
 KIND = "ensemble"  # of the run
@@ -60,8 +60,9 @@ def step(
         if len({path.resolve() for path in paths}) != len(paths):
             raise UserError("a teacher is named twice; name every member once")
         models = [loading.load(path) for path in paths]
+        how = {"data": data, "force": force, "tell": True}
         for model, path in zip(models, paths, strict=True):
-            scoring.check_teacher(model, path, data=data, force=force)
+            checking.check_teacher(model, path, **how)
         return models
 
     def paths(before: Results) -> tuple[Path, ...]:

@@ -5,23 +5,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
-from kerasdistill.errors import UserError
+from kerasdistill.experiments import adapting
+from kerasdistill.experiments.adapting import AS_THEY_ARE, Brought
 from kerasdistill.exports import cards, formats
-from kerasdistill.models import loading
 from kerasdistill.running.opening import opened
 from kerasdistill.seeds import permutation
 from pipelines.datasets import ImageData
+from pipelines.distillation_set import DistillationSet
 
 NUM_IMAGES = 256  # to compare on, and as many to learn int8's ranges from
 
 
 def run(
-    model: keras.Model,
-    *,
     path: str | Path,
+    *,
     target: str | Path,
     formats_asked: Sequence[str],
     workdir: str | Path,
@@ -29,12 +28,12 @@ def run(
     distillation_set_path: str | None = None,
     fold_bottleneck: bool = False,
     seed: int = 0,
+    brought: Brought = AS_THEY_ARE,
 ) -> dict[str, Any]:
     """Writes `target` with every format asked for, or nothing.
 
     Args:
-        model: pixels 0-255 to logits.
-        path: the `.keras` file it is from; its card lies beside it.
+        path: a model, see `adapting.read`; its card lies beside it.
         target: the folder to write.
         formats_asked: names in `formats.FORMATS`.
         workdir: where a copy of a set at a URL goes.
@@ -43,31 +42,34 @@ def run(
         distillation_set_path: its views take their place.
         fold_bottleneck: see `models.copies`.
         seed: chooses images.
+        brought: how the model is read.
 
     Returns:
         saved_model (the folder; None if it was not asked for), parity (of the first
         format) and exports (by format: file, bytes, compute, parity, latency).
     """
     formats.require(formats_asked)
+    classes = data and data.num_classes
     if distillation_set_path is not None:
-        views = _views(distillation_set_path, data=data, workdir=workdir)
+        stored = opened(distillation_set_path, data=data, workdir=workdir)
+        classes, views = len(stored.manifest.class_names), _views(stored)
         representative, images = views[::2], views[1::2]
         source = f"views of {distillation_set_path}"
     else:
         representative = _some(data.train.images, seed)
         images = _some(data.validation.images, seed)
         source = f"images of {data.name}"
-    if not loading.takes(model, images.shape[1:]):
-        raise UserError(
-            f"{path} takes {tuple(model.input_shape)[1:]}, the {source} are "
-            f"{images.shape[1:]}; name its own with --dataset or --distillation-set"
-        )
+    if data is not None:
+        model = adapting.looked_at(path, data=data, brought=brought)
+    else:
+        shape = {"image_shape": images.shape[1:], "num_classes": classes}
+        model, _ = adapting.read(path, **shape, brought=brought)
     print(f"{target}: {', '.join(formats_asked)}", file=sys.stderr)
     exports = formats.write_formats(
         model,
         target,
         formats=formats_asked,
-        card={**(cards.own_card(path, model) or {}), "export_images": source},
+        card={**(cards.read_card(path) or {}), "export_images": source},
         images=images,
         representative=representative,
         fold_bottleneck=fold_bottleneck,
@@ -80,8 +82,7 @@ def run(
     }
 
 
-def _views(path: str, *, data: ImageData | None, workdir: str | Path) -> np.ndarray:
-    stored = opened(path, data=data, workdir=workdir)
+def _views(stored: DistillationSet) -> np.ndarray:
     batches = stored.dataset(2 * NUM_IMAGES, passes=1)
     with stored.reading():
         return next(batches.as_numpy_iterator())["image"]

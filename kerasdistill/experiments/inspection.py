@@ -8,15 +8,17 @@ import numpy as np
 
 from kerasdistill import evaluation
 from kerasdistill.errors import UserError
+from kerasdistill.experiments import adapting
+from kerasdistill.experiments.adapting import AS_THEY_ARE, Brought
 from kerasdistill.experiments.labelling import FOLDER
 from kerasdistill.exports import cards
-from kerasdistill.exports import saved_model as export
 from kerasdistill.files import write_atomic, write_json_atomic
 from kerasdistill.models import loading
 from kerasdistill.reports import findings, plots, sheets
 from kerasdistill.running.opening import opened
 from kerasdistill.runs import read_json
 from kerasdistill.training import board
+from pipelines import checking
 from pipelines.datasets import ImageData
 from pipelines.distillation_set import DistillationSet
 from pipelines.stored.integrity import read_manifest
@@ -34,9 +36,9 @@ def set_at(path: str | Path) -> Path | None:
 
 
 def model_at(path: str | Path) -> Path:
-    """The `.keras` file or SavedModel at a path or of the run there; or UserError."""
+    """The model file or SavedModel at a path or of the run there; or UserError."""
     path = Path(path)
-    if path.suffix == ".keras" and path.is_file():
+    if path.suffix in loading.SUFFIXES and path.is_file():
         return path
     for place in (path / "model.keras", path / "saved_model.pb"):
         if place.is_file():
@@ -105,18 +107,25 @@ def of_set(
 
 
 def of_model(
-    path: Path, *, data: ImageData, split: str, teachers: Sequence[str], output: Path
+    path: Path,
+    *,
+    data: ImageData,
+    split: str,
+    teachers: Sequence[str],
+    output: Path,
+    brought: Brought = AS_THEY_ARE,
 ) -> dict[str, Any]:
     """What a model gets wrong, how far its confidence can be trusted, and where it
     differs from its teacher.
 
     Args:
-        path: a `.keras` file or a SavedModel, images to logits.
+        path: a model, see `adapting.read`.
         data: its data set.
         split: validation, test or train.
         teachers: models whose mean logits are the teacher's. Without any, those that
             the run's distillation set holds of the validation images.
         output: where to write, as for `of_set`.
+        brought: how the models are read.
 
     Returns:
         The content of `inspection.json`.
@@ -124,8 +133,9 @@ def of_model(
     examples, names = data.split(split), list(data.class_names)
     if not data.labelled or not len(examples):
         raise UserError(f"{data.name} has no labelled {split} images to inspect with")
-    logits = logits_of(path, examples.images, data)
-    taught = _teacher_logits(path, data, split, teachers)
+    how = {"data": data, "brought": brought}
+    logits = logits_of(path, examples.images, **how)
+    taught = _teacher_logits(path, split, teachers, **how)
     matrix, parted = _confusion(logits, examples.labels, names), None
     if taught is not None:
         parted = findings.disagreement(logits, taught, examples.labels)
@@ -165,39 +175,28 @@ def of_model(
     return _kept(report, output, drawn, numbers)
 
 
-def logits_of(path: str | Path, images: np.ndarray, data: ImageData) -> np.ndarray:
-    """float32 [N, classes] of uint8 images [N, H, W, C] of the data, by the `.keras`
-    file or SavedModel at `path`, which takes pixels 0-255.
+def logits_of(
+    path: str | Path,
+    images: np.ndarray,
+    *,
+    data: ImageData,
+    brought: Brought = AS_THEY_ARE,
+) -> np.ndarray:
+    """float32 [N, classes] of uint8 images [N, H, W, C] of the data, by the model at
+    `path`; see `adapting.looked_at`.
 
     Raises:
-        UserError: it takes other images, or knows other classes or another order.
+        UserError: it takes no images, or knows other classes or another order.
         StaleArtifactError: it is not what its card describes.
     """
-    advice = "name its own data set with --dataset"
-    if Path(path).is_dir():
-        card = cards.read_card(path)
-        logits = export.scored(path, images)
-    else:
-        model = loading.load(path)
-        if not loading.takes(model, data.image_shape):
-            raise UserError(
-                f"{path} takes {tuple(model.input_shape)[1:]}, {data.name} has images "
-                f"of {data.image_shape}; {advice}"
-            )
-        card = cards.own_card(path, model)
-        logits = evaluation.predict(model, images)
-    if logits.shape[1:] != (data.num_classes,):
-        raise UserError(
-            f"{path} gives logits of shape {logits.shape[1:]} for other classes than "
-            f"{data.name} has, {data.num_classes}; {advice}"
-        )
-    names = list(data.class_names)
-    if card is not None and card.get("class_names", names) != names:
+    model = adapting.looked_at(path, data=data, brought=brought)
+    card = cards.read_card(path) or {}
+    if not checking.same_names(card.get("class_names"), data.class_names):
         raise UserError(
             f"{path} knows other classes, or in another order, than {data.name} has; "
-            f"{advice}"
+            "name its own data set with --dataset"
         )
-    return logits
+    return evaluation.predict(model, images)
 
 
 def _confusion(
@@ -256,11 +255,16 @@ def _members_agreeing(
 
 
 def _teacher_logits(
-    path: Path, data: ImageData, split: str, teachers: Sequence[str]
+    path: Path,
+    split: str,
+    teachers: Sequence[str],
+    *,
+    data: ImageData,
+    brought: Brought,
 ) -> np.ndarray | None:
     if teachers:
-        images = data.split(split).images
-        return np.mean([logits_of(t, images, data) for t in teachers], axis=0)
+        images, how = data.split(split).images, {"data": data, "brought": brought}
+        return np.mean([logits_of(each, images, **how) for each in teachers], axis=0)
     results = (path if path.is_dir() else path.parent) / "results.json"
     if split != "validation" or not results.exists():
         return None

@@ -1,5 +1,6 @@
 """The step in which teachers label augmented passes: what is left, and the work."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ from kerasdistill.models.digest import weights_digest
 from kerasdistill.recipes import base
 from kerasdistill.running.steps import Cost, Results, Step
 from kerasdistill.runs import RunDirectory
-from pipelines import precompute, scoring
+from pipelines import checking, precompute
 from pipelines.beam import probe
 from pipelines.beam.progress import print_progress
 from pipelines.datasets import ImageData
@@ -19,6 +20,8 @@ from pipelines.stored.remaining import missing_work
 
 FOLDER = "distillation_set"  # inside the run's
 STEP = "distillation set"  # its name in a plan
+#: How often the teachers' mean names the label, in the results of labelled images.
+ACCURACIES = ("teacher_val_accuracy", "teacher_test_accuracy")
 
 
 @dataclass(frozen=True)
@@ -83,9 +86,9 @@ class Labelling:
     def _cost(self, run: RunDirectory | None, before: Results) -> Cost | None:
         teachers = self.paths(before)
         if run is not None:  # else some of them stand in for what is not trained yet
-            how = {"data": self.data, "force": self.force}
+            how = {"data": self.data, "force": self.force, "tell": True}
             for path in teachers:
-                scoring.check_teacher(loading.load(path), path, **how)
+                checking.check_teacher(loading.load(path), path, **how)
         kept = teachers if self.signal.keep_members else []
         digests = [weights_digest(loading.load(path)) for path in kept]
         shard_views, num_bytes = self._missing(run, digests)
@@ -124,7 +127,18 @@ class Labelling:
         results = {"kind": "precompute", **base.fields(made)}
         results |= {"distillation_set": target, "teachers": [*every]}
         if made.shards_done:
-            return results
+            return results | self._accuracies(teachers)
         # Nothing was scored this time: what was measured when it was stays.
-        kept = ("views_per_second", "planned_seconds", "process_seconds")
+        kept = ("views_per_second", "planned_seconds", "process_seconds", *ACCURACIES)
         return results | {name: earlier[name] for name in kept if name in earlier}
+
+    def _accuracies(self, teachers: Sequence[str]) -> dict[str, float]:
+        """Of the teachers' mean logits, also printed; {} without labels."""
+        if not self.data.labelled:
+            return {}
+        models = [loading.load(path) for path in teachers]
+        splits = (self.data.validation, self.data.test)
+        right = [checking.accuracy(models, split) for split in splits]
+        said = f"{right[0]:.1%} of the validation and {right[1]:.1%} of the test images"
+        print(f"the teacher names the label of {said}", file=sys.stderr)
+        return dict(zip(ACCURACIES, right, strict=True))

@@ -154,6 +154,8 @@ def own_card(path: str | Path, model: keras.Model) -> dict[str, Any] | None:
 def read_card(model_path: str | Path) -> dict[str, Any] | None:
     """The card beside a model file (or inside a SavedModel), None without one."""
     path = Path(model_path)
+    if not path.exists():  # such as keras:NAME
+        return None
     path = path / CARD_NAME if path.is_dir() else path.with_name(CARD_NAME)
     if not path.exists():
         return None

@@ -74,27 +74,6 @@ def load_saved_model(path: str | Path):
     return predict
 
 
-def scored(path: str | Path, images: np.ndarray, *, batch_size: int = 500):
-    """Logits of every image by a SavedModel, float32 [N, classes].
-
-    Raises:
-        UserError: no SavedModel there, or not one with our signature.
-        StaleArtifactError: a file is not the one its card knows.
-    """
-    cards.check_files(path)
-    try:
-        predict = load_saved_model(path)
-        starts = range(0, len(images), batch_size)
-        parts = [predict(images[start : start + batch_size]) for start in starts]
-    except (OSError, KeyError, TypeError, ValueError, tf.errors.OpError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"{path} is not a SavedModel from uint8 images to logits ({reason}); pass "
-            "one that export wrote, or a .keras file"
-        ) from error
-    return np.concatenate(parts)
-
-
 def tolerance_of(model: keras.Model) -> float:
     """The largest difference allowed, by the coarsest format the model computes in."""
     formats = {layer.compute_dtype for layer in leaf_layers(model)}

@@ -77,8 +77,10 @@ def in_float32(model: keras.Model) -> keras.Model:
     The model is functional or sequential; models inside it are copied too.
     """
 
-    def copy(layer: keras.Layer) -> keras.Layer:
-        return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
+    def copy(layer: keras.Operation) -> keras.Operation:
+        # An operation between layers has no dtype of its own.
+        own = {"dtype": "float32"} if isinstance(layer, keras.Layer) else {}
+        return type(layer).from_config({**layer.get_config(), **own})
 
     return _copied(model, copy)
 

@@ -1,42 +1,72 @@
 """Model files, read without running code from them."""
 
+import contextlib
+import importlib
+import json
+import shutil
+import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import h5py
 import keras
 
 from kerasdistill.errors import UserError
 from kerasdistill.models import language  # noqa: F401, Keras must know its layers
 
+SUFFIXES = (".keras", ".h5", ".hdf5")
+
 
 def load(path: str | Path) -> keras.Model:
-    """Reads a `.keras` file in Keras' safe mode, uncompiled.
+    """Reads a `.keras` file, or a legacy HDF5 one, in Keras' safe mode, uncompiled.
 
     Raises:
-        UserError: no such file, another format, or a model that would need code.
+        UserError: no such file, another format, a model that would need code, or a
+            file that refers to others.
     """
-    path = Path(path)
-    if path.suffix != ".keras" or not path.is_file():
-        raise UserError(
-            f"model {path} is not a .keras file; pass the path of one that exists"
-        )
+    path = require_file(path)
     # Known to Keras once it is imported; only trusted ones load.
     from kerasdistill.models import saved  # noqa: F401
 
     try:
-        with zipfile.ZipFile(path) as archive:
-            if damaged := archive.testzip():  # Keras reads no checksum of the weights
-                raise zipfile.BadZipFile(f"{damaged} is damaged")
+        if path.suffix == ".keras":
+            _check_archive(path)
+        else:
+            _check_hdf5(path)
+            return _loaded_hdf5(path)
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except UserError:
         raise
     except Exception as error:  # Keras raises what its many deserializers raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise UserError(
-            f"model {path} cannot be loaded ({reason}); save it with model.save(); if "
-            "it has layers of its own, export it (model.export) and give that folder "
-            "with --trust-saved-model, or to born-again with --custom-objects MODULE"
+            f"model {path} cannot be loaded ({_reason(error)}); save it with "
+            "model.save(); if it has layers of its own, export it (model.export) and "
+            "give that folder with --trust-saved-model, or to born-again with "
+            "--custom-objects MODULE"
         ) from error
+
+
+def require_file(path: str | Path) -> Path:
+    """The path of a model file; UserError for anything else."""
+    path = Path(path)
+    if path.suffix not in SUFFIXES or not path.is_file():
+        raise UserError(
+            f"model {path} is not a .keras or .h5 file; pass the path of one that "
+            "exists"
+        )
+    with open(path, "rb") as file:
+        start = file.read(8)
+    kinds = {b"PK": ".keras", b"\x89HDF": ".h5"}
+    kind = next((k for mark, k in kinds.items() if start.startswith(mark)), None)
+    if start == b"version ":
+        raise UserError(
+            f"model {path} is Git LFS' pointer to a model; fetch it with git lfs pull"
+        )
+    if kind and kind != path.suffix.replace("hdf5", "h5"):
+        raise UserError(f"model {path} is a {kind} file by its content; rename it")
+    return path
 
 
 def takes(model: keras.Model, image_shape: tuple[int, int, int]) -> bool:
@@ -44,3 +74,126 @@ def takes(model: keras.Model, image_shape: tuple[int, int, int]) -> bool:
     wanted = tuple(model.input_shape)[1:]
     sides = zip(wanted, image_shape, strict=False)
     return len(wanted) == 3 and all(side in (None, given) for side, given in sides)
+
+
+def image_shape(path: str | Path) -> tuple[int, int, int] | None:
+    """Height, width and channels of the images that the model in a file takes.
+
+    Read from its description alone, without building it; None where it does not say:
+    for sizes that are left open, other formats, and what cannot be read.
+    """
+    with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile):
+        for shape in _input_shapes(_config(Path(path))):
+            sides = shape[1:]
+            if len(sides) == 3 and all(isinstance(n, int) and n > 0 for n in sides):
+                return tuple(sides)
+    return None
+
+
+def _config(path: Path) -> Any:
+    """A model's description, nested JSON values; {} for other files."""
+    if not path.is_file():
+        return {}
+    if path.suffix == ".keras":
+        with zipfile.ZipFile(path) as archive:
+            return json.loads(archive.read("config.json"))
+    if path.suffix in SUFFIXES:
+        with h5py.File(path) as file:
+            return json.loads(file.attrs["model_config"])
+    return {}
+
+
+def _input_shapes(config: Any) -> Iterator[list]:
+    """The shapes, batch first, of all inputs in a description, the outermost first."""
+    values = config.values() if isinstance(config, dict) else config
+    if isinstance(config, dict):
+        for name in ("batch_shape", "batch_input_shape"):
+            if isinstance(config.get(name), list):
+                yield config[name]
+    if isinstance(config, dict | list):
+        for value in values:
+            yield from _input_shapes(value)
+
+
+def _check_archive(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        if damaged := archive.testzip():  # Keras reads no checksum of the weights
+            raise zipfile.BadZipFile(f"{damaged} is damaged")
+        config = archive.read("config.json")
+    if {"student", "objective"} <= json.loads(config).get("config", {}).keys():
+        raise UserError(
+            f"model {path} is a shell that trains a student; save the student alone, "
+            'with shell.student.save("model.keras")'
+        )
+    if b'"keras_hub' in config:  # its layers are known once it is imported
+        try:
+            importlib.import_module("keras_hub")
+        except ImportError as error:
+            raise UserError(
+                f"model {path} is made of KerasHub's layers, which is not installed; "
+                "pip install keras-hub"
+            ) from error
+
+
+def _check_hdf5(path: Path) -> None:
+    """UserError for a file of weights alone, or with what lies in other files."""
+    with h5py.File(path) as file:
+        if "model_config" not in file.attrs:
+            raise UserError(
+                f"model {path} holds weights alone; build the network, load them into "
+                'it and save both: model.load_weights(...); model.save("model.keras")'
+            )
+        for name in _elsewhere(file):
+            raise UserError(
+                f"model {path} refers to another file at {name!r}; load it where you "
+                "trust it and save it again as .keras"
+            )
+
+
+def _loaded_hdf5(path: Path) -> keras.Model:
+    """The model in an HDF5 file, from a copy where its description has to be mended."""
+    with h5py.File(path) as file:
+        config = json.loads(file.attrs["model_config"])
+    if (mended := _for_keras_3(config)) == config:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(shutil.copyfile(path, Path(folder, "model.h5")))
+        with h5py.File(copy, "r+") as file:
+            file.attrs["model_config"] = json.dumps(mended)
+        return keras.saving.load_model(copy, compile=False, safe_mode=True)
+
+
+def _for_keras_3(config: Any) -> Any:
+    """A description by Keras 2 without what Keras 3.15 no longer reads: `groups` of 1
+    in depthwise and transposed convolutions, dtype policies as objects."""
+    if isinstance(config, list):
+        return [_for_keras_3(value) for value in config]
+    if not isinstance(config, dict):
+        return config
+    mended = {name: _for_keras_3(value) for name, value in config.items()}
+    own = mended.get("config")
+    if isinstance(own, dict) and own.get("groups") == 1:
+        if str(mended.get("class_name")).startswith(("Depthwise", "Conv2DTranspose")):
+            del own["groups"]
+    if isinstance(policy := mended.get("dtype"), dict):
+        if policy.get("class_name") in ("Policy", "PolicyV1"):
+            mended["dtype"] = policy["config"]["name"]
+    return mended
+
+
+def _elsewhere(group: h5py.Group) -> Iterator[str]:
+    """Names of what an HDF5 file takes from other files, or from elsewhere in it."""
+    for name in group:
+        link = group.get(name, getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            yield f"{group.name}/{name}"
+            continue
+        value = group[name]
+        if isinstance(value, h5py.Group):
+            yield from _elsewhere(value)
+        elif value.external or value.is_virtual:
+            yield value.name
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -18,14 +18,54 @@ class TrustedSavedModel(keras.layers.TFSMLayer):
     """Keras' layer of a SavedModel, under our rule of trust instead of safe mode.
 
     A `.keras` file with it names the SavedModel's folder, which stays where it is.
+
+    Args:
+        filepath: the folder.
+        head: name of the output, of an endpoint that has several (None: its only one).
+        one_by_one: the endpoint takes a single image at a time.
+        options: Keras'.
     """
 
+    def __init__(
+        self,
+        filepath: str,
+        *,
+        head: str | None = None,
+        one_by_one: bool = False,
+        **options,
+    ):
+        super().__init__(filepath, **options)
+        self.head = head
+        self.one_by_one = one_by_one
+
     def call(self, inputs, training=False):
-        """The endpoint's only output, or that called "logits"."""
-        outputs = super().call(inputs)
-        if isinstance(outputs, dict):
-            outputs = outputs.get("logits", next(iter(outputs.values())))
-        return outputs
+        """The endpoint's output."""
+        if not self.one_by_one:
+            return self._output(inputs)
+        import tensorflow as tf
+
+        outputs = self._signature.structured_outputs
+        dtype = outputs[head_of(outputs, self.head, what=self.filepath)].dtype
+        return tf.map_fn(
+            lambda image: self._output(image[None])[0],
+            inputs,
+            fn_output_signature=dtype,
+        )
+
+    @property
+    def _signature(self):
+        return self._reloaded_obj.signatures[self.call_endpoint]
+
+    def _output(self, images):
+        (name,) = self._signature.structured_input_signature[1]
+        outputs = self._signature(**{name: images})
+        return outputs[head_of(outputs, self.head, what=self.filepath)]
+
+    def get_config(self):
+        """Keras', with what this one adds where it is not the default."""
+        config = super().get_config()
+        own = {"head": self.head, "one_by_one": self.one_by_one}
+        return config | {name: value for name, value in own.items() if value}
 
     @classmethod
     def from_config(cls, config, custom_objects=None, safe_mode=None):
@@ -34,21 +74,62 @@ class TrustedSavedModel(keras.layers.TFSMLayer):
         return cls(**config)
 
 
-def model_of(path: str | Path) -> keras.Model:
-    """A SavedModel as a Keras model, images -> its first output.
+def head_of(names, head: str | None, *, what: str) -> str:
+    """The name among a model's outputs; its order must never decide.
 
     Raises:
-        UserError: it is not trusted, cannot be read, or takes more than one tensor.
+        UserError: there are several and none is named, or another one is.
+    """
+    names = sorted(map(str, names))
+    if head is None and len(names) == 1:
+        return names[0]
+    if head not in names:
+        came = "none was chosen" if head is None else f"{head!r} was asked for"
+        raise UserError(
+            f"{what} has the outputs {', '.join(names)}, and {came}; choose one with "
+            "--teacher-head NAME"
+        )
+    return head
+
+
+def model_of(path: str | Path, *, head: str | None = None) -> keras.Model:
+    """A SavedModel as a Keras model, images -> its output, or that called `head`.
+
+    Raises:
+        UserError: it is not trusted, cannot be read, takes more than one tensor or
+            none of images, or has several outputs of which none is named.
     """
     import tensorflow as tf
 
+    require_saved_model(path)
     trust.require_trust(path)
     try:
-        signature = tf.saved_model.load(str(path)).signatures[ENDPOINT]
-        (spec,) = signature.structured_input_signature[1].values()
+        signatures, what = (
+            tf.saved_model.load(str(path)).signatures,
+            f"SavedModel {path}",
+        )
+        if ENDPOINT not in signatures:
+            names = ", ".join(signatures) or "none"
+            raise UserError(
+                f"{what} has the signatures {names}, expected {ENDPOINT}; export it "
+                "again"
+            )
+        signature = signatures[ENDPOINT]
+        inputs = signature.structured_input_signature[1]
+        if len(inputs) != 1:
+            names = ", ".join(inputs)
+            raise UserError(f"{what} has the inputs {names}, expected images alone")
+        (spec,) = inputs.values()
+        _check_input(spec, what)
+        head = head_of(signature.structured_outputs, head, what=what)
         image = keras.Input(spec.shape[1:], dtype="float32", name="image")
+        several = len(signature.structured_outputs) > 1
         layer = TrustedSavedModel(
-            str(Path(path).resolve()), call_endpoint=ENDPOINT, name="saved_model"
+            str(Path(path).resolve()),
+            call_endpoint=ENDPOINT,
+            head=head if several else None,
+            one_by_one=spec.shape[0] == 1,
+            name="saved_model",
         )
         layer.trainable = False
         pixels = keras.ops.round(image) if spec.dtype.is_integer else image
@@ -59,3 +140,26 @@ def model_of(path: str | Path) -> keras.Model:
             f"{path} is no SavedModel with a signature {ENDPOINT} of one tensor "
             f"({reason}); export one, or pass a .keras file"
         ) from error
+
+
+def require_saved_model(path: str | Path) -> None:
+    """UserError for any other folder."""
+    if (Path(path) / "saved_model.pb").is_file():
+        return
+    models = sorted(each.name for each in Path(path).glob("*.keras"))
+    hint = f"it holds {models[0]}: pass that file" if models else "pass one, or a file"
+    raise UserError(f"{path} is a folder but no SavedModel; {hint}")
+
+
+def _check_input(spec, what: str) -> None:
+    """UserError unless the tensor is a batch of images."""
+    if not (spec.dtype.is_integer or spec.dtype.is_floating):
+        raise UserError(
+            f"{what} takes {spec.dtype.name} [{spec.shape}], expected pixels [batch, "
+            "height, width, 1 or 3]; export it without its decoder"
+        )
+    if spec.shape.rank is not None and spec.shape[0] not in (None, 1):
+        raise UserError(
+            f"{what} takes batches of {spec.shape[0]} images alone; export it with a "
+            "batch size of None"
+        )

@@ -20,9 +20,14 @@ def trusting(saved_models: bool) -> Iterator[None]:
         _TRUSTED.reset(before)
 
 
+def trusted() -> bool:
+    """Whether this is within `trusting(True)`."""
+    return _TRUSTED.get()
+
+
 def require_trust(path: str | Path) -> None:
     """UserError outside of `trusting`."""
-    if not _TRUSTED.get():
+    if not trusted():
         raise UserError(
             f"{path} is a SavedModel, which may run any code; if you trust it, add "
             "--trust-saved-model"

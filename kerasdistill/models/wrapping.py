@@ -1,31 +1,75 @@
 """Other people's networks, made to take a data set's images and give logits.
 
-What they need before and after (resizing, colour, preprocessing, the logarithm of
-probabilities) becomes layers of Keras' own around them.
+What they need before and after (resizing, colour, their own scale of pixels, the
+inverse of softmax or sigmoid) becomes layers of Keras' own around them.
 """
 
-import inspect
-import sys
-import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import keras
 import numpy as np
 from keras import ops
 
 from kerasdistill.errors import UserError
+from kerasdistill.models import plain
 
-APPLICATION = "keras:"
-OUTPUTS = ("logits", "probabilities")
 # Probabilities below it count as it: their logits are no less than log(1e-7) = -16.1.
 FLOOR = 1e-7
+AS_GIVEN = "as_given"  # the layer of what a model gives before it is made logits
 _TO_GREY = (0.299, 0.587, 0.114)  # ITU-R 601-2, as Pillow's
+
+
+def _log(p):
+    return ops.log(ops.maximum(p, FLOOR))
+
+
+def _logit(p):
+    p = ops.clip(p, FLOOR, 1 - FLOOR)
+    return ops.log(p) - ops.log1p(-p)
+
+
+#: What a model gives -> its inverse, float32 [batch, classes] to logits, and in words.
+OUTPUTS: dict[str, tuple[Callable | None, str]] = {
+    "logits": (None, ""),
+    "probabilities": (_log, f"log of probabilities, at least {FLOOR:g}"),
+    "sigmoid": (_logit, f"log(p/(1-p)) of sigmoids, {FLOOR:g} from 0 and 1 at least"),
+}
+#: Pixels that a model knows -> factor and offset that make them of pixels 0-255.
+INPUTS: dict[str, tuple[float, float]] = {
+    "0-255": (1.0, 0.0),
+    "0-1": (1 / 255, 0.0),
+    "minus1-1": (1 / 127.5, -1.0),
+}
+
+
+@dataclass(frozen=True)
+class Convention:
+    """What a model that somebody brought takes and gives.
+
+    Attributes:
+        output: a name in `OUTPUTS`: "logits", "probabilities" (a softmax's) or
+            "sigmoid" (one for each class, or a single one of two classes).
+        input: a name in `INPUTS`: the scale of its pixels.
+        head: the name of the output, of a model with several.
+    """
+
+    output: str = "logits"
+    input: str = "0-255"
+    head: str | None = None
+
+    def __post_init__(self) -> None:
+        for value, names in ((self.output, OUTPUTS), (self.input, INPUTS)):
+            if value not in names:
+                raise UserError(f"{value!r} is not known; use {' or '.join(names)}")
 
 
 def adapt(
     model: keras.Model,
     *,
     image_shape: tuple[int, int, int],
-    output: str = "logits",
+    num_classes: int,
+    convention: Convention = Convention(),
     preprocess: keras.Layer | None = None,
     name: str = "adapted",
 ) -> tuple[keras.Model, list[str]]:
@@ -33,9 +77,10 @@ def adapt(
 
     Args:
         model: one image input [batch, height, width, 1 or 3], sides may be None;
-            output [batch, classes].
+            output [batch, classes], or [batch, 1] of two classes.
         image_shape: height, width, channels of the data set.
-        output: "probabilities" are turned into logits: log(max(p, FLOOR)).
+        num_classes: of the data set. A single output z of two classes becomes [0, z].
+        convention: what the model takes and gives.
         preprocess: a layer between resizing and the model.
         name: of the new model.
 
@@ -46,89 +91,60 @@ def adapt(
     Raises:
         UserError: it takes no images, or gives no [batch, classes].
     """
-    takes, gives = model.input_shape, model.output_shape
-    if not _shape(takes, 4) or not _shape(gives, 2) or takes[3] not in (1, 3):
-        raise UserError(
-            f"model {model.name} maps {takes} to {gives}; expected images [batch, "
-            "height, width, 1 or 3] to logits [batch, classes]"
-        )
-    steps = []
+    model, steps = plain.plain(model, image_shape=image_shape, head=convention.head)
+    takes = model.input_shape
     image = keras.Input(image_shape, name="image")
-    x = image
-    if takes[3] != image_shape[2]:
-        x = _colour(x, takes[3])
-        steps.append("grey to RGB" if takes[3] == 3 else "RGB to grey")
-    pairs = zip(takes[1:3], image_shape[:2], strict=True)
-    sides = tuple(given if wanted is None else wanted for wanted, given in pairs)
-    if sides != tuple(image_shape[:2]):
-        # Not the layer Resizing: called without `training`, a model that has it runs
-        # everything behind it in training mode (Keras 3.15).
-        x = ops.image.resize(ops.cast(x, "float32"), sides, interpolation="bilinear")
-        steps.append(f"resized to {sides[0]}x{sides[1]}, bilinear")
+    x, before = _as_taken(image, takes, convention)
     if preprocess is not None:
         x = preprocess(x)
-        steps.append(preprocess.name)
-    x = model(x)
-    if output == "probabilities":
-        x = ops.log(ops.maximum(ops.cast(x, "float32"), FLOOR))
-        steps.append(f"log of probabilities, at least {FLOOR:g}")
-    if not steps:
+        before.append(preprocess.name)
+    x, after = _as_logits(model(x), num_classes, convention)
+    steps += before + after
+    if not before + after:
         return model, steps
     logits = keras.layers.Activation("linear", dtype="float32", name="logits")(x)
     return keras.Model(image, logits, name=name), steps
 
 
-def application(
-    source: str,
-    *,
-    image_shape: tuple[int, int, int],
-    num_classes: int,
-    weights: str | None = None,
-    seed: int = 0,
-) -> tuple[keras.Model, list[str]]:
-    """A network of `keras.applications`, from pixels 0-255 to logits; see `adapt`.
-
-    Args:
-        source: "keras:NAME" or "keras:NAME@SIDE": the side of the images it sees
-            (default: the data set's).
-        image_shape, num_classes: of the data set.
-        weights: a file of its weights (None: they are random).
-        seed: of random weights; it sets Keras' own.
-
-    Raises:
-        UserError: no such network, one that is too large for the images, or weights
-            of another network or number of classes.
-    """
-    name, _, side = source.removeprefix(APPLICATION).partition("@")
-    build = getattr(keras.applications, name, None)
-    if not inspect.isfunction(build) or (side and not side.isdecimal()):
-        networks = inspect.getmembers(keras.applications, inspect.isfunction)
-        raise UserError(
-            f"{source!r} is not known; expected keras:NAME or keras:NAME@SIDE with a "
-            f"NAME among {', '.join(name for name, _ in networks)}"
-        )
-    sides = (int(side),) * 2 if side else tuple(image_shape[:2])
-    keras.utils.set_random_seed(seed)
-    try:
-        options = {"classes": num_classes, "classifier_activation": None}
-        network = build(weights=None, input_shape=(*sides, 3), **options)
-        if weights is not None:
-            with warnings.catch_warnings():
-                # Keras warns of layers that keep their random weights.
-                warnings.simplefilter("error", UserWarning)
-                network.load_weights(weights)
-    except (ValueError, OSError, UserWarning) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise UserError(
-            f"{source} cannot be built for {num_classes} classes ({reason}); try "
-            f"keras:{name}@SIDE, or other weights"
-        ) from error
-    preprocess = _preprocessing(sys.modules[build.__module__].preprocess_input)
-    model, steps = adapt(network, image_shape=image_shape, preprocess=preprocess)
-    return model, [f"keras.applications.{name}", *steps]
+def _as_taken(image, takes: tuple, convention: Convention):
+    """Pixels 0-255 as the model takes them, and in words what was done."""
+    x, steps = image, []
+    if takes[3] != image.shape[3]:
+        x = _colour(x, takes[3])
+        steps.append("grey to RGB" if takes[3] == 3 else "RGB to grey")
+    pairs = zip(takes[1:3], image.shape[1:3], strict=True)
+    sides = tuple(given if wanted is None else wanted for wanted, given in pairs)
+    if sides != tuple(image.shape[1:3]):
+        # Not the layer Resizing: called without `training`, a model that has it runs
+        # everything behind it in training mode (Keras 3.15).
+        x = ops.image.resize(ops.cast(x, "float32"), sides, interpolation="bilinear")
+        steps.append(f"resized to {sides[0]}x{sides[1]}, bilinear")
+    if convention.input != "0-255":
+        scale, offset = INPUTS[convention.input]
+        x = keras.layers.Rescaling(scale, offset, dtype="float32", name="pixels")(x)
+        steps.append(f"pixels {convention.input}")
+    return x, steps
 
 
-def _preprocessing(function) -> keras.Layer:
+def _as_logits(x, num_classes: int, convention: Convention):
+    """What the model gives as logits, and in words what was done."""
+    steps = []
+    inverse, words = OUTPUTS[convention.output]
+    one_of_two = num_classes == 2 and x.shape[1] == 1
+    if inverse or one_of_two:
+        x = keras.layers.Activation("linear", dtype="float32", name=AS_GIVEN)(x)
+    if one_of_two and convention.output == "probabilities":
+        inverse, words = OUTPUTS["sigmoid"]  # of the second class; no softmax has one
+    if inverse:
+        x = inverse(x)
+        steps.append(words)
+    if one_of_two:
+        x = keras.layers.Concatenate(dtype="float32")([ops.zeros_like(x), x])
+        steps.append("[0, z] of a single output z")
+    return x, steps
+
+
+def linear_preprocessing(function) -> keras.Layer:
     """A network's own preprocessing, which maps each pixel's channels linearly."""
     probes = np.concatenate([np.zeros((1, 3)), 255.0 * np.eye(3)])
     images = probes.reshape(4, 1, 1, 3).astype("f4")
@@ -157,7 +173,3 @@ def _mixing(name: str, slopes: np.ndarray, *offsets: np.ndarray) -> keras.Layer:
     layer.build((None, None, None, 3))
     layer.set_weights([slopes[None, None], *offsets])
     return layer
-
-
-def _shape(shape, rank: int) -> bool:
-    return isinstance(shape, tuple) and len(shape) == rank

@@ -9,6 +9,7 @@ from kerasdistill.recipes import base
 from kerasdistill.seeds import derive_seed
 from kerasdistill.training import engines
 from kerasdistill.training.distillation_models import StudentModel
+from pipelines.checking import check_student
 from pipelines.datasets import ImageData
 
 
@@ -50,4 +51,6 @@ def built(
             images=data.train.images,
             teacher=teacher,
         )
+        if isinstance(recipe.architecture, base.GivenNetwork):
+            check_student(model, recipe.architecture.source, data=data)
         return shell(model, recipe.training, ask=ask)

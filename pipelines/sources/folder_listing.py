@@ -203,25 +203,20 @@ def _class_folders(split: str, left_out: LeftOut) -> list[str]:
 def _joined(
     classes: Mapping[str, list[str]],
 ) -> tuple[dict[str, dict[str, list[str]]], tuple[str, ...]]:
-    """Split -> class -> its folders, where one name in two Unicode forms is one class.
+    """Split -> class -> its folders; the forms in which Unicode writes a name are one.
 
-    A name that comes in one form alone stays as it is: sets keep their digests.
+    Systems differ in the form that they keep (macOS takes accents apart), so that the
+    same pictures would have other classes on another machine.
     """
     forms: dict[str, set[str]] = defaultdict(set)
-    for folders in classes.values():
-        for name in map(os.path.basename, folders):
-            forms[unicodedata.normalize("NFC", name)].add(name)
-    class_of = {
-        name: plain if len(names) > 1 else name
-        for plain, names in forms.items()
-        for name in names
-    }
     joined: dict[str, dict[str, list[str]]] = {split: {} for split in classes}
     for split, folders in classes.items():
         for folder in folders:
-            name = class_of[os.path.basename(folder)]
+            written = os.path.basename(folder)
+            name = unicodedata.normalize("NFC", written)
+            forms[name].add(written)
             joined[split].setdefault(name, []).append(folder)
-    several = sorted(plain for plain, names in forms.items() if len(names) > 1)
+    several = sorted(name for name, names in forms.items() if len(names) > 1)
     said = f"names in two Unicode forms were taken as one class each: {some(several)}"
     return joined, (said,) if several else ()
 

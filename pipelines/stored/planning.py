@@ -10,7 +10,7 @@ from kerasdistill.errors import StaleArtifactError, UserError
 from kerasdistill.files import require_space, sha256_bytes
 from kerasdistill.models import loading
 from kerasdistill.training import engines
-from pipelines import scoring
+from pipelines import checking, scoring
 from pipelines.datasets import ImageData
 from pipelines.stored import records
 from pipelines.stored.integrity import data_fields
@@ -67,7 +67,7 @@ def request_fields(
     teachers = []
     for path in teacher_paths:
         teacher = loading.load(path)
-        scoring.check_teacher(teacher, path, data=data, force=force)
+        checking.check_teacher(teacher, path, data=data, force=force)
         teachers.append(teacher)
     fields = scoring.signal_fields(teachers, teacher_paths)
     digests = [teacher["weights_digest"] for teacher in fields["teachers"]]

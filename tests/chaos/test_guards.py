@@ -12,7 +12,7 @@ from kerasdistill.models import urban
 from kerasdistill.recipes.base import Augmentation, Student, Training
 from kerasdistill.training import distillation_models
 from kerasdistill.training.fit import fit
-from pipelines import scoring
+from pipelines import checking
 from pipelines.views import live_views
 from tests.conftest import CLASSES, make_examples
 
@@ -90,8 +90,8 @@ def test_probabilities_are_no_logits(image_data):
         [keras.Input((8, 8, 3)), *logits.layers, keras.layers.Softmax()]
     )
     with pytest.raises(UserError, match="outputs probabilities, expected logits"):
-        scoring.check_teacher(softmaxed, "t.keras", data=image_data, force=True)
-    scoring.check_teacher(logits, "t.keras", data=image_data, force=True)
+        checking.check_teacher(softmaxed, "t.keras", data=image_data, force=True)
+    checking.check_teacher(logits, "t.keras", data=image_data, force=True)
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -100,7 +100,7 @@ def test_another_number_of_classes(image_data, classes):
         [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(classes)]
     )
     with pytest.raises(UserError, match=rf"\({classes},\).* 3 classes"):
-        scoring.check_teacher(teacher, "t.keras", data=image_data, force=True)
+        checking.check_teacher(teacher, "t.keras", data=image_data, force=True)
 
 
 @pytest.mark.parametrize("kind", ["HardLabelModel", "LogitRegressionModel", "KD"])

@@ -11,8 +11,9 @@ def test_defaults_of_every_verb():
     assert (asked.workdir, asked.dataset) == ("runs", "cifar10")
     assert (asked.seed, asked.split_seed, asked.precision) == (0, 0, "auto")
     assert (asked.quick, asked.json, asked.data_dir) == (False, False, None)
-    assert (asked.image_size, asked.kernel) == (32, 5)
-    assert arguments.parse(["student"]).teacher_output == "logits"
+    assert (asked.image_size, asked.kernel) == (None, 5)
+    assert arguments.image_shape(asked) == (32, 32, 3)
+    assert arguments.parse(["student"]).teacher_output is None
 
 
 def test_widths_are_read_as_numbers():

@@ -145,32 +145,6 @@ def test_a_language_model_s_export_answers(blocks, tmp_path, monkeypatch):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_a_teacher_with_softmax_and_small_pixels_is_wrapped(
-    blocks, tmp_path, monkeypatch
-):
-    monkeypatch.chdir(tmp_path)
-    keras.utils.set_random_seed(0)
-    mine = keras.Sequential(
-        [
-            keras.Input((32, 32, 3)),
-            keras.layers.AveragePooling2D(8),
-            keras.layers.Flatten(),
-            keras.layers.Dense(4, activation="softmax"),
-        ]
-    )
-    mine.save("mine.keras")
-    run_block(blocks, "own-teacher.md", "its softmax")
-    teacher = keras.models.load_model("teacher.keras", compile=False)
-    pixels = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
-    logits = keras.ops.convert_to_numpy(teacher(pixels))
-    assert not np.allclose(logits.sum(1), 1, atol=0.01)  # no probabilities
-    np.testing.assert_allclose(
-        keras.ops.convert_to_numpy(keras.ops.softmax(logits)),
-        keras.ops.convert_to_numpy(mine(pixels / 255)),
-        atol=1e-5,
-    )
-
-
 def test_the_oracle_serves_a_tuner_of_keras_tuner_s(blocks, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 

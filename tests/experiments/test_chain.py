@@ -81,7 +81,7 @@ def test_chain(small_chain, image_data, tmp_path, in_this_process, monkeypatch, 
     # Both published forms of the student answer alike, on uint8 pixels.
     images = image_data.test.images
     model = keras.models.load_model(results["model"], compile=False)
-    saved = export.scored(results["saved_model"], images)
+    saved = export.load_saved_model(results["saved_model"])(images)
     np.testing.assert_allclose(model.predict(images, verbose=0), saved, atol=1e-4)
     accuracy = np.mean(saved.argmax(1) == image_data.test.labels)
     assert accuracy == pytest.approx(results["test_accuracy"])

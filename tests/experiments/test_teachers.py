@@ -11,9 +11,11 @@ from PIL import Image
 from kerasdistill.cli.__main__ import main
 from kerasdistill.errors import UserError
 from kerasdistill.experiments import adapting
+from kerasdistill.experiments.adapting import Brought
 from kerasdistill.exports import cards
 from kerasdistill.exports import saved_model as export
 from kerasdistill.models import loading, trust
+from kerasdistill.models.wrapping import Convention
 from pipelines import datasets
 
 CLASSES = ("blue", "green", "red")
@@ -61,10 +63,11 @@ def test_keras_applications_give_logits_beside_files_of_probabilities(
     weights.write_bytes(b"read by Keras alone")
     theirs = knows_colours(16)
     made = lambda *_, **__: (theirs, ["preprocess_input"])  # noqa: E731
-    monkeypatch.setattr(adapting.wrapping, "application", made)
-    names, options = [str(own), "keras:Net"], {"weights": [str(weights)]}
+    monkeypatch.setattr(adapting.applications, "application", made)
+    names = [str(own), "keras:Net"]
+    brought = Brought(Convention("probabilities"), [str(weights)])
     paths = adapting.adapted(
-        names, data=data, workdir=tmp_path / "runs", output="probabilities", **options
+        names, data=data, workdir=tmp_path / "runs", brought=brought
     )
     images = data.train.images[:4]
     softmax = loading.load(own).predict(images, verbose=0)
@@ -85,7 +88,8 @@ def test_a_teacher_that_fits_stays_where_it_is(data, tmp_path):
 def test_others_are_adapted_once_and_say_how(data, tmp_path):
     path = str(tmp_path / "teacher.keras")
     knows_colours(24, "softmax").save(path)
-    options = {"data": data, "workdir": tmp_path / "runs", "output": "probabilities"}
+    options = {"data": data, "workdir": tmp_path / "runs"}
+    options["brought"] = Brought(Convention("probabilities"))
     (made,) = adapting.adapted([path], **options)
     card = cards.read_card(made)
     assert card["adapted"]["layers"] == [
@@ -99,13 +103,14 @@ def test_others_are_adapted_once_and_say_how(data, tmp_path):
     written = (tmp_path / made).stat().st_mtime_ns
     assert adapting.adapted([path], **options) == [made]
     assert (tmp_path / made).stat().st_mtime_ns == written
+    from pipelines import checking
+
     # Its class order is checked against the labels, as any card-less teacher's.
-    from pipelines import scoring
 
     wrong = replace(data, train=replace(data.train, labels=(data.train.labels + 1) % 3))
-    scoring.check_teacher(loading.load(made), made, data=data)
+    checking.check_teacher(loading.load(made), made, data=data)
     with pytest.raises(UserError, match="--force"):
-        scoring.check_teacher(loading.load(made), made, data=wrong)
+        checking.check_teacher(loading.load(made), made, data=wrong)
 
 
 @pytest.mark.exports

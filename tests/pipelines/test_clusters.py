@@ -15,7 +15,7 @@ import pytest
 
 from kerasdistill.cli.__main__ import main
 from kerasdistill.errors import UserError, WorkersLostError
-from pipelines import scoring
+from pipelines import checking
 from tests.clusters import ROOT, DaskCluster, Programs, wait_for
 
 from .conftest import build_teacher
@@ -169,7 +169,7 @@ def test_what_a_dask_worker_cannot_do_is_one_line(
     bias = teacher.layers[-1].bias
     bias.assign(keras.ops.full_like(bias, float("inf")))
     teacher.save(tmp_path / "infinite.keras")
-    monkeypatch.setattr(scoring, "check_teacher", lambda *_, **__: None)
+    monkeypatch.setattr(checking, "check_teacher", lambda *_, **__: None)
     asked = {"teacher_paths": [tmp_path / "infinite.keras"]}
     with pytest.raises(UserError, match=r"^shard .*: the teacher gave NaN or inf"):
         make_set(beam_options=dask_cluster.options, **asked)

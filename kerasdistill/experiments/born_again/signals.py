@@ -20,8 +20,9 @@ from kerasdistill.running.training import Material
 from kerasdistill.seeds import derive_seed
 from kerasdistill.training import engines
 from kerasdistill.training.epochs import EpochStream
-from pipelines import scoring
+from pipelines import checking
 from pipelines.datasets import ImageData
+from pipelines.stored.scorer import outputs
 
 KIND = "generation"  # of the run
 
@@ -40,7 +41,7 @@ class Teacher:
 
     def ask(self, images, training: bool = False):
         """float32 logits of pixels 0-255, as the Beam job's workers ask for them."""
-        return scoring.outputs([self.model], images)[0]
+        return outputs([self.model], images)[0]
 
 
 @dataclass(frozen=True)
@@ -75,14 +76,16 @@ class Signal:
         return precompute.Signal(seed=seed, **how)
 
 
-def load_teacher(path: str | Path, *, data: ImageData, force: bool = False) -> Teacher:
-    """A teacher for these data, in the process's strategy.
+def load_teacher(
+    path: str | Path, *, data: ImageData, force: bool = False, tell: bool = False
+) -> Teacher:
+    """A teacher for these data, in the process's strategy; see `check_teacher`.
 
     Raises:
         UserError: no safe `.keras` file, or one of other images, classes or split.
     """
     model = _loaded(path)
-    scoring.check_teacher(model, path, data=data, force=force)
+    checking.check_teacher(model, path, data=data, force=force, tell=tell)
     return Teacher(str(path), model, weights_digest(model), force)
 
 

@@ -78,7 +78,9 @@ def run(
     _check(chain, data)
     given = None
     if chain.teacher_path is not None:
-        given = signals.load_teacher(chain.teacher_path, data=data, force=chain.force)
+        given = signals.load_teacher(
+            chain.teacher_path, data=data, force=chain.force, tell=True
+        )
         if isinstance(chain.recipe.architecture, BanResNet):  # whose layers must fit
             how = {"image_shape": data.image_shape, "num_classes": data.num_classes}
             build(chain.recipe.architecture, **how, teacher=given.model)
