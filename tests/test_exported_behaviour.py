@@ -144,7 +144,8 @@ def timed_briefly(monkeypatch):
 
 def written(model, directory, *names):
     images = {"images": IMAGES, "representative": IMAGES}
-    return formats.write_formats(model, directory, formats=names, card={}, **images)
+    how = {"formats": names, "card": {}, **images}
+    return formats.write_formats(model, directory, **how)[0]
 
 
 def test_a_saved_model_and_a_keras_file(tmp_path):

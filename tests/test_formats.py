@@ -93,7 +93,7 @@ def test_a_float32_twin_of_a_bfloat16_model(digits):
 def test_saved_model_and_keras_file(digits, tmp_path):
     model = of_convs(1)
     options = {"formats": ["saved-model", "keras"], "card": {"kind": "student"}}
-    told = formats.write_formats(
+    told, _ = formats.write_formats(
         model, tmp_path / "out", **options, **digits, fold_bottleneck=True
     )
     card = json.loads((tmp_path / "out" / "card.json").read_text())
@@ -115,7 +115,7 @@ def test_saved_model_and_keras_file(digits, tmp_path):
 @pytest.mark.slow
 def test_converted_formats_of_a_bfloat16_student(digits, tmp_path):
     model = of_convs(2, "mixed_bfloat16")
-    told = formats.write_formats(
+    told, _ = formats.write_formats(
         model, tmp_path / "out", formats=CONVERTED, card={}, **digits
     )
     assert told["onnx"]["compute"] == told["litert"]["compute"] == "float32"
@@ -125,6 +125,7 @@ def test_converted_formats_of_a_bfloat16_student(digits, tmp_path):
         assert parity["top1_agreement"] >= 0.9  # bfloat16 itself may change some
     int8 = told["litert-int8"]
     assert 0 < int8["parity"]["relative_noise"] <= 0.1
+    assert int8["parity"]["top1_agreement"] >= 0.9
     # Eight bits a weight instead of thirty-two.
     assert int8["bytes"] < 0.5 * told["litert"]["bytes"]
     assert all(found["latency"]["batch_256"] > 0 for found in told.values())
@@ -141,7 +142,10 @@ def test_inputs_and_outputs_have_names(digits, tmp_path):
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     assert [each.name for each in session.get_inputs()] == ["image"]
     assert [each.name for each in session.get_outputs()] == ["logits"]
-    signatures = Interpreter(str(tmp_path / "model.tflite")).get_signature_list()
+    assert [each.type for each in session.get_inputs()] == ["tensor(uint8)"]
+    interpreter = Interpreter(str(tmp_path / "model.tflite"))
+    assert interpreter.get_input_details()[0]["dtype"] == np.uint8
+    signatures = interpreter.get_signature_list()
     assert list(signatures.values()) == [{"inputs": ["image"], "outputs": ["logits"]}]
 
 
@@ -151,10 +155,50 @@ def test_a_residual_network_in_every_format(digits, tmp_path):
     recipe = born_again_recipes.architecture("wide-resnet-10-1")
     shape = {"image_shape": (32, 32, 3), "num_classes": 10, "seed": 0}
     model = build(recipe, **shape)
-    told = formats.write_formats(
+    told, _ = formats.write_formats(
         model, tmp_path, formats=tuple(formats.FORMATS), card={}, **digits
     )
     assert set(told) == set(formats.FORMATS)
+
+
+@needs("litert-int8")
+def test_a_blank_image_spoils_no_range(digits, tmp_path):
+    """Standardisation divides by its deviation of nothing."""
+    images = digits["representative"].copy()
+    images[3] = 7
+    both = [digits["representative"], images]
+    noises = []
+    for representative in both:
+        told, _ = formats.write_formats(
+            of_convs(2),
+            tmp_path,
+            formats=["litert-int8"],
+            card={},
+            images=digits["images"],
+            representative=representative,
+        )
+        noises.append(told["litert-int8"]["parity"]["relative_noise"])
+    assert noises[1] == pytest.approx(noises[0], rel=0.5) and noises[1] < 0.1
+
+
+@pytest.mark.parametrize("refused", ["saved-model", "keras"])
+def test_what_passes_is_written_beside_what_is_refused(
+    refused, digits, tmp_path, monkeypatch
+):
+    real = formats.FORMATS[refused]
+    wrong = lambda path: lambda images: np.ones((len(images), 10))  # noqa: E731
+    monkeypatch.setitem(
+        formats.FORMATS, refused, formats.Format(real.file, real.write, wrong)
+    )
+    names = ["saved-model", "keras"]
+    how = {"formats": names, "card": {}, **digits}
+    told, why = formats.write_formats(of_convs(2), tmp_path / "out", **how)
+    assert {*told} == {*names} - {refused} and "differ" in why[refused]
+    card = json.loads((tmp_path / "out" / "card.json").read_text())
+    assert card["exports"].keys() == told.keys()
+    left = {each.name for each in (tmp_path / "out").iterdir()}
+    assert ("saved_model.pb" in left) == ("saved-model" in told)
+    assert ("model.keras" in left) == ("keras" in told)
 
 
 @pytest.mark.parametrize("broken", ["keras", "litert-int8"])

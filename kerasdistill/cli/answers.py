@@ -30,6 +30,8 @@ def readable(answer: dict[str, Any], *, same_data: Sequence[str] = ()) -> str:
         lines.append(
             f"{row['name']:<16}{row['kind']:<20}{shape:<12}{row['num_params']:>12,}"
         )
+    if "exports" in answer:
+        lines += [*_exports(answer), ""]
     for row in answer.get("space", ()):
         ends = f"{row['low']:g} to {row['high']:g}, {row['scale']}"
         fixed = "" if row["fixed"] is None else f"fixed at {row['fixed']:g}"
@@ -49,6 +51,21 @@ def readable(answer: dict[str, Any], *, same_data: Sequence[str] = ()) -> str:
             f"  tensorboard --logdir {shlex.quote(str(Path(answer['model']).parent))}",
         ]
     return "\n".join(lines)
+
+
+def _exports(answer: dict[str, Any]) -> list[str]:
+    """A line for each format: what it is worth and what it costs."""
+    heads = ["format", "file", "bytes", "error", "same class", "1 image", "256 images"]
+    rows = []
+    for name, each in answer["exports"].items():
+        parity, latency = each["parity"], each["latency"]
+        error = parity["largest_difference"] / max(parity["largest_logit"], 1e-12)
+        seconds = [f"{1000 * latency[f'batch_{n}']:.2f} ms" for n in (1, 256)]
+        same = tables.percent(parity["top1_agreement"])
+        size = f"{each['bytes']:,}"
+        rows.append([name, each["file"], size, f"{error:.1e}", same, *seconds])
+    lines = tables.table(heads, rows)
+    return [*lines, *(f"refused: {why}" for why in answer["refused"].values())]
 
 
 def _generations(answer: dict[str, Any]) -> list[str]:

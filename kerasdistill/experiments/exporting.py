@@ -46,7 +46,8 @@ def run(
 
     Returns:
         saved_model (the folder; None if it was not asked for), parity (of the first
-        format) and exports (by format: file, bytes, compute, parity, latency).
+        format), exports (by format: file, bytes, compute, parity, latency), refused
+        (by format, why) and complete (whether none was).
     """
     formats.require(formats_asked)
     classes = data and data.num_classes
@@ -65,7 +66,7 @@ def run(
         shape = {"image_shape": images.shape[1:], "num_classes": classes}
         model, _ = adapting.read(path, **shape, brought=brought)
     print(f"{target}: {', '.join(formats_asked)}", file=sys.stderr)
-    exports = formats.write_formats(
+    exports, refused = formats.write_formats(
         model,
         target,
         formats=formats_asked,
@@ -77,8 +78,10 @@ def run(
     return {
         "saved_model": str(target) if "saved-model" in exports else None,
         "directory": str(target),
-        "parity": exports[formats_asked[0]]["parity"],
+        "parity": next(iter(exports.values()))["parity"],
         "exports": exports,
+        "refused": refused,
+        "complete": not refused,
     }
 
 

@@ -1,12 +1,11 @@
 """A model in the formats that devices and servers run, each tried before it is kept."""
 
 import importlib.util
+import shutil
 import statistics
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import tensorflow as tf
 
 from kerasdistill import errors, evaluation, machine
 from kerasdistill.errors import UserError
-from kerasdistill.exports import cards
+from kerasdistill.exports import cards, litert, onnx_file
 from kerasdistill.exports import saved_model as export
 from kerasdistill.files import replacing_directory
 from kerasdistill.models import copies, fast_layers
@@ -25,8 +24,9 @@ from kerasdistill.models.summary import leaf_layers, num_trainable
 
 # Kernels other than TensorFlow's add in another order; relative to the largest logit.
 CONVERTED_TOLERANCE = 1e-4
-# Root mean square of an int8 model's error against that of the logits.
-INT8_NOISE = 0.1
+# Fraction of images on which an int8 model names the class that the model names.
+INT8_AGREEMENT = 0.9
+_MOST_NAMED = 10  # images
 LATENCY_BATCHES = (1, 256)
 TIMED_CALLS = (5, 100)  # at least and at most
 _TIMED_SECONDS = 0.5  # are enough
@@ -62,7 +62,7 @@ def write_formats(
     images: np.ndarray,
     representative: np.ndarray,
     fold_bottleneck: bool = False,
-) -> dict[str, dict[str, Any]]:
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Writes the model in every format, runs each and compares it with the model.
 
     What only acts in training (augmentation, dropout, noise) is left out. A model that
@@ -71,7 +71,7 @@ def write_formats(
 
     Args:
         model: takes pixels 0-255, gives logits.
-        directory: created; an existing one is replaced once all formats have passed.
+        directory: created; an existing one is replaced once every format was tried.
         formats: names in `FORMATS`.
         card: written to `card.json` inside, with what is returned under "exports".
         images: uint8 [N, H, W, C], to compare on and to measure with.
@@ -79,13 +79,14 @@ def write_formats(
         fold_bottleneck: merge the linear bottleneck into the next layer, in float32.
 
     Returns:
-        By format: file, bytes, compute (the formats it multiplies in), parity (see
+        What was written, and by format why it was refused. Of what was written, by
+        format: file, bytes, compute (the formats it multiplies in), parity (see
         `export.compared`, with the fraction of images on which it and the model as
         given name the same class) and latency.
 
     Raises:
-        UserError: a package is missing, a format can't hold the model, its logits
-            change from call to call, or an export's are not the model's.
+        UserError: a package is missing, the model's logits change from call to call,
+            or every format is refused: it can't hold the model, or gives other logits.
     """
     require(formats)
     original = export.steady(model, images)
@@ -93,24 +94,25 @@ def write_formats(
     plain = copies.in_float32(exported)
     if fold_bottleneck:
         exported = plain = copies.fold_bottleneck(plain)
-    exports = {}
+    exports, refused = {}, {}
     with replacing_directory(directory) as beside:
         for name in formats:
             form = FORMATS[name]
             given = plain if form.float32 else exported
-            path = beside / (form.file or "")
-            predict = _written(name, given, path, representative)
             like = single if form.float32 or fold_bottleneck else model
-            expected, logits = evaluation.predict(like, images), predict(images)
-            parity = _parity(name, expected, logits, export.tolerance_of(given))
-            parity["top1_agreement"] = evaluation.agreement(logits, original)
-            exports[name] = {
-                "file": form.file or ".",
-                "bytes": _size(path, form),
-                "compute": _compute(name, given),
-                "parity": parity,
-                "latency": latency(predict, images),
-            }
+            how = {"images": images, "representative": representative}
+            try:
+                described = _exported(name, given, like, beside, **how)
+            except UserError as error:
+                refused[name] = str(error)
+                _remove(beside, form)
+                continue
+            logits = described.pop("logits")
+            agreement = evaluation.agreement(logits, original)
+            described["parity"]["top1_agreement"] = agreement
+            exports[name] = described
+        if not exports:
+            raise UserError(f"{'; '.join(refused.values())}; nothing was written")
         facts = {
             "weights_digest": weights_digest(exported),
             "num_params": num_trainable(exported),
@@ -120,7 +122,40 @@ def write_formats(
         if "saved-model" in exports:
             facts["parity"] = exports["saved-model"]["parity"]
         cards.write_folder_card(beside, {**card, **facts})
-    return exports
+    return exports, refused
+
+
+def _exported(
+    name: str,
+    model: keras.Model,
+    like: keras.Model,
+    directory: Path,
+    *,
+    images: np.ndarray,
+    representative: np.ndarray,
+) -> dict[str, Any]:
+    """Writes one format and describes it, with its "logits" of the images; UserError
+    if they are not those of `like`."""
+    form = FORMATS[name]
+    path = directory / (form.file or "")
+    predict = _written(name, model, path, representative)
+    expected, logits = evaluation.predict(like, images), predict(images)
+    return {
+        "file": form.file or ".",
+        "bytes": _size(path, form),
+        "compute": _compute(name, model),
+        "parity": _parity(name, expected, logits, export.tolerance_of(model)),
+        "latency": latency(predict, images),
+        "logits": logits,
+    }
+
+
+def _remove(directory: Path, form: Format) -> None:
+    """What one format has written; a SavedModel's files are those of no other."""
+    others = {each.file for each in FORMATS.values() if each is not form}
+    for path in directory.iterdir():
+        if form.file in (None, path.name) and path.name not in others:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def require(formats: Sequence[str]) -> None:
@@ -171,8 +206,7 @@ def _written(
         reason = errors.one_line(str(error))[:200] or type(error).__name__
         raise UserError(
             f"model {model.name} can't be written as {name} ({reason}); leave that "
-            "format out, or its layers that the format doesn't know; nothing was "
-            "written"
+            "format out, or its layers that the format doesn't know"
         ) from error
 
 
@@ -183,16 +217,20 @@ def _parity(
         if FORMATS[name].float32:
             tolerance = CONVERTED_TOLERANCE
         return export.compared(expected, logits, tolerance=tolerance)
-    # Eight bits are coarse by design: single logits may be off, the whole may not.
-    noise = _root_mean_square(logits - expected) / _root_mean_square(expected)
-    if not noise <= INT8_NOISE:
+    # Eight bits are coarse by design: single logits may be off, the classes may not.
+    apart = np.flatnonzero(logits.argmax(axis=1) != expected.argmax(axis=1))
+    agreement = 1 - len(apart) / len(logits)
+    if not agreement >= INT8_AGREEMENT:
+        places = ", ".join(map(str, apart[:_MOST_NAMED]))
         raise UserError(
-            f"the int8 model's logits are off by {noise:.1%} of their size, more than "
-            f"{INT8_NOISE:.0%}; give images like those it will see with "
-            "--distillation-set, or leave out litert-int8; nothing was written"
+            f"the int8 model names the model's class for {agreement:.1%} of "
+            f"{len(logits)} images, expected at least {INT8_AGREEMENT:.0%} (others: "
+            f"images {places}{', …' * (len(apart) > _MOST_NAMED)}); give images like "
+            "those it will see with --distillation-set, or leave out litert-int8"
         )
+    noise = _root_mean_square(logits - expected) / _root_mean_square(expected)
     parity = export.compared(expected, logits, tolerance=float("inf"))
-    return {**parity, "tolerance": INT8_NOISE, "relative_noise": noise}
+    return {**parity, "tolerance": 1 - INT8_AGREEMENT, "relative_noise": noise}
 
 
 def _root_mean_square(values: np.ndarray) -> float:
@@ -220,62 +258,9 @@ def _run_keras(path: Path) -> Predict:
     return lambda images: call(tf.constant(images)).numpy()
 
 
-def _convert(model: keras.Model, path: Path, _: np.ndarray, **options: Any) -> None:
-    """Keras' own exporter; the input is "image", float32, the output "logits"."""
-    shape = model.input_shape
-    image = keras.Input(shape[1:], name="image")
-    # Exporters don't say that they don't train, and some layers do by default.
-    logits = model(image, training=False)
-    named = keras.Model(image, {"logits": logits}, name=model.name)
-    signature = [keras.InputSpec(shape=shape, dtype="float32", name="image")]
-    with warnings.catch_warnings():
-        # Of TensorFlow's converter, which moves to another package, and of names
-        # by which Keras makes tf2onnx work with NumPy 2.
-        warnings.simplefilter("ignore")
-        named.export(path, verbose=False, input_signature=signature, **options)
-
-
-def _write_int8(model: keras.Model, path: Path, representative: np.ndarray) -> None:
-    int8 = {
-        "optimizations": [tf.lite.Optimize.DEFAULT],
-        "representative_dataset": lambda: (
-            [image[None].astype(np.float32)] for image in representative
-        ),
-    }
-    _convert(model, path, representative, format="litert", **int8)
-
-
-def _run_litert(path: Path) -> Predict:
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_path=str(path), num_threads=machine.cores())
-    image = interpreter.get_input_details()[0]
-    output = interpreter.get_output_details()[0]["index"]
-    shapes = [None]  # of the last call
-
-    def predict(images: np.ndarray) -> np.ndarray:
-        if shapes[0] != images.shape:
-            interpreter.resize_tensor_input(image["index"], images.shape)
-            interpreter.allocate_tensors()
-            shapes[0] = images.shape
-        interpreter.set_tensor(image["index"], images.astype(image["dtype"]))
-        interpreter.invoke()
-        return interpreter.get_tensor(output)
-
-    return predict
-
-
-def _run_onnx(path: Path) -> Predict:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return lambda images: session.run(None, {name: images.astype(np.float32)})[0]
-
-
-_LITERT = {"run": _run_litert, "packages": ("ai_edge_litert",), "float32": True}
+_LITERT = {"run": litert.run, "packages": ("ai_edge_litert",), "float32": True}
 _ONNX = {
-    "run": _run_onnx,
+    "run": onnx_file.run,
     "packages": ("onnx", "tf2onnx", "onnxruntime"),
     "float32": True,
 }
@@ -290,7 +275,7 @@ FORMATS = {
         lambda model, path, _: cards.save(fast_layers.with_keras_layers(model), path),
         _run_keras,
     ),
-    "litert": Format("model.tflite", partial(_convert, format="litert"), **_LITERT),
-    "litert-int8": Format("model-int8.tflite", _write_int8, **_LITERT),
-    "onnx": Format("model.onnx", partial(_convert, format="onnx"), **_ONNX),
+    "litert": Format("model.tflite", litert.write, **_LITERT),
+    "litert-int8": Format("model-int8.tflite", litert.write_int8, **_LITERT),
+    "onnx": Format("model.onnx", onnx_file.write, **_ONNX),
 }
