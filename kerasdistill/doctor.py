@@ -15,7 +15,9 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from kerasdistill import machine, own_packages
+from kerasdistill.errors import UserError
 from kerasdistill.files import nearest_existing, why_unwritable
+from kerasdistill.reading_files import read_bytes
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
 _SMALL_DISK, _SMALL_MEMORY = 5e9, 4e9  # a set of 24 passes; a student's training
@@ -122,8 +124,8 @@ def _backend() -> dict[str, Any]:
     if not name and file.is_file():
         setting = str(file)
         try:
-            name = json.loads(file.read_text()).get("backend")
-        except (OSError, ValueError, AttributeError):
+            name = json.loads(read_bytes(file, "json")).get("backend")
+        except (OSError, ValueError, AttributeError, UserError):
             return _check("backend", WARNING, f"{file} is damaged", "remove it")
     if name and name != "tensorflow":
         advice = f"training here needs TensorFlow; set it in {setting}"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kerasdistill.errors import StaleArtifactError, UserError
+from kerasdistill.reading_files import open_file, read_bytes
 
 SEAL = "checksum"  # of all other fields of a JSON file
 _AT_CWD, _EXCHANGE = -100, 2  # Linux' AT_FDCWD and RENAME_EXCHANGE
@@ -115,7 +116,7 @@ def require_space(folder: str | Path, needed: float) -> None:
 def write_atomic(path: str | Path, data: bytes | str) -> None:
     """Writes the whole content or leaves what was there, also where that is equal."""
     data, path = data.encode() if isinstance(data, str) else data, Path(path)
-    if path.is_file() and path.read_bytes() == data:
+    if path.is_file() and read_bytes(path, "digest") == data:
         return
     with replacing(path) as beside:
         beside.write_bytes(data)
@@ -160,7 +161,7 @@ def sha256_bytes(data: bytes | memoryview) -> str:
 
 def sha256_file(path: str | Path) -> str:
     """Hex digest of a file's content, read in large pieces."""
-    with open(path, "rb") as file:
+    with open_file(path, "digest") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -18,6 +18,7 @@ from kerasdistill.files import (
     write_json_atomic,
     write_sealed_json,
 )
+from kerasdistill.reading_files import read_bytes
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "apache-beam", "tensorflow-datasets")
 _DIFFERENCES = 3  # fields that a refusal names
@@ -142,10 +143,10 @@ def read_json(path: str | Path) -> Any:
 
     Raises:
         StaleArtifactError: it is damaged, or its checksum does not fit.
-        UserError: it is not there.
+        UserError: it is not there, no ordinary file, or too large.
     """
     try:
-        return unsealed(json.loads(Path(path).read_bytes()), where=path)
+        return unsealed(json.loads(read_bytes(path, "json")), where=path)
     except OSError as error:
         raise UserError(
             f"{path} cannot be read ({error.strerror}); pass the path of a JSON file"

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from kerasdistill.errors import DivergedError, UserError, WorkersLostError
+from kerasdistill.reading_files import read_bytes
 from tuners.durable import Durable
 from tuners.ledger import TRIALS, Lease, LeaseLostError, Ledger
 
@@ -51,7 +52,7 @@ class Pulse:
         for session in sessions:
             now, count = self._clock(), "none"
             with contextlib.suppress(FileNotFoundError):
-                count = (self.folder / session).read_text()
+                count = read_bytes(self.folder / session, "text").decode()
             before, since = self._seen.get(session, (None, now))
             if before != count:
                 self._seen[session] = (count, self._clock())

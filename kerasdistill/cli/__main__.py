@@ -70,7 +70,7 @@ def _answer(args: argparse.Namespace) -> dict[str, Any]:
 
     with (
         engines.current().using(getattr(args, "devices", "all")),
-        trust.trusting(getattr(args, "trust_saved_model", False)),
+        trust.trusting(getattr(args, "trust_saved_model", False), workdir=args.workdir),
     ):
         answer = commands.COMMANDS[args.verb](args)
     if kept is not None and finished.of(args) == kept:

@@ -20,6 +20,7 @@ from typing import Any
 import kerasdistill
 from kerasdistill import files, machine
 from kerasdistill.errors import UserError
+from kerasdistill.reading_files import read_bytes
 from kerasdistill.runs import environment
 
 FOLDER = ".finished"
@@ -47,7 +48,7 @@ class Finished:
     def answer(self) -> dict[str, Any] | None:
         """What the command printed when it finished; None if anything has changed."""
         try:
-            kept = json.loads(self.file.read_bytes())
+            kept = json.loads(read_bytes(self.file, "json"))
             sealed, kept = files.SEAL in kept, files.unsealed(kept, where=self.file)
             same = sealed and kept["inputs"] == self.inputs
             if not same or self._looks(kept["outputs"]) != kept["outputs"]:
@@ -120,7 +121,7 @@ def of(args: argparse.Namespace) -> Finished | None:
     key = files.digest_of({"options": _mapped(options, inside), "data": places})
     try:
         inputs = _inputs(args, data)
-    except (OSError, ValueError):
+    except (OSError, ValueError, UserError):
         return None
     return Finished(Path(workdir, FOLDER, f"{key[:24]}.json"), workdir, inputs)
 
@@ -130,7 +131,7 @@ def _inputs(args: argparse.Namespace, data: list[Path]) -> dict[str, Any]:
     code = Path(kerasdistill.__file__).parents[1]
     packages = [code / name for name in ("kerasdistill", "pipelines", "tuners")]
     home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")
-    keras_file = Path(home, "keras.json")
+    keras = Path(home, "keras.json")
     inputs: dict[str, Any] = {
         "version": kerasdistill.__version__,
         "code": [_look(package, ("__pycache__",)) for package in packages],
@@ -138,7 +139,7 @@ def _inputs(args: argparse.Namespace, data: list[Path]) -> dict[str, Any]:
         "more_packages": [metadata.version(n) for n in ("scikit-learn", "pillow")],
         "machine": [machine.has_gpu(), machine.has_bfloat16()],
         "variables": [*map(os.environ.get, ("KERAS_BACKEND", "CUDA_VISIBLE_DEVICES"))],
-        "keras": keras_file.read_text() if keras_file.exists() else None,
+        "keras": read_bytes(keras, "json").decode() if keras.exists() else None,
         "data": [_look(path) for path in data],
     }
     for name in sorted(vars(args).keys() - set(_NO_INPUTS)):

@@ -68,8 +68,8 @@ def read(
     around the one at `source`, in words; nothing is written.
 
     Args:
-        source: a `.keras` or `.h5` file, a SavedModel's folder (within
-            `trust.trusting` alone) or keras:NAME[@SIDE].
+        source: a `.keras` or `.h5` file, a SavedModel's folder (one that
+            `trust.trusting` lets in) or keras:NAME[@SIDE].
         image_shape, num_classes: of the data that it is for.
         brought: how to read it.
 
@@ -105,14 +105,6 @@ def looked_at(
     sigmoids that it gives.
     """
     card = cards.read_card(source) or {}
-    # An export of ours, whose files are those that its card lists.
-    with trust.trusting(trust.trusted() or "files" in card):
-        return _looked_at(source, card, data=data, brought=brought)
-
-
-def _looked_at(
-    source: str | Path, card: dict[str, Any], *, data: ImageData, brought: Brought
-) -> keras.Model:
     shape = {"image_shape": data.image_shape, "num_classes": data.num_classes}
     model, layers = read(source, **shape, brought=brought)
     require_classes(model, source, data)

@@ -36,7 +36,7 @@ def run(
         path: a model, see `adapting.read`; its card lies beside it.
         target: the folder to write.
         formats_asked: names in `formats.FORMATS`.
-        workdir: where a copy of a set at a URL goes.
+        workdir: where a copy of a set at a URL goes, and a SavedModel is trusted.
         data: gives validation images to compare on and training images for int8's
             ranges (None: the set's).
         distillation_set_path: its views take their place.
@@ -74,6 +74,7 @@ def run(
         images=images,
         representative=representative,
         fold_bottleneck=fold_bottleneck,
+        workdir=workdir,
     )
     return {
         "saved_model": str(target) if "saved-model" in exports else None,

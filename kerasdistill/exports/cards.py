@@ -9,9 +9,10 @@ import keras
 
 from kerasdistill.errors import StaleArtifactError, UserError
 from kerasdistill.files import replacing, sha256_file, sha256_files, write_sealed_json
-from kerasdistill.models import fast_layers
+from kerasdistill.models import fast_layers, trust
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.models.summary import num_trainable
+from kerasdistill.reading_files import open_archive
 from kerasdistill.runs import read_json
 
 CARD_NAME = "card.json"
@@ -97,7 +98,7 @@ def save(model: keras.Model, path: Path) -> None:
     the archive when it was saved, and addresses in memory as ids of shared objects.
     """
     model.save(path)
-    with zipfile.ZipFile(path) as archive:
+    with open_archive(path, "model") as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
     metadata = json.loads(content["metadata.json"])
     metadata["date_saved"] = "1980-01-01@00:00:00"
@@ -121,9 +122,14 @@ def _number_objects(value: Any, numbers: dict[int, int]) -> None:
             _number_objects(each, numbers)
 
 
-def write_folder_card(folder: str | Path, card: dict[str, Any]) -> None:
-    """Writes `card.json` into an export's folder, with digests of its other files."""
-    write_sealed_json(Path(folder) / CARD_NAME, {**card, "files": sha256_files(folder)})
+def write_folder_card(
+    folder: str | Path, card: dict[str, Any], *, workdir: str | Path | None = None
+) -> None:
+    """Writes `card.json` into an export's folder, with digests of its other files; a
+    SavedModel is trusted in `workdir` from then on (`trust.remember`)."""
+    files = sha256_files(folder)
+    trust.remember(files, workdir=workdir)
+    write_sealed_json(Path(folder) / CARD_NAME, {**card, "files": files})
 
 
 def check_files(folder: str | Path) -> None:

@@ -62,6 +62,7 @@ def write_formats(
     images: np.ndarray,
     representative: np.ndarray,
     fold_bottleneck: bool = False,
+    workdir: str | Path | None = None,
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Writes the model in every format, runs each and compares it with the model.
 
@@ -77,6 +78,7 @@ def write_formats(
         images: uint8 [N, H, W, C], to compare on and to measure with.
         representative: uint8 [N, H, W, C], from which int8 learns its ranges.
         fold_bottleneck: merge the linear bottleneck into the next layer, in float32.
+        workdir: where a SavedModel is trusted from then on; see `trust.remember`.
 
     Returns:
         What was written, and by format why it was refused. Of what was written, by
@@ -121,7 +123,7 @@ def write_formats(
         }
         if "saved-model" in exports:
             facts["parity"] = exports["saved-model"]["parity"]
-        cards.write_folder_card(beside, {**card, **facts})
+        cards.write_folder_card(beside, {**card, **facts}, workdir=workdir)
     return exports, refused
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from kerasdistill.errors import UserError
 from kerasdistill.exports import cards
 from kerasdistill.files import replacing_directory
-from kerasdistill.models import language
+from kerasdistill.models import language, trust
 
 # Largest difference of log-probabilities between a model and its reloaded export:
 # both compute in float32, in another order of summation.
@@ -92,6 +92,7 @@ def export_language_model(
     unknown: int,
     card: dict[str, Any],
     sample: np.ndarray,
+    workdir: str | Path | None = None,
 ) -> dict[str, Any]:
     """Writes `model` as a SavedModel (see `Served`), reloads it and compares.
 
@@ -101,6 +102,7 @@ def export_language_model(
             complete and has passed.
         card: written to `card.json` inside, with the parity added.
         sample: word ids int32 [N], N >= 1, for the comparison.
+        workdir: where it is trusted from then on; see `trust.remember`.
 
     Returns:
         {"largest_difference", "tolerance", "num_words"}: of log-probabilities.
@@ -112,7 +114,7 @@ def export_language_model(
     with replacing_directory(path) as beside:
         tf.saved_model.save(served, str(beside), signatures=served.ways)
         parity = _parity(model, beside, words, end=end, sample=sample)
-        cards.write_folder_card(beside, {**card, "parity": parity})
+        cards.write_folder_card(beside, {**card, "parity": parity}, workdir=workdir)
     return parity
 
 
@@ -145,10 +147,11 @@ class SavedLanguageModel:
     """A loaded SavedModel, streamed like a model of `models.lstm`.
 
     Raises:
-        UserError: no SavedModel there, or not one of a language model.
+        UserError: no SavedModel there, not one of a language model, or not trusted.
     """
 
     def __init__(self, path: str | Path):
+        trust.require_trust(path)
         try:
             self._loaded = tf.saved_model.load(str(path))
             self._advance = self._loaded.signatures["advance"]

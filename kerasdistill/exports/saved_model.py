@@ -19,7 +19,12 @@ TOLERANCE = {"float32": 1e-5, "float16": 1e-3, "bfloat16": 1e-2}
 
 
 def export_saved_model(
-    model: keras.Model, path: str | Path, *, card: dict[str, Any], images: np.ndarray
+    model: keras.Model,
+    path: str | Path,
+    *,
+    card: dict[str, Any],
+    images: np.ndarray,
+    workdir: str | Path | None = None,
 ) -> dict[str, Any]:
     """Writes `model` alone as a SavedModel, reloads it and compares.
 
@@ -32,6 +37,7 @@ def export_saved_model(
             complete and has passed.
         card: written to `card.json` inside, with the parity added.
         images: uint8 [N, H, W, C], N >= 1, for the comparison.
+        workdir: where it is trusted from then on; see `trust.remember`.
 
     Returns:
         {"largest_difference", "largest_logit", "tolerance", "num_examples"}.
@@ -44,7 +50,7 @@ def export_saved_model(
         expected = keras.ops.convert_to_numpy(model(images, training=False))
         logits = load_saved_model(beside)(images)
         parity = compared(expected, logits, tolerance=tolerance_of(model))
-        cards.write_folder_card(beside, {**card, "parity": parity})
+        cards.write_folder_card(beside, {**card, "parity": parity}, workdir=workdir)
     return parity
 
 

@@ -7,7 +7,7 @@ import warnings
 import keras
 
 from kerasdistill.errors import UserError
-from kerasdistill.models import wrapping
+from kerasdistill.models import loading, wrapping
 
 PREFIX = "keras:"
 
@@ -48,6 +48,7 @@ def application(
         options = {"classes": num_classes, "classifier_activation": None}
         network = build(weights=None, input_shape=(*sides, 3), **options)
         if weights is not None:
+            loading.check_weights(weights)
             with warnings.catch_warnings():
                 # Keras warns of layers that keep their random weights.
                 warnings.simplefilter("error", UserWarning)

@@ -15,8 +15,12 @@ import keras
 
 from kerasdistill.errors import UserError
 from kerasdistill.models import language  # noqa: F401, Keras must know its layers
+from kerasdistill.reading_files import open_archive, open_file, too_much
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
+_UNREADABLE = (OSError, ValueError, KeyError, RecursionError, zipfile.BadZipFile)
+# Settings of layers that hold words or rules, or name a file of them to be read.
+_MAY_NAME_FILES = ("vocabulary", "vocabulary_file", "merges", "proto", "idf_weights")
 
 
 def load(path: str | Path) -> keras.Model:
@@ -40,6 +44,8 @@ def load(path: str | Path) -> keras.Model:
     except UserError:
         raise
     except Exception as error:  # Keras raises what its many deserializers raise
+        if (own := error.__context__) and isinstance(own, UserError):
+            raise own from None  # of a layer of ours, which Keras has wrapped
         raise UserError(
             f"model {path} cannot be loaded ({_reason(error)}); save it with "
             "model.save(); if it has layers of its own, export it (model.export) and "
@@ -82,7 +88,7 @@ def image_shape(path: str | Path) -> tuple[int, int, int] | None:
     Read from its description alone, without building it; None where it does not say:
     for sizes that are left open, other formats, and what cannot be read.
     """
-    with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile):
+    with contextlib.suppress(*_UNREADABLE):
         for shape in _input_shapes(_config(Path(path))):
             sides = shape[1:]
             if len(sides) == 3 and all(isinstance(n, int) and n > 0 for n in sides):
@@ -95,10 +101,10 @@ def _config(path: Path) -> Any:
     if not path.is_file():
         return {}
     if path.suffix == ".keras":
-        with zipfile.ZipFile(path) as archive:
+        with open_archive(path, "model") as archive:
             return json.loads(archive.read("config.json"))
     if path.suffix in SUFFIXES:
-        with h5py.File(path) as file:
+        with _hdf5(path) as file:
             return json.loads(file.attrs["model_config"])
     return {}
 
@@ -116,11 +122,13 @@ def _input_shapes(config: Any) -> Iterator[list]:
 
 
 def _check_archive(path: Path) -> None:
-    with zipfile.ZipFile(path) as archive:
+    with open_archive(path, "model") as archive:
         if damaged := archive.testzip():  # Keras reads no checksum of the weights
             raise zipfile.BadZipFile(f"{damaged} is damaged")
         config = archive.read("config.json")
-    if {"student", "objective"} <= json.loads(config).get("config", {}).keys():
+    described = json.loads(config)
+    _check_described(described, path)
+    if {"student", "objective"} <= described.get("config", {}).keys():
         raise UserError(
             f"model {path} is a shell that trains a student; save the student alone, "
             'with shell.student.save("model.keras")'
@@ -135,24 +143,60 @@ def _check_archive(path: Path) -> None:
             ) from error
 
 
+def _check_described(config: Any, path: Path) -> None:
+    """UserError for a description whose layers would read files of this machine."""
+    for key, value in config.items() if isinstance(config, dict) else ():
+        if key in _MAY_NAME_FILES and isinstance(value, str):
+            raise UserError(
+                f"model {path} would read {value[:200]!r} (field {key} of a layer), "
+                "expected the content itself; build the layer from a list and save it"
+            )
+    if isinstance(config, dict | list):
+        for value in config.values() if isinstance(config, dict) else config:
+            _check_described(value, path)
+
+
+@contextlib.contextmanager
+def _hdf5(path: str | Path) -> Iterator[h5py.File]:
+    with open_file(path, "model") as content, h5py.File(content) as file:
+        yield file
+
+
+def check_weights(path: str | Path) -> None:
+    """UserError for a file of weights that is none, or refers to others."""
+    if Path(path).suffix not in SUFFIXES:  # Keras would read the files a .json lists
+        raise UserError(f"weights {path} are no HDF5 file; pass a .weights.h5 file")
+    if Path(path).suffix == ".keras":
+        return _check_archive(Path(path))
+    with _hdf5(path) as file:
+        _check_content(file, path)
+
+
+def _check_content(file: h5py.File, path: str | Path) -> None:
+    """UserError for what lies elsewhere, or is far larger than the file."""
+    for name in _elsewhere(file, set()):
+        raise UserError(
+            f"model {path} refers to another file, or another place, at {name!r}, or "
+            "claims a shape far beyond its size; load it where you trust it and save "
+            "it again as .keras"
+        )
+
+
 def _check_hdf5(path: Path) -> None:
     """UserError for a file of weights alone, or with what lies in other files."""
-    with h5py.File(path) as file:
+    with _hdf5(path) as file:
         if "model_config" not in file.attrs:
             raise UserError(
                 f"model {path} holds weights alone; build the network, load them into "
                 'it and save both: model.load_weights(...); model.save("model.keras")'
             )
-        for name in _elsewhere(file):
-            raise UserError(
-                f"model {path} refers to another file at {name!r}; load it where you "
-                "trust it and save it again as .keras"
-            )
+        _check_content(file, path)
+        _check_described(json.loads(file.attrs["model_config"]), path)
 
 
 def _loaded_hdf5(path: Path) -> keras.Model:
     """The model in an HDF5 file, from a copy where its description has to be mended."""
-    with h5py.File(path) as file:
+    with _hdf5(path) as file:
         config = json.loads(file.attrs["model_config"])
     if (mended := _for_keras_3(config)) == config:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
@@ -181,8 +225,14 @@ def _for_keras_3(config: Any) -> Any:
     return mended
 
 
-def _elsewhere(group: h5py.Group) -> Iterator[str]:
-    """Names of what an HDF5 file takes from other files, or from elsewhere in it."""
+def _elsewhere(group: h5py.Group, seen: set[int]) -> Iterator[str]:
+    """Names of what an HDF5 file takes from other files, or from elsewhere in it, and
+    of arrays that unpack to far more than it; `seen` are places in it."""
+    if (place := h5py.h5o.get_info(group.id).addr) in seen:
+        yield group.name  # under two names, or in a circle
+        return
+    seen.add(place)
+    packed = group.file.id.get_filesize()
     for name in group:
         link = group.get(name, getlink=True)
         if not isinstance(link, h5py.HardLink):
@@ -190,8 +240,8 @@ def _elsewhere(group: h5py.Group) -> Iterator[str]:
             continue
         value = group[name]
         if isinstance(value, h5py.Group):
-            yield from _elsewhere(value)
-        elif value.external or value.is_virtual:
+            yield from _elsewhere(value, seen)
+        elif value.external or value.is_virtual or too_much(value.nbytes, packed):
             yield value.name
 
 

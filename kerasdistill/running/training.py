@@ -190,8 +190,8 @@ def publish(
         val_accuracy=scores["val_accuracy"],
     )
     card, saved_model = cards.read_card(path), run.path / "saved_model"
-    sample = data.validation.images[:64]
-    parity = export.export_saved_model(model, saved_model, card=card, images=sample)
+    how = {"images": data.validation.images[:64], "workdir": run.path.parent}
+    parity = export.export_saved_model(model, saved_model, card=card, **how)
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     return {
         "kind": kind,

@@ -10,11 +10,13 @@ import numpy as np
 
 from kerasdistill.errors import StaleArtifactError
 from kerasdistill.files import replacing
+from kerasdistill.reading_files import open_archive
 
 _STATE = "state"
 # What numpy and zipfile raise over damaged bytes: a flipped flag bit in a header,
 # say, is a RuntimeError about encryption.
 _DAMAGE = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile)
+_DAMAGE += (MemoryError,)  # over a shape that was made up
 
 
 def save(path: str | Path, variables: list, state: dict[str, Any]) -> None:
@@ -53,8 +55,10 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The values and the state; StaleArtifactError if the file is damaged."""
     try:
         # Opened here, because np.load leaves a file open that it can't make out.
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            values = {key: arrays[key] for key in arrays.files}
+        with open_archive(path, "npz") as archive:
+            archive.fp.seek(0)
+            with np.load(archive.fp, allow_pickle=False) as arrays:
+                values = {key: arrays[key] for key in arrays.files}
         state = json.loads(values.pop(_STATE).tobytes())
     except _DAMAGE as error:
         raise StaleArtifactError(

@@ -10,7 +10,6 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +23,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.runners.runner import PipelineResult
 
 from kerasdistill.errors import UserError, WorkersLostError
+from kerasdistill.reading_files import read_bytes
 
 DASK_RUNNER = "apache_beam.runners.dask.dask_runner.DaskRunner"  # no short name there
 
@@ -116,7 +116,7 @@ def prepare_dask(options: PipelineOptions) -> None:
 
 def _address_in(scheduler_file: str) -> str:
     try:
-        return json.loads(Path(scheduler_file).read_text())["address"]
+        return json.loads(read_bytes(scheduler_file, "json"))["address"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"--dask_scheduler_file {scheduler_file} names no scheduler ({error}); "

@@ -13,6 +13,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from kerasdistill.errors import UserError
 from kerasdistill.files import sha256_file
+from kerasdistill.reading_files import open_file
 
 _PIECE_BYTES = 1 << 20
 
@@ -33,6 +34,8 @@ def absolute(path: str) -> str:
 
 
 def open_to_read(path: str) -> Any:
+    if os.path.exists(path):  # here, and so no URL
+        return open_file(path, "digest")
     return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
@@ -62,7 +65,7 @@ def put(path: str, content: bytes, scratch: str) -> None:
 
 def put_file(path: str, local: str, scratch: str) -> tuple[int, str]:
     """Copies a local file to `path`; size and hex sha256."""
-    with open(local, "rb") as source:
+    with open_file(local, "digest") as source:
         _put(path, source, scratch)
     return os.path.getsize(local), sha256_file(local)
 

@@ -14,6 +14,7 @@ from apache_beam.runners.runner import PipelineRunner
 
 from kerasdistill.errors import UserError, WorkersLostError
 from kerasdistill.models import loading, trust
+from kerasdistill.reading_files import open_file
 from pipelines.beam import files
 from pipelines.beam.runners import WORKER_DIED, score
 from pipelines.beam.shards import SCRATCH, ShardWriter, Work, kept_digests, last_written
@@ -87,7 +88,7 @@ class ScoreShards(Worker):
         job = self._job
         with tempfile.TemporaryDirectory() as folder:
             path = files.local_copy(job.transfer_set, folder)
-            with np.load(path) as arrays:
+            with open_file(path, "npz") as file, np.load(file) as arrays:
                 held = {
                     split: Examples(*(arrays[f"{split}_{field}"] for field in _FIELDS))
                     for split in {"train", "validation"} - job.sources.keys()

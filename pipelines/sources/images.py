@@ -1,5 +1,6 @@
 """Images of any size and mode -> uint8 of one shape: by default 32x32 RGB."""
 
+import contextlib
 import functools
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from kerasdistill.errors import UserError
+from kerasdistill.reading_files import open_file
 
 IMAGE_SIDE = 32
 IMAGE_SHAPE = (IMAGE_SIDE, IMAGE_SIDE, 3)  # the papers'
@@ -58,11 +60,12 @@ def read_square(
 def load(path: str | Path) -> Image.Image:
     """A file's first frame, upright. Pillow's decoders raise errors of many classes
     for a damaged file, and for one that unpacks to an enormous image."""
-    try:
-        image = Image.open(path, formats=_formats())
-    except UnidentifiedImageError:
-        raise ValueError("no image in a known format") from None
-    with image:
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(open_file(path, "image"))
+        try:
+            image = stack.enter_context(Image.open(file, formats=_formats()))
+        except UnidentifiedImageError:
+            raise ValueError("no image in a known format") from None
         image.load()
         try:
             turn = _TURNS.get(image.getexif().get(_ORIENTATION))

@@ -9,6 +9,7 @@ from typing import Any
 
 from kerasdistill.errors import StaleArtifactError, UserError
 from kerasdistill.files import digest_of, sha256_file
+from kerasdistill.reading_files import read_bytes
 from pipelines.datasets import ImageData
 from pipelines.stored.averaging import AVERAGINGS
 from pipelines.stored.layout import (
@@ -36,7 +37,7 @@ def read_manifest(path: Path) -> Manifest:
     """
     file = path / MANIFEST_NAME
     try:
-        content = file.read_bytes()
+        content = read_bytes(file, "json")
     except (FileNotFoundError, NotADirectoryError):
         raise _unfinished(path) from None
     return parse_manifest(content, where=str(file))
@@ -139,7 +140,7 @@ def bad_shard(path: str | Path, shard: Shard, reason: str) -> StaleArtifactError
 
 def _unfinished(path: Path) -> UserError:
     try:
-        plan = json.loads((path / PLAN_NAME).read_text())
+        plan = json.loads(read_bytes(path / PLAN_NAME, "json"))
         layout = Layout(**plan["layout"])
         command = plan["command"]
     except (OSError, ValueError, KeyError, TypeError):

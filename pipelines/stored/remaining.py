@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from kerasdistill.reading_files import read_bytes
 from pipelines.sources.examples import ImageData
 from pipelines.stored.layout import Layout, member_name, sidecar_name
 from pipelines.stored.planning import planned_bytes
@@ -37,7 +38,7 @@ def missing_work(
 
 def _there(folder: Path, name: str) -> bool:
     try:
-        size = json.loads((folder / sidecar_name(name)).read_bytes())["bytes"]
+        size = json.loads(read_bytes(folder / sidecar_name(name), "json"))["bytes"]
         return (folder / name).stat().st_size == size
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -13,6 +13,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from kerasdistill.errors import WorkersLostError
 from kerasdistill.models import language, loading
+from kerasdistill.reading_files import open_file
 from kerasdistill.training.language_models import answers
 from pipelines.beam import files
 from pipelines.beam.runners import WORKER_DIED, make_runner, pipeline_options, score
@@ -73,7 +74,7 @@ class ScoreStreams(Worker):
         if FileSystems.exists(sidecar):
             return [number]
         rows, covered = job.request.rows(number), 0.0
-        with np.load(job.windows) as arrays:
+        with open_file(job.windows, "npz") as file, np.load(file) as arrays:
             ids, weights = (arrays[each][:, rows] for each in ("ids", "weights"))
         with tempfile.TemporaryDirectory() as folder:
             local = os.path.join(folder, name)

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from kerasdistill.errors import UserError
 from kerasdistill.files import digest_of
+from kerasdistill.reading_files import read_bytes
 from kerasdistill.training.epochs import EpochStream
 
 END, UNKNOWN = "<eos>", "<unk>"
@@ -204,7 +205,7 @@ def _read(folder: Path, split: str) -> list[str]:
     if not path.is_file():
         raise UserError(f"{path} is not a file; it should hold a sentence a line")
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_bytes(path, "text").decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path} is not UTF-8 (byte {error.start}); convert it, as with iconv"

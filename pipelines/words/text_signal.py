@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from kerasdistill.errors import StaleArtifactError, UserError
 from kerasdistill.files import digest_of, sha256_file, write_json_atomic
+from kerasdistill.reading_files import read_bytes
 from kerasdistill.training.epochs import EpochStream
 from pipelines.stored.integrity import SEAL, sealed
 from pipelines.stored.layout import MANIFEST_NAME
@@ -157,7 +158,7 @@ def read(path: str | Path, *, data: text.TextData, streams: int, window: int) ->
             "language-model --born-again --teacher-signal stored"
         )
     try:
-        value = json.loads(file.read_bytes())
+        value = json.loads(read_bytes(file, "json"))
         seal = value.pop(SEAL)
         fields = {name: value[name] for name in Request.__dataclass_fields__}
         request = Request(**{**fields, "teachers": tuple(fields["teachers"])})

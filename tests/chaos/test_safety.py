@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from kerasdistill.cli import answers
 from kerasdistill.cli.__main__ import main
 from kerasdistill.errors import StaleArtifactError, UserError, one_line
 from kerasdistill.exports import cards
+from kerasdistill.exports.saved_model import export_saved_model
 from kerasdistill.models import loading
 from kerasdistill.training import checkpoint
 from pipelines.stored.manifest import Manifest
@@ -149,11 +151,47 @@ def test_pickled_and_executable_recipes(tmp_path, trace, capsys):
         assert f"error: {path} is damaged" in capsys.readouterr().err
 
 
-def test_a_saved_model_is_a_program(tmp_path, capsys):
-    """As a teacher it is refused: what a SavedModel holds is run, not read."""
-    net = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten()])
-    net.export(tmp_path / "teacher", verbose=False)
-    line = f"precompute --passes 1 --teacher {tmp_path / 'teacher'} {DATA}"
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory) -> Path:
+    """A SavedModel of another workdir, with a card that lists its files."""
+    folder = tmp_path_factory.mktemp("elsewhere") / "run"
+    layers = [keras.layers.Flatten(), keras.layers.Dense(10)]
+    net = keras.Sequential([keras.Input((32, 32, 3)), *layers])
+    cards.write(net, folder, {"image_shape": [32, 32, 3]})
+    how = {"images": np.zeros((2, 32, 32, 3), np.uint8), "workdir": folder.parent}
+    export_saved_model(net, folder / "saved_model", card={}, **how)
+    return folder / "saved_model"
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "evaluate {}",
+        "inspect {}",
+        "export {}",
+        "precompute --passes 1 --teacher {}",
+        "student --convs 1 --budget 100k --teacher {}",
+        "ensemble --teacher {}",
+        "born-again --teacher {}",
+        "verify {set} --teacher {}",
+    ],
+)
+def test_a_saved_model_is_a_program(verb, foreign, inputs, tmp_path, capsys):
+    """What it holds is run, not read: only what this workdir's runs wrote is."""
+    line = verb.format(foreign, set=inputs.images) + f" --workdir {tmp_path} {DATA}"
+    assert main(line.split()) == 2
+    error = capsys.readouterr().err
+    assert "is a SavedModel, which may run any code" in error
+    assert str(foreign.with_name("model.keras")) in error
+
+
+def test_a_language_model_s_saved_model_is_a_program(foreign, tmp_path, capsys):
+    folder = tmp_path / "saved_model"
+    shutil.copytree(foreign, folder)
+    cards.write_folder_card(folder, {"kind": cards.LANGUAGE_MODEL, "words": ["a"]})
+    for split in ("train", "valid", "test"):
+        (tmp_path / f"{split}.txt").write_text("a a a\n")
+    line = f"evaluate {folder} --data-dir {tmp_path} --workdir {tmp_path}"
     assert main(line.split()) == 2
     assert "is a SavedModel, which may run any code" in capsys.readouterr().err
 

@@ -172,6 +172,7 @@ def _publish(
         unknown=data.words.index(text.UNKNOWN),
         card=cards.read_card(facts["model"]),
         sample=data.validation[:_SAMPLE],
+        workdir=run.path.parent,
     )
     return {
         "kind": KIND,
