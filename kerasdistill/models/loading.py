@@ -62,7 +62,7 @@ def require_file(path: str | Path) -> Path:
             f"model {path} is not a .keras or .h5 file; pass the path of one that "
             "exists"
         )
-    with open(path, "rb") as file:
+    with open_file(path, "model") as file:
         start = file.read(8)
     kinds = {b"PK": ".keras", b"\x89HDF": ".h5"}
     kind = next((k for mark, k in kinds.items() if start.startswith(mark)), None)

@@ -188,7 +188,9 @@ def test_a_saved_model_is_a_program(verb, foreign, inputs, tmp_path, capsys):
 def test_a_language_model_s_saved_model_is_a_program(foreign, tmp_path, capsys):
     folder = tmp_path / "saved_model"
     shutil.copytree(foreign, folder)
-    cards.write_folder_card(folder, {"kind": cards.LANGUAGE_MODEL, "words": ["a"]})
+    (folder / "card.json").unlink()
+    words = ["a", "<eos>", "<unk>"]
+    cards.write_folder_card(folder, {"kind": cards.LANGUAGE_MODEL, "words": words})
     for split in ("train", "valid", "test"):
         (tmp_path / f"{split}.txt").write_text("a a a\n")
     line = f"evaluate {folder} --data-dir {tmp_path} --workdir {tmp_path}"
