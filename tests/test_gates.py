@@ -163,6 +163,7 @@ READERS = {
     lambda path: cards.read_card(path.with_name("model.keras")): "card.json",
     lambda path: Pulse(path.parents[2]).silent({path.name}, seconds=1): "session",
     lambda path: beam_files.measure(str(path)): "shard",
+    lambda path: beam_files.get(str(path)): "sidecar",
     checkpoint.read: "last.npz",
     files.sha256_file: "shard",
     images.load: "image.png",

@@ -11,13 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kerasdistill.errors import UserError
-from kerasdistill.files import (
-    digest_of,
-    sha256_file,
-    sha256_files,
-    why_unwritable,
-    write_atomic,
-)
+from kerasdistill.files import digest_of, sha256_file, sha256_files, why_unwritable
 
 FOLDER = ".saved_models"  # in a workdir: an empty file for each that was written here
 GRAPH, CARD = "saved_model.pb", "card.json"
@@ -54,7 +48,9 @@ def remember(files: Mapping[str, str], *, workdir: str | Path | None) -> None:
     """
     workdir = _RULE.get().workdir or workdir
     if GRAPH in files and workdir is not None and why_unwritable(workdir) is None:
-        write_atomic(Path(workdir, FOLDER, _name(files)), b"")
+        note = Path(workdir, FOLDER, _name(files))
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.touch()  # empty, and so whole at once
 
 
 def require_trust(path: str | Path) -> None:

@@ -13,7 +13,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from kerasdistill.errors import UserError
 from kerasdistill.files import sha256_file
-from kerasdistill.reading_files import open_file
+from kerasdistill.reading_files import open_file, read_bytes
 
 _PIECE_BYTES = 1 << 20
 
@@ -40,6 +40,8 @@ def open_to_read(path: str) -> Any:
 
 
 def get(path: str) -> bytes:
+    if os.path.exists(path):
+        return read_bytes(path, "json")
     with open_to_read(path) as file:
         return file.read()
 
