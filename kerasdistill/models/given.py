@@ -28,7 +28,8 @@ def build(
     seed: int,
     **_: str,
 ) -> keras.Model:
-    """The network as it is: a file's with its weights, another's with random ones.
+    """The network as it is: a file's with its weights, another's, and one that was
+    saved before it was built, with random ones, which follow from `seed`.
 
     Where its images have another size or colour, layers that bring them to it come
     first (`wrapping.adapt`). It computes in the precision that it was built with.
@@ -41,13 +42,17 @@ def build(
     if source.startswith(applications.PREFIX):
         shape = {"image_shape": image_shape, "num_classes": num_classes}
         return applications.application(source, **shape, seed=seed)[0]
+    # Weights that it lacks, and what its layers draw in training, follow from it.
+    keras.utils.set_random_seed(seed)
     model = loading.load(source)
     if sha256_file(source) != architecture.sha256:
         raise StaleArtifactError(
             f"student {source} has changed since the recipe was made; give the file "
             "again with --student"
         )
-    model, _ = plain.plain(model, image_shape=image_shape)
+    if isinstance(model, keras.Sequential) and not model.built:
+        model.build((None, *image_shape))
+    model, _ = plain.plain(model)
     if model.output_shape[1] != num_classes:  # a single one would broadcast silently
         raise UserError(
             f"student {source} gives {model.output_shape}, expected {num_classes} "

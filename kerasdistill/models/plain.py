@@ -10,15 +10,13 @@ from kerasdistill.models.summary import leaf_layers
 
 
 def plain(
-    model: keras.Model, *, image_shape: tuple[int, int, int], head: str | None = None
+    model: keras.Model, *, head: str | None = None
 ) -> tuple[keras.Model, list[str]]:
     """The model with one image input and one output, which may be those of lists or
     dicts, for batches of any size.
 
     Args:
-        model: takes images [batch, height, width, 1 or 3], sides may be None. A
-            `Sequential` model that was never built is built for `image_shape`.
-        image_shape: height, width, channels.
+        model: takes images [batch, height, width, 1 or 3], sides may be None.
         head: name of the output, of a model that has several.
 
     Returns:
@@ -30,8 +28,10 @@ def plain(
     """
     steps = []
     if isinstance(model, keras.Sequential) and not model.built:
-        model.build((None, *image_shape))
-        steps.append("built, with random weights")
+        raise UserError(
+            f"model {model.name} was saved before it was built and has no weights; "
+            "call it on a batch, or give it an Input, and save it again"
+        )
     if getattr(model, "inputs", None):  # else a class of its own, which is called
         if len(model.inputs) != 1:
             names = ", ".join(tensor.name for tensor in model.inputs)

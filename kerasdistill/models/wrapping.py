@@ -91,7 +91,7 @@ def adapt(
     Raises:
         UserError: it takes no images, or gives no [batch, classes].
     """
-    model, steps = plain.plain(model, image_shape=image_shape, head=convention.head)
+    model, steps = plain.plain(model, head=convention.head)
     takes = model.input_shape
     image = keras.Input(image_shape, name="image")
     x, before = _as_taken(image, takes, convention)

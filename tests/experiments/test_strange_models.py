@@ -319,7 +319,7 @@ TEACHERS = {
     "two heads, a third named": (heads, Convention(head="mian"), "aux, main"),
     "batch of one": (batch_of_one, Convention(), None),
     "float16": (half, Convention(), None),
-    "never built": (unbuilt, Convention(), "--force"),
+    "never built": (unbuilt, Convention(), "no weights"),
     "channels first": (channels_first, Convention(), "channels first"),
     "two inputs": (two_inputs, Convention(), "images alone"),
     "no classifier": (features, Convention(), "expected logits"),
@@ -410,9 +410,10 @@ def test_one_sigmoid_of_two_classes(output, make, pair, tmp_path):
     np.testing.assert_allclose(logits, expected, atol=1e-3)
 
 
-@pytest.mark.parametrize(
-    "name", [n for n, t in TEACHERS.items() if "--force" in str(t)]
-)
+FORCED = ("two classes swapped", "a class never said", "absurd", "pixels 0-1")
+
+
+@pytest.mark.parametrize("name", FORCED)
 def test_what_is_suspicious_can_be_forced(name, make, data, tmp_path):
     maker, convention, _ = TEACHERS[name]
     path = str(maker(make))
@@ -547,3 +548,13 @@ def test_a_file_says_the_size_of_its_images(form, make, tmp_path):
     assert loading.image_shape(tmp_path / "bad.keras") is None
     os.mkdir(tmp_path / "folder.keras")
     assert loading.image_shape(tmp_path / "folder.keras") is None
+
+
+def test_a_student_without_weights_gets_those_of_the_seed(tmp_path):
+    never_built().save(tmp_path / "student.keras")
+    network = given.network(str(tmp_path / "student.keras"))
+    shape = {"image_shape": (SIDE, SIDE, 3), "num_classes": 3}
+    models = [given.build(network, **shape, seed=seed) for seed in (1, 1, 2)]
+    first, again, other = (model.get_weights()[0] for model in models)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
