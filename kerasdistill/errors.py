@@ -3,7 +3,10 @@
 import errno
 import os
 import re
+import unicodedata
 
+# Control, format (bidirectional too), unpaired, private, unassigned; line separators.
+_UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 # What a disk that is full, gone or not to be written reports.
 _STORAGE = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG),
@@ -34,10 +37,19 @@ class WorkersLostError(RuntimeError):
 
 def one_line(text: str) -> str:
     """Text from anywhere, fit for a terminal: one line, control characters escaped."""
-    words = " ".join(text.split())
+    return escaped(" ".join(text.split()))
+
+
+def escaped(text: str, *, keep: str = "") -> str:
+    """Text whose control, bidirectional and unpaired characters are escapes, but for
+    those in `keep`. Ordinary text, spaces too, comes as it is."""
+    if text.isprintable():
+        return text
     return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in words
+        letter
+        if letter in keep or unicodedata.category(letter) not in _UNSEEN
+        else letter.encode("unicode_escape").decode()
+        for letter in text
     )
 
 

@@ -1,8 +1,13 @@
 """What there is to compute with, found without starting TensorFlow."""
 
+import contextlib
+import json
 import os
 import re
+import sys
 from pathlib import Path
+
+DEFAULT_BACKEND = "tensorflow"
 
 # What TensorFlow's kernels have a use for, the best last.
 _INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
@@ -49,6 +54,22 @@ def has_bfloat16() -> bool:
 def has_gpu() -> bool:
     """Whether a driver shows an NVIDIA or AMD GPU; TensorFlow may not see it yet."""
     return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/kfd").exists()
+
+
+def keras_file() -> Path:
+    """Where a user's settings of Keras are, if there are any."""
+    home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")
+    return Path(home, "keras.json")
+
+
+def keras_backend() -> str:
+    """The backend that Keras has chosen, or will choose when it is imported."""
+    if (keras := sys.modules.get("keras")) is not None:
+        return keras.config.backend()
+    named = os.environ.get("KERAS_BACKEND")
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        named = named or json.loads(keras_file().read_text()).get("backend")
+    return named or DEFAULT_BACKEND
 
 
 def _table(path: Path) -> dict[str, str]:

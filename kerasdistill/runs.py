@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
 
-from kerasdistill import requests
+from kerasdistill import __version__, machine, requests
 from kerasdistill.errors import BusyError, StaleArtifactError, UserError
 from kerasdistill.files import (
     digest_of,
@@ -19,8 +19,10 @@ from kerasdistill.files import (
     write_sealed_json,
 )
 from kerasdistill.reading_files import read_bytes
+from kerasdistill.terminal import say
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "apache-beam", "tensorflow-datasets")
+_COMPUTING = ("tensorflow", "keras", "numpy")
 _DIFFERENCES = 3  # fields that a refusal names
 # Paths among the results that lie in the run's folder.
 _INSIDE = "model saved_model results best_recipe trials_table picture".split()
@@ -49,8 +51,9 @@ class RunDirectory:
         One that an older version began, under the digest of the whole JSON, goes on
         in its folder.
         """
-        path = Path(workdir) / _name(verb, requests.canonical(request))
-        if not path.exists():
+        fields = requests.canonical(request) | _backend()
+        path = Path(workdir) / _name(verb, fields)
+        if not path.exists() and not _backend():
             before = Path(workdir) / _name(verb, requests.older(request))
             if before.exists():
                 return cls(before, request)
@@ -94,7 +97,18 @@ class RunDirectory:
     def _describe(self) -> None:
         recipe = self.path / "recipe.json"
         if not recipe.exists():
-            write_sealed_json(recipe, self.request)
+            write_sealed_json(
+                recipe, self.request | (_backend() if self._named else {})
+            )
+        self.check()
+        self._tell_other_code()
+        write_json_atomic(self.path / "environment.json", environment())
+
+    def check(self) -> None:
+        """StaleArtifactError if the folder was made for another request."""
+        recipe = self.path / "recipe.json"
+        if not recipe.exists():
+            return
         before = read_json(recipe)
         if not requests.same(before, self._given, newer=self._named):
             differ = requests.differences(before, self._given)
@@ -105,7 +119,26 @@ class RunDirectory:
                 f"{recipe} describes another request ({'; '.join(fields)}); "
                 f"remove {self.path} or choose another folder"
             )
-        write_json_atomic(self.path / "environment.json", environment())
+
+    def _tell_other_code(self) -> None:
+        """Says in a line that an unfinished run was begun with other versions."""
+        file = self.path / "environment.json"
+        if not file.exists() or (self.path / "results.json").exists():
+            return
+        try:
+            before, now = _versions(json.loads(file.read_bytes())), _versions()
+        except (OSError, ValueError, KeyError, TypeError):
+            return  # nothing depends on it
+        other = [name for name in now if before.get(name, now[name]) != now[name]]
+        was, here = (
+            ", ".join(f"{name} {each[name]}" for name in other)
+            for each in (before, now)
+        )
+        if other:
+            say(
+                f"{self.path} was begun with {was} and goes on with {here}: the result "
+                "may differ from that of either alone"
+            )
 
     def results(self) -> dict[str, Any] | None:
         """A finished run's results, None while it is not finished."""
@@ -157,9 +190,25 @@ def read_json(path: str | Path) -> Any:
         ) from error
 
 
+def _backend() -> dict[str, str]:
+    """Keras' backend as a part of requests, which leave the default out."""
+    name = machine.keras_backend()
+    return {} if name == machine.DEFAULT_BACKEND else {"backend": name}
+
+
+def _versions(of: dict[str, Any] | None = None) -> dict[str, str]:
+    """What of an environment, by default this one, the bits of a result depend on."""
+    of = environment() if of is None else of
+    packages = {name: of["packages"][name] for name in _COMPUTING}
+    ours = ("kerasdistill", "backend")  # which older versions did not note
+    return {name: of[name] for name in ours if name in of} | packages
+
+
 def environment() -> dict[str, Any]:
     """Versions and machine, for whoever compares figures later."""
     return {
+        "kerasdistill": __version__,
+        "backend": machine.keras_backend(),
         "python": platform.python_version(),
         "machine": platform.machine(),
         "processors": len(os.sched_getaffinity(0)),

@@ -1,7 +1,6 @@
 """Whether a model may label a data set, or learn from it: it is tried on its images."""
 
 import os
-import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from kerasdistill.exports.cards import own_card
 from kerasdistill.models.summary import leaf_layers
 from kerasdistill.models.wrapping import AS_GIVEN, INPUTS
 from kerasdistill.seeds import permutation
+from kerasdistill.terminal import say
 from pipelines import judging
 from pipelines.datasets import ImageData
 from pipelines.judging import Finding
@@ -107,7 +107,7 @@ def check_values(
     if data.labelled:
         if tell:
             said = f"{evaluation.accuracy(logits, labels):.1%} of {len(labels)} images"
-            print(f"{what} names the label of {said}", file=sys.stderr)
+            say(f"{what} names the label of {said}")
         findings = [judging.of_scale(by_scale, labels[:CHECKED_IMAGES], scale)]
         findings += _of_labels(logits, labels, data)
     else:
@@ -160,7 +160,7 @@ def _settle(
             way_out = "" if finding.certain or force is None else "; --force accepts it"
             raise UserError(f"{what} {finding.text}{way_out}")
         if tell:
-            print(f"{what} {finding.text}", file=sys.stderr)
+            say(f"{what} {finding.text}")
 
 
 def _of_labels(

@@ -1,13 +1,13 @@
 """Data sets as splits of uint8 images: the one place for class counts and shapes."""
 
 import hashlib
-import sys
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
 from kerasdistill.errors import UserError, one_line
 from kerasdistill.seeds import permutation
+from kerasdistill.terminal import say
 from pipelines.sources import digits, image_folder, repeats, tfds
 from pipelines.sources.examples import Examples, ImageData, Raw, Request
 from pipelines.sources.images import IMAGE_SHAPE, Shape, check_shape
@@ -83,7 +83,7 @@ def load(
             order = permutation(len(splits[key]), split_seed, "quick", key)
             splits[key] = splits[key].take(np.sort(order[:most]))
     for note in notes:
-        print(f"{one_line(name)}: {note}", file=sys.stderr)
+        say(f"{one_line(name)}: {note}")
     return ImageData(
         name=raw.name,
         version=raw.version,

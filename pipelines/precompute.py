@@ -140,7 +140,7 @@ def _publish(
     """The manifest comes last and makes the set complete; scratch files go."""
     manifest = shards.publish_manifest(output, request, layout)
     try:
-        FileSystems.delete([files.join(output, shards.SCRATCH)])
+        files.delete([files.join(output, shards.SCRATCH)])
     except BeamIOError as error:  # the set is complete all the same
         logging.getLogger(__name__).warning("left %s/.work behind: %s", output, error)
     written = (manifest.shards, *manifest.member_shards)

@@ -8,7 +8,6 @@ import contextlib
 import itertools
 import re
 import shutil
-import sys
 import threading
 import time
 import uuid
@@ -16,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from kerasdistill import terminal
 from kerasdistill.errors import DivergedError, UserError, WorkersLostError
 from kerasdistill.reading_files import read_bytes
 from tuners.durable import Durable
@@ -30,7 +30,7 @@ Run = Callable[[dict[str, Any], Path, Callable[[], None]], float]
 
 
 def say(line: str) -> None:
-    print(f"search: {line}", file=sys.stderr, flush=True)
+    terminal.say(f"search: {line}")
 
 
 class Pulse:

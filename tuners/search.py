@@ -1,13 +1,12 @@
 """The loop of a search: an oracle's trials, each run in a folder of its own."""
 
-import contextlib
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras_tuner
 
+from kerasdistill import terminal
 from kerasdistill.errors import DivergedError, UserError
 from tuners.durable import STATE_NAME, Durable
 from tuners.ledger import TRIALS, Ledger
@@ -50,7 +49,7 @@ class Tuner(keras_tuner.engine.base_tuner.BaseTuner):
         self._run = run
         self._ended = ended
         Ledger(oracle, folder).close()
-        with contextlib.redirect_stdout(sys.stderr):  # KerasTuner tells what it reads
+        with terminal.libraries_aside():  # KerasTuner tells what it reads
             super().__init__(oracle, directory=str(folder), project_name=TRIALS)
 
     def run_trial(self, trial) -> dict[str, float]:

@@ -1,7 +1,6 @@
 """`python -m kerasdistill.cli`: one verb, one answer, one exit code."""
 
 import argparse
-import contextlib
 import json
 import logging
 import os
@@ -9,51 +8,51 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from kerasdistill import errors, own_packages
-from kerasdistill.cli import answers, arguments, finished, light
+from kerasdistill import errors, machine, own_packages, terminal
+from kerasdistill.cli import answers, arguments, finished, light, workplace
 from kerasdistill.errors import UserError, one_line
 from kerasdistill.running.steps import OnlyPlanned
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line: 0 done; 2 bad request; 1 diverged, workers lost, the disk
-    failed, part of a table not done or an installation that can't work; 130
-    interrupted."""
+    failed, stdout too, part of a table not done or an installation that can't work;
+    130 interrupted."""
+    terminal.open_missing()
     own_packages.put_first()
+    with terminal.guarded():
+        return _run(sys.argv[1:] if argv is None else argv)
+
+
+def _run(argv: Sequence[str]) -> int:
     try:
-        args = arguments.parse(sys.argv[1:] if argv is None else argv)
+        args = arguments.parse(argv)
         # Libraries print to stdout too; with --json it must hold one object alone.
-        with contextlib.redirect_stdout(sys.stderr):
+        with terminal.libraries_aside():
             try:
                 answer = _answer(args)
             except OnlyPlanned as stopped:
                 steps = stopped.plan.lines() or ["nothing is left to do"]
                 answer = {**stopped.plan.to_json(), "text": "\n".join(steps)}
+        coloured = answer.pop("coloured", False) and not args.json
         if args.json:
-            _say(json.dumps({n: value for n, value in answer.items() if n != "text"}))
+            text = json.dumps({n: value for n, value in answer.items() if n != "text"})
         else:
-            _say(answers.readable(answer, same_data=arguments.data_options(args)))
-        return 1 if False in (answer.get("works"), answer.get("complete")) else 0
+            text = answers.readable(answer, same_data=arguments.data_options(args))
+        said = terminal.answer(text, coloured=coloured)
+        works = False not in (answer.get("works"), answer.get("complete"))
+        return 0 if said and works else 1
     except (UserError, errors.DivergedError, errors.WorkersLostError) as error:
-        print(f"error: {one_line(str(error))}", file=sys.stderr)
+        terminal.say(f"error: {one_line(str(error))}")
         return 2 if isinstance(error, UserError) else 1
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        terminal.say("interrupted; the same command goes on from here")
         return 130
     except Exception as error:
         if (line := errors.storage_failure(error)) is None:
             raise
-        print(f"error: {one_line(line)}", file=sys.stderr)
+        terminal.say(f"error: {one_line(line)}")
         return 1
-
-
-def _say(text: str) -> None:
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:  # whoever reads, such as head, has seen enough
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())  # for what Python flushes at its end
-        os.close(nowhere)
 
 
 def _answer(args: argparse.Namespace) -> dict[str, Any]:
@@ -63,6 +62,7 @@ def _answer(args: argparse.Namespace) -> dict[str, Any]:
     kept = finished.of(args)
     if kept is not None and (answer := kept.answer()) is not None:
         return answer
+    workplace.check(args)
     _start(deterministic=args.deterministic)
     from kerasdistill.cli import commands
     from kerasdistill.models import trust
@@ -81,7 +81,7 @@ def _answer(args: argparse.Namespace) -> dict[str, Any]:
 def _check_backend() -> None:
     from kerasdistill.training.engines import ENGINES
 
-    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    backend = machine.keras_backend()
     if backend not in ENGINES:
         raise UserError(
             f"KERAS_BACKEND is {backend}, but the command line trains on "
@@ -95,13 +95,13 @@ def _start(*, deterministic: bool) -> None:
     # would bury the one line that matters.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.getLogger().setLevel(logging.ERROR)  # Beam misses tools of Google's cloud
-    sys.stderr.flush()
     native = os.dup(2)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
     try:
         from kerasdistill.training import engines
 
+        engines.settle()
         engines.current().start(deterministic=deterministic)
     finally:
         os.dup2(native, 2)

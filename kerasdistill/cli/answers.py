@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kerasdistill.errors import one_line
+from kerasdistill import terminal
 from kerasdistill.reports import born_again, tables
 
 _FIRST = ("test_accuracy", "val_accuracy", "teacher_agreement", "num_params")
@@ -18,7 +18,7 @@ def readable(answer: dict[str, Any], *, same_data: Sequence[str] = ()) -> str:
     """
     if "text" in answer:
         return answer["text"]
-    lines = []
+    answer, lines = terminal.fit(answer), []
     if "searches" in answer:
         lines += [tables.searches(answer["searches"]), ""]
     if "born_again" in answer:
@@ -41,8 +41,8 @@ def readable(answer: dict[str, Any], *, same_data: Sequence[str] = ()) -> str:
         if isinstance(value, float):
             value = f"{value:.4f}"
         if not isinstance(value, dict | list) and value is not None:
-            lines.append(f"{key + ':':<20}{one_line(str(value))}")
-    lines += [f"note: {one_line(note)}" for note in answer.get("notes", ())]
+            lines.append(f"{key + ':':<20}{value}")
+    lines += [f"note: {note}" for note in answer.get("notes", ())]
     if "saved_model" in answer and "model" in answer:
         saved = shlex.quote(answer["saved_model"])
         lines += [

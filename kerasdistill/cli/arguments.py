@@ -4,7 +4,7 @@ import argparse
 import difflib
 from collections.abc import Sequence
 
-from kerasdistill import __version__
+from kerasdistill import __version__, terminal
 from kerasdistill.cli import belonging
 from kerasdistill.cli import distilling_options as distil
 from kerasdistill.cli import generation_options as generations
@@ -19,6 +19,10 @@ PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
 
 class _Parser(argparse.ArgumentParser):
+    def _print_message(self, message: str, file: object = None) -> None:
+        if message and not terminal.answer(message.removesuffix("\n")):
+            self.exit(1)
+
     def error(self, message: str) -> None:
         raise UserError(f"{message}; see {self.prog} --help")
 

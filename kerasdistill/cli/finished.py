@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import stat
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
@@ -22,6 +21,7 @@ from kerasdistill import files, machine
 from kerasdistill.errors import UserError
 from kerasdistill.reading_files import read_bytes
 from kerasdistill.runs import environment
+from kerasdistill.terminal import say
 
 FOLDER = ".finished"
 VERBS = ("teacher", "ensemble", "precompute", "student", "baseline")
@@ -57,7 +57,7 @@ class Finished:
         except (OSError, ValueError, KeyError, TypeError, RecursionError, UserError):
             return None
         if answer is not None:
-            print("finished before; no file of it has changed", file=sys.stderr)
+            say("finished before; no file of it has changed")
         return answer
 
     def keep(self, answer: dict[str, Any]) -> None:
@@ -130,8 +130,6 @@ def _inputs(args: argparse.Namespace, data: list[Path]) -> dict[str, Any]:
     """What decides on the answer beside the command line: files and installation."""
     code = Path(kerasdistill.__file__).parents[1]
     packages = [code / name for name in ("kerasdistill", "pipelines", "tuners")]
-    home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")
-    keras = Path(home, "keras.json")
     inputs: dict[str, Any] = {
         "version": kerasdistill.__version__,
         "code": [_look(package, ("__pycache__",)) for package in packages],
@@ -139,7 +137,6 @@ def _inputs(args: argparse.Namespace, data: list[Path]) -> dict[str, Any]:
         "more_packages": [metadata.version(n) for n in ("scikit-learn", "pillow")],
         "machine": [machine.has_gpu(), machine.has_bfloat16()],
         "variables": [*map(os.environ.get, ("KERAS_BACKEND", "CUDA_VISIBLE_DEVICES"))],
-        "keras": read_bytes(keras, "json").decode() if keras.exists() else None,
         "data": [_look(path) for path in data],
     }
     for name in sorted(vars(args).keys() - set(_NO_INPUTS)):

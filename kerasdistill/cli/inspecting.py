@@ -6,7 +6,9 @@ from typing import Any
 
 from kerasdistill.cli import interpret
 from kerasdistill.errors import UserError
+from kerasdistill.files import why_unwritable
 from kerasdistill.reports import findings_text
+from kerasdistill.terminal import fit
 from pipelines.datasets import ImageData
 from pipelines.stored.integrity import read_manifest
 
@@ -34,7 +36,7 @@ def run_inspect(args: argparse.Namespace) -> dict[str, Any]:
             sample=args.sample or inspection.SAMPLE,
             output=_output(args, stored),
         )
-        return {**findings, "text": findings_text.of_set(findings)}
+        return {**findings, "text": findings_text.of_set(fit(findings))}
     model = inspection.model_at(args.path)
     card = interpret.require_images(model, instead="evaluate tells its perplexity")
     if args.sample:
@@ -49,7 +51,7 @@ def run_inspect(args: argparse.Namespace) -> dict[str, Any]:
         output=_output(args, model),
         brought=interpret.brought(args),
     )
-    return {**findings, "text": findings_text.of_model(findings)}
+    return {**findings, "text": findings_text.of_model(fit(findings))}
 
 
 def _check(args: argparse.Namespace, data: ImageData, identity: dict) -> None:
@@ -67,4 +69,6 @@ def _output(args: argparse.Namespace, path: Path) -> Path:
         return Path(args.output)
     path = path.resolve()
     in_run = path.is_file() or (path.parent / "recipe.json").is_file()
+    if (reason := why_unwritable(args.workdir)) is not None:
+        raise UserError(f"{reason}, or name a folder for the pictures with --output")
     return Path(args.workdir) / f"inspect-{(path.parent if in_run else path).name}"

@@ -2,11 +2,11 @@
 
 import argparse
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from kerasdistill import terminal
 from kerasdistill.cli.generation_options import LANGUAGE_MODELS
 from kerasdistill.errors import UserError
 from kerasdistill.files import write_atomic
@@ -27,18 +27,17 @@ def run_report(args: argparse.Namespace) -> dict[str, Any]:
         plots.require()  # before anything is read
     places = args.path or [args.workdir]
     if not args.path and not Path(args.workdir).exists():
-        print(f"{args.workdir} does not exist: nothing is measured", file=sys.stderr)
+        terminal.say(f"{args.workdir} does not exist: nothing is measured")
         places = []
     collected = collect(places)
     for folder in collected.empty:
-        print(
+        terminal.say(
             f"{folder} holds no finished run: {FILE} was looked for in it and its "
-            "folders; a file of another name is read if it is given by name",
-            file=sys.stderr,
+            "folders; a file of another name is read if it is given by name"
         )
     report = overview(collected)
     for problem in report["problems"]:
-        print(problem, file=sys.stderr)
+        terminal.say(problem)
     if args.html:
         try:
             write_atomic(args.html, page.page(report))
@@ -49,9 +48,11 @@ def run_report(args: argparse.Namespace) -> dict[str, Any]:
             ) from error
     look, name = {}, args.format or "terminal"
     if name == "terminal":
-        colour = sys.__stdout__ is not None and sys.__stdout__.isatty()
+        colour = terminal.has_colours()
         look = {"width": shutil.get_terminal_size().columns, "colour": colour}
-    return {**report, "html": args.html, "text": render.FORMATS[name](report, **look)}
+    text = render.FORMATS[name](terminal.fit(report), **look)
+    coloured = look.get("colour", False)
+    return {**report, "html": args.html, "text": text, "coloured": coloured}
 
 
 def report_search(args: argparse.Namespace, places: list[str]) -> dict[str, Any]:
@@ -94,10 +95,10 @@ def run_runs(args: argparse.Namespace) -> dict[str, Any]:
 
     if args.what == "list":
         runs = listing.runs(args.workdir)
-        return {"runs": runs, "text": listing.listed(runs)}
+        return {"runs": runs, "text": listing.listed(terminal.fit(runs))}
     options = {"unfinished": args.unfinished, "dry_run": args.dry_run}
     done = listing.clean(args.workdir, names=args.run or (), **options)
-    return {**done, "text": listing.cleaned(done)}
+    return {**done, "text": listing.cleaned(terminal.fit(done))}
 
 
 def run_doctor(args: argparse.Namespace) -> dict[str, Any]:
@@ -106,7 +107,7 @@ def run_doctor(args: argparse.Namespace) -> dict[str, Any]:
 
     options = {"data_dir": args.data_dir, "start": args.start}
     facts = doctor.examine(workdir=args.workdir, **options)
-    return {**facts, "text": doctor.readable(facts)}
+    return {**facts, "text": doctor.readable(terminal.fit(facts))}
 
 
 def run_completion(args: argparse.Namespace) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import argparse
 import shlex
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,6 +13,7 @@ from kerasdistill.cli.reproduced_tables import Line
 from kerasdistill.errors import DivergedError
 from kerasdistill.running import steps
 from kerasdistill.running.steps import Cost, Plan, Step
+from kerasdistill.terminal import say
 from pipelines.datasets import ImageData
 from pipelines.words import text
 
@@ -43,14 +43,14 @@ def run_reproduce(
     for number, line in enumerate(lines, start=1):
         words = [teachers.get(word, word) for word in line]
         command = shlex.join(words)
-        print(f"{number} of {len(lines)}: {command}", file=sys.stderr)
+        say(f"{number} of {len(lines)}: {command}")
         keras.utils.clear_session()  # what Keras keeps of models adds up
         try:
             if missing := lost.intersection(words):
                 raise DivergedError(f"there is no {missing.pop().strip('<>')}")
             results = run(parse(words))
         except DivergedError as error:  # the others are worth having all the same
-            print(f"error: {error}", file=sys.stderr)
+            say(f"error: {error}")
             failed.append({"command": command, "error": str(error)})
             lost.add(tables.teacher_by(number))
             continue

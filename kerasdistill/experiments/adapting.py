@@ -1,7 +1,6 @@
 """Models made elsewhere, brought to pixels 0-255 and logits: in memory, or once and for
 all as files that any step here can use."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from kerasdistill.models import applications, loading, saved, trust, wrapping
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.models.wrapping import Convention
 from kerasdistill.runs import RunDirectory
+from kerasdistill.terminal import say
 from pipelines import checking
 from pipelines.datasets import ImageData
 
@@ -114,7 +114,7 @@ def looked_at(
         brought = replace(brought, convention=convention)
         model, layers = read(source, **shape, brought=brought)
     if layers:
-        print(f"{source}: {', '.join(layers)}", file=sys.stderr)
+        say(f"{source}: {', '.join(layers)}")
         card = {**card, "adapted": vars(brought.convention)}
     how = {"data": data, "facts": card, "force": True, "tell": True}
     checking.check_values(model, f"model {source}", **how)
@@ -196,7 +196,7 @@ def _adapted(
         sizes = {name: request[name] for name in ("image_shape", "num_classes")}
         facts |= {**sizes, "weights_digest": weights_digest(model)}
         path = cards.write(model, folder.path, {"kind": "teacher", **facts})
-        print(f"{path}: {source}, {', '.join(layers)}", file=sys.stderr)
+        say(f"{path}: {source}, {', '.join(layers)}")
         return folder.finish({"kind": "adapted-teacher", "model": str(path)})["model"]
 
 

@@ -4,7 +4,6 @@ Members are chosen by validation data alone; test data play no part.
 """
 
 import functools
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from kerasdistill.running import steps
 from kerasdistill.running.progress import bar
 from kerasdistill.running.steps import Cost, Results, Step
 from kerasdistill.runs import RunDirectory
+from kerasdistill.terminal import say
 from pipelines import checking
 from pipelines.datasets import ImageData
 
@@ -83,7 +83,7 @@ def step(
 
     def work(run: RunDirectory, before: Results) -> dict[str, Any]:
         files = paths(before)
-        print(f"{run.path}: scoring {len(files)} candidates", file=sys.stderr)
+        say(f"{run.path}: scoring {len(files)} candidates")
         chosen_by = {"select": run.request.get("select", "all"), "size": size}
         how = {"run": run, "data": data, "averaging": averaging, **chosen_by}
         return _joined(candidates(files), [str(path) for path in files], **how)

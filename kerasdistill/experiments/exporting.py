@@ -1,6 +1,5 @@
 """A finished model in other formats, tried on images of its own data set."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from kerasdistill.experiments.adapting import AS_THEY_ARE, Brought
 from kerasdistill.exports import cards, formats
 from kerasdistill.running.opening import opened
 from kerasdistill.seeds import permutation
+from kerasdistill.terminal import say
 from pipelines.datasets import ImageData
 from pipelines.distillation_set import DistillationSet
 
@@ -65,7 +65,7 @@ def run(
     else:
         shape = {"image_shape": images.shape[1:], "num_classes": classes}
         model, _ = adapting.read(path, **shape, brought=brought)
-    print(f"{target}: {', '.join(formats_asked)}", file=sys.stderr)
+    say(f"{target}: {', '.join(formats_asked)}")
     exports, refused = formats.write_formats(
         model,
         target,

@@ -1,6 +1,5 @@
 """The step in which teachers label augmented passes: what is left, and the work."""
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ from kerasdistill.models.digest import weights_digest
 from kerasdistill.recipes import base
 from kerasdistill.running.steps import Cost, Results, Step
 from kerasdistill.runs import RunDirectory
+from kerasdistill.terminal import say
 from pipelines import checking, precompute
 from pipelines.beam import probe
 from pipelines.beam.progress import print_progress
@@ -140,5 +140,5 @@ class Labelling:
         splits = (self.data.validation, self.data.test)
         right = [checking.accuracy(models, split) for split in splits]
         said = f"{right[0]:.1%} of the validation and {right[1]:.1%} of the test images"
-        print(f"the teacher names the label of {said}", file=sys.stderr)
+        say(f"the teacher names the label of {said}")
         return dict(zip(ACCURACIES, right, strict=True))

@@ -1,6 +1,5 @@
 """A student on a distillation set (fact sheet A5)."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from kerasdistill.running import memory, opening, steps, timing, training
 from kerasdistill.running.steps import Cost, Results, Step
 from kerasdistill.running.training import Material
 from kerasdistill.runs import RunDirectory
+from kerasdistill.terminal import say
 from kerasdistill.training.engines import tensorflow
 from kerasdistill.training.epochs import EpochStream
 from pipelines.datasets import ImageData
@@ -68,7 +68,7 @@ class SetReader:
         epochs = trainings * (settings.epochs or timing.ASSUMED_EPOCHS)
         how = {"resident": self.resident, "passes": passes, "epochs": epochs}
         held = memory.choose(stored, **how)
-        print(f"{path}: {held.because}", file=sys.stderr)
+        say(f"{path}: {held.because}")
         stream = stored_stream(
             stored,
             batch_size=settings.batch_size,

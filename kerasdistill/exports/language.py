@@ -11,6 +11,7 @@ from kerasdistill.errors import UserError
 from kerasdistill.exports import cards
 from kerasdistill.files import replacing_directory
 from kerasdistill.models import language, trust
+from kerasdistill.plain_paths import plain
 
 # Largest difference of log-probabilities between a model and its reloaded export:
 # both compute in float32, in another order of summation.
@@ -122,7 +123,8 @@ def _parity(
     model: keras.Model, path: Path, words: tuple[str, ...], *, end: int, sample
 ) -> dict[str, Any]:
     """Compares the last word's log-probabilities by text, and all of them by ids."""
-    loaded = tf.saved_model.load(str(path))  # signatures hold only weak references
+    with plain(path) as folder:
+        loaded = tf.saved_model.load(folder)  # signatures hold only weak references
     ids = tf.constant(np.concatenate([[end], sample]).astype(np.int32)[None])
     logits = model([ids, *language.start(model, 1)], training=False)[0]
     expected = tf.nn.log_softmax(logits)
@@ -153,7 +155,8 @@ class SavedLanguageModel:
     def __init__(self, path: str | Path):
         trust.require_trust(path)
         try:
-            self._loaded = tf.saved_model.load(str(path))
+            with plain(path) as folder:
+                self._loaded = tf.saved_model.load(folder)
             self._advance = self._loaded.signatures["advance"]
         except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -12,6 +12,7 @@ from kerasdistill.errors import UserError
 from kerasdistill.exports import cards
 from kerasdistill.files import replacing_directory
 from kerasdistill.models.summary import leaf_layers
+from kerasdistill.plain_paths import plain
 
 # Largest difference allowed between a model and its reloaded export, relative to the
 # largest logit. Both run the same kernels, so anything more is a broken export.
@@ -70,7 +71,8 @@ def write_saved_model(model: keras.Model, path: str | Path) -> None:
 
 def load_saved_model(path: str | Path):
     """A function from uint8 images [N, H, W, C] to float32 logits [N, classes]."""
-    loaded = tf.saved_model.load(str(path))
+    with plain(path) as folder:
+        loaded = tf.saved_model.load(folder)
     signature = loaded.signatures["serving_default"]
 
     def predict(images: np.ndarray) -> np.ndarray:

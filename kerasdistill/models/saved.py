@@ -9,6 +9,7 @@ import keras
 
 from kerasdistill.errors import UserError
 from kerasdistill.models import trust
+from kerasdistill.plain_paths import plain
 
 ENDPOINT = "serving_default"
 
@@ -34,7 +35,9 @@ class TrustedSavedModel(keras.layers.TFSMLayer):
         one_by_one: bool = False,
         **options,
     ):
-        super().__init__(filepath, **options)
+        with plain(filepath) as folder:
+            super().__init__(folder, **options)
+        self.filepath = filepath
         self.head = head
         self.one_by_one = one_by_one
 
@@ -104,17 +107,16 @@ def model_of(path: str | Path, *, head: str | None = None) -> keras.Model:
     require_saved_model(path)
     trust.require_trust(path)
     try:
-        signatures, what = (
-            tf.saved_model.load(str(path)).signatures,
-            f"SavedModel {path}",
-        )
-        if ENDPOINT not in signatures:
-            names = ", ".join(signatures) or "none"
+        what = f"SavedModel {path}"
+        with plain(path) as folder:
+            loaded = tf.saved_model.load(folder)
+        if ENDPOINT not in loaded.signatures:
+            names = ", ".join(loaded.signatures) or "none"
             raise UserError(
                 f"{what} has the signatures {names}, expected {ENDPOINT}; export it "
                 "again"
             )
-        signature = signatures[ENDPOINT]
+        signature = loaded.signatures[ENDPOINT]
         inputs = signature.structured_input_signature[1]
         if len(inputs) != 1:
             names = ", ".join(inputs)

@@ -1,6 +1,5 @@
 """A story is a list of steps: one executor says what is left of it, then does that."""
 
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -8,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kerasdistill.files import require_space
+from kerasdistill.files import require_space, why_unwritable
 from kerasdistill.runs import RunDirectory
+from kerasdistill.terminal import say
 
 Results = Mapping[str, dict[str, Any]]  # of earlier steps, by their names
 
@@ -110,7 +110,6 @@ def left(story: Sequence[Step], *, workdir: str | Path) -> Plan:
     Raises:
         UserError: no space at all under `workdir`, or what the steps refuse.
     """
-    require_space(workdir, 0)  # before anything is measured
     done: dict[str, dict[str, Any]] = {}
     pretended: dict[str, dict[str, Any]] = {}
     costs: dict[str, Cost] = {}
@@ -123,6 +122,7 @@ def left(story: Sequence[Step], *, workdir: str | Path) -> Plan:
             if results is not None:
                 done[step.name] = results
                 continue
+            require_space(workdir, 0)  # before anything is measured
             if (cost := step.cost(folder, {**done, **pretended})) is not None:
                 costs[step.name] = cost
             if step.stand_in is not None and step.name in needed:
@@ -158,21 +158,36 @@ def run(
     results: dict[str, dict[str, Any]] = {}
     took: list[dict[str, Any]] = []
     for step in story:
-        with step.place(results) as folder:
-            made = None if step.checks else step.finished(folder)
-            if made is None:
-                began = time.monotonic()
-                made = step.work(folder, results)
-                if (cost := plan.costs.get(step.name)) is not None:
-                    made |= tell(step.name, cost, since=began)
-                    took.append(kept(step.name, made))
-                if step is story[-1]:
-                    made["plan"] = took
-                made = folder.finish(made)
+        place = step.place(results)
+        if (made := _finished(step, place)) is None:
+            with place as folder:
+                # Another process may have come to the end of it meanwhile.
+                made = None if step.checks else step.finished(folder)
+                if made is None:
+                    began = time.monotonic()
+                    made = step.work(folder, results)
+                    if (cost := plan.costs.get(step.name)) is not None:
+                        made |= tell(step.name, cost, since=began)
+                        took.append(kept(step.name, made))
+                    if step is story[-1]:
+                        made["plan"] = took
+                    made = folder.finish(made)
         results[step.name] = made
         ended(step.name, made)
     tell_all(took)
     return Done(results, took)
+
+
+def _finished(step: Step, folder: RunDirectory) -> dict[str, Any] | None:
+    """A finished step's results, found without its lock, so on a read-only disk too.
+
+    Work that looks closer is done without only where it can't be done.
+    """
+    if step.checks and why_unwritable(folder.path) is None:
+        return None
+    if (results := step.finished(folder)) is not None:
+        folder.check()
+    return results
 
 
 def announce(plan: Plan, *, workdir: str | Path) -> Plan:
@@ -181,14 +196,14 @@ def announce(plan: Plan, *, workdir: str | Path) -> Plan:
     Raises:
         UserError: less free space under `workdir` than the plan will write.
     """
-    print("\n".join(plan.lines()), end="\n" * bool(plan.costs), file=sys.stderr)
+    say(*plan.lines())
     if len(plan.costs) > 1:
-        print(
+        say(
             f"in all about {duration(plan.seconds)} and {size(plan.num_bytes)} under "
-            f"{workdir}; interrupt and repeat at will",
-            file=sys.stderr,
+            f"{workdir}; interrupt and repeat at will"
         )
-    require_space(workdir, plan.num_bytes)
+    if plan.costs:
+        require_space(workdir, plan.num_bytes)
     return plan
 
 
@@ -200,7 +215,7 @@ def tell(name: str, cost: Cost, *, since: float) -> dict[str, float | None]:
     """
     took = time.monotonic() - since
     if cost.seconds is not None:
-        print(f"{name}: {compared(cost.seconds, took)}", file=sys.stderr)
+        say(f"{name}: {compared(cost.seconds, took)}")
     return {"planned_seconds": cost.seconds, "process_seconds": took}
 
 
@@ -216,7 +231,7 @@ def tell_all(took: Sequence[Mapping[str, Any]]) -> None:
     if len(timed) > 1:
         planned = sum(each["planned_seconds"] for each in timed)
         seconds = sum(each["process_seconds"] for each in timed)
-        print(f"in all: {compared(planned, seconds)}", file=sys.stderr)
+        say(f"in all: {compared(planned, seconds)}")
 
 
 def compared(planned: float, took: float) -> str:

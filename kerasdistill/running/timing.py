@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from kerasdistill.recipes.describing import describe
 from kerasdistill.running.building import built
 from kerasdistill.running.steps import Cost
 from kerasdistill.runs import RunDirectory
+from kerasdistill.terminal import say
 from kerasdistill.training import checkpoint, engines
 from kerasdistill.training.epochs import EpochStream
 from pipelines.datasets import ImageData
@@ -151,7 +151,7 @@ class Meter:
         key = (json.dumps(base.to_json(small)["architecture"]), "")
         if key not in self._speeds:
             kind = type(recipe.architecture).__name__
-            print(f"measuring {kind} …", file=sys.stderr)
+            say(f"measuring {kind} …")
             how = {"stream": stream(small), "data": data, "scored": 2 * _FEW}
             self._speeds[key] = measure(small, **how)
         return self._speeds[key]

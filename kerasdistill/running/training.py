@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from kerasdistill.running.building import built
 from kerasdistill.running.steps import Step
 from kerasdistill.runs import RunDirectory
 from kerasdistill.seeds import derive_seed
+from kerasdistill.terminal import say
 from kerasdistill.training.epochs import EpochStream, FitResult
 from kerasdistill.training.fit import fit
 from pipelines.datasets import ImageData
@@ -146,7 +146,7 @@ def train(
     shell = built(recipe, data, ask=ask, teacher=teacher)
     model, held_out = shell.student, data.validation
     weights = f"{model.count_params():,} weights"
-    print(f"{run.path}: {model.name}, {weights}", file=sys.stderr)
+    say(f"{run.path}: {model.name}, {weights}")
     fitted = fit(
         shell,
         train=stream,

@@ -4,7 +4,6 @@ import csv
 import io
 import math
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass
@@ -13,12 +12,12 @@ from typing import Any
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
-from kerasdistill import requests
+from kerasdistill import requests, terminal
 from kerasdistill.errors import DivergedError, StaleArtifactError
 from kerasdistill.files import write_atomic
 from kerasdistill.recipes.base import Training
+from kerasdistill.terminal import say
 from kerasdistill.training import checkpoint
 from kerasdistill.training.board import Board
 from kerasdistill.training.engines import Engine, Session
@@ -63,7 +62,7 @@ class Epochs:
     def __post_init__(self):
         self._checkpoints = self.directory / "checkpoints"
         self._history: list[Row] = []
-        self._bar = tqdm(disable=True)
+        self._bar = terminal.bar(disable=True)
         self._of = f"/{self.training.epochs}" if self.training.epochs else ""
         # What an interrupted process did of the epoch to come.
         self._first_step, self._spent = 0, 0.0
@@ -128,11 +127,11 @@ class Epochs:
         self._saved = time.monotonic()
         self._began = self._saved - self._spent
         # A log gets a line per epoch anyway, and a bar of a long one now and then.
-        pace, delay = (0.5, 0) if sys.stderr.isatty() else (30, 30)
-        self._bar = tqdm(
+        pace, delay = (0.5, 0) if terminal.has_bars() else (30, 30)
+        self._bar = terminal.bar(
+            f"epoch {self.epoch + 1}{self._of}",
             total=self.train.steps_per_epoch,
             initial=self._first_step,
-            desc=f"epoch {self.epoch + 1}{self._of}",
             unit="step",
             mininterval=pace,
             delay=delay,
@@ -261,26 +260,23 @@ class Epochs:
         self.schedule = type(self.schedule)(**state["schedule"])
         self._first_step, self._spent = state.get("windows", 0), state.get("spent", 0.0)
         self._write_table()  # a kill may have come between checkpoint and table
-        print(f"resuming after epoch {self.epoch} ({path})", file=sys.stderr)
+        say(f"resuming after epoch {self.epoch} ({path})")
         if state["threads"] != (threads := self._threads()):
-            print(
+            say(
                 f"the run began with {state['threads']} threads and goes on with "
-                f"{threads}: the last bits of the result may differ",
-                file=sys.stderr,
+                f"{threads}: the last bits of the result may differ"
             )
 
     def _report(self, row: Row) -> None:
         left = ""
         if epochs := self.training.epochs:
             seconds = row["seconds"] * (epochs - self.epoch)
-            left = f", about {tqdm.format_interval(seconds)} left"
+            left = f", about {self._bar.format_interval(seconds)} left"
         shown = [f"{name} {row[name]:.4f}" for name in self.shown if name in row]
-        print(
+        say(
             f"epoch {self.epoch}{self._of}: {', '.join(shown)} (best {self.best():.4f} "
             f"in epoch {self.schedule.best_epoch}), learning rate "
-            f"{row['learning_rate']:.2g}, {row['seconds']:.0f} s{left}",
-            file=sys.stderr,
-            flush=True,
+            f"{row['learning_rate']:.2g}, {row['seconds']:.0f} s{left}"
         )
 
     def _threads(self) -> dict[str, int]:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import socket
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -24,6 +23,7 @@ from apache_beam.runners.runner import PipelineResult
 
 from kerasdistill.errors import UserError, WorkersLostError
 from kerasdistill.reading_files import read_bytes
+from kerasdistill.terminal import say
 
 DASK_RUNNER = "apache_beam.runners.dask.dask_runner.DaskRunner"  # no short name there
 
@@ -200,11 +200,7 @@ def _watch_workers(client: Any, stop: threading.Event) -> None:
         with contextlib.suppress(Exception):  # the job itself will meet it
             nobody = not client.ncores()
             if nobody and not waiting:
-                print(
-                    "precompute: the Dask scheduler has no workers; waiting for one",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                say("precompute: the Dask scheduler has no workers; waiting for one")
             waiting = nobody
         stop.wait(_WATCH_SECONDS)
 

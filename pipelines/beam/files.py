@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import uuid
+from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
@@ -86,6 +87,19 @@ def _put(path: str, source: BinaryIO, scratch: str) -> None:
     with FileSystems.create(beside, compression_type=compression) as target:
         shutil.copyfileobj(source, target, _PIECE_BYTES)
     FileSystems.rename([beside], [path])
+
+
+def delete(paths: Sequence[str]) -> None:
+    """Removes files and folders with all that is in them; BeamIOError if one is not
+    there. Beam takes names for patterns, which local ones may look like."""
+    if any(map(FileSystems.get_scheme, paths)):
+        FileSystems.delete(list(paths))
+        return
+    for path in paths:
+        try:
+            shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
+        except OSError as error:
+            raise BeamIOError(f"cannot delete {path}", {path: error}) from error
 
 
 def local_copy(path: str, folder: str) -> str:

@@ -231,7 +231,7 @@ def stage(
         np.savez(local, **arrays)
         files.put_file(job.transfer_set, local, scratch)
     if FileSystems.exists(job.failure):
-        FileSystems.delete([job.failure])
+        files.delete([job.failure])
     return job
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasdistill import terminal
 from kerasdistill.models import loading, trust
 from kerasdistill.training import engines
 from pipelines import scoring
@@ -127,8 +128,9 @@ def timed(request: dict, clock: Callable[[], float] = time.time) -> WorkerSpeed:
 def main(request: str) -> None:
     """A probe process: prints its speed as JSON."""
     scoring.pin_to_one_thread()
+    engines.settle()
     engines.current().allow_gpu_growth()
-    print(json.dumps(asdict(timed(json.loads(request)))))
+    terminal.answer(json.dumps(asdict(timed(json.loads(request)))))
 
 
 def _worker_words() -> list[str]:

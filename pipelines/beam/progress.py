@@ -1,7 +1,6 @@
 """Progress of a Beam job, read off the shards that appear."""
 
 import contextlib
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -9,6 +8,7 @@ from datetime import timedelta
 
 from apache_beam.io.filesystems import FileSystems
 
+from kerasdistill.terminal import say
 from pipelines.beam import files
 from pipelines.beam.job import Job
 from pipelines.beam.shards import Work, last_written
@@ -21,7 +21,7 @@ def print_progress(ready: int, total: int, seconds_left: float | None) -> None:
     """A `progress` that prints one line to stderr."""
     clock = timedelta(seconds=round(seconds_left or 0))
     left = "" if seconds_left is None else f", {clock} left"
-    print(f"precompute: {ready} of {total} shards{left}", file=sys.stderr, flush=True)
+    say(f"precompute: {ready} of {total} shards{left}")
 
 
 @contextlib.contextmanager
@@ -31,7 +31,7 @@ def reporting(job: Job, todo: list[Work], progress: Progress | None) -> Iterator
     pending = [files.join(job.output, sidecar_name(name)) for name in names]
     # A damaged shard's sidecar is still there: it must not count as ready.
     if stale := [path for path in pending if FileSystems.exists(path)]:
-        FileSystems.delete(stale)
+        files.delete(stale)
     if not progress:
         yield
         return

@@ -64,6 +64,7 @@ def prepare_process(asked_by: Process) -> None:
     # Read by TensorFlow before its first operation.
     os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
     scoring.pin_to_one_thread()
+    engines.settle()
     engines.current().allow_gpu_growth()
     this = Process.this()
     for expected, version in zip(asked_by.versions, this.versions, strict=True):

@@ -1,9 +1,7 @@
 """Image classification sets of TensorFlow Datasets."""
 
-import contextlib
 import difflib
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from kerasdistill import terminal
 from kerasdistill.errors import UserError
 from pipelines.sources.examples import Examples, Raw, Request
 from pipelines.sources.images import Shape, array_square, in_words, reason
@@ -54,7 +53,7 @@ def _builder(name: str, data_dir: str | None) -> Any:
 
     try:
         # It prints advice about other collections, and stdout may be JSON.
-        with contextlib.redirect_stdout(sys.stderr):
+        with terminal.libraries_aside():
             return tfds.builder(name, data_dir=data_dir)
     except (ValueError, AssertionError, ImportError) as error:
         names = ["digits", *tfds.list_builders(with_community_datasets=False)]
@@ -87,10 +86,10 @@ def _prepare(builder: Any, name: str) -> None:
     urls = builder.url_infos or {}
     megabytes = sum(info.size or 0 for info in urls.values()) / 1e6
     size = f"up to {megabytes:,.0f} MB" if megabytes else "size not known"
-    print(f"downloading {name} ({size}) to {builder.data_dir}", file=sys.stderr)
+    terminal.say(f"downloading {name} ({size}) to {builder.data_dir}")
     try:
         _probe(urls)
-        with contextlib.redirect_stdout(sys.stderr):
+        with terminal.libraries_aside():
             builder.download_and_prepare()
     except Exception as error:  # TFDS raises what its many downloaders raise
         raise UserError(

@@ -114,7 +114,7 @@ def make(
     shards = [json.loads(files.get(path)) for path in sidecars]
     text_signal.publish(job.output, job.request, shards)
     if FileSystems.exists(job.scratch):
-        FileSystems.delete([job.scratch])
+        files.delete([job.scratch])
 
 
 def _run(

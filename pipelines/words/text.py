@@ -5,7 +5,6 @@ the first from `<eos>`.
 """
 
 import hashlib
-import sys
 from collections import Counter
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -18,6 +17,7 @@ import tensorflow as tf
 from kerasdistill.errors import UserError
 from kerasdistill.files import digest_of
 from kerasdistill.reading_files import read_bytes
+from kerasdistill.terminal import say
 from kerasdistill.training.epochs import EpochStream
 
 END, UNKNOWN = "<eos>", "<unk>"
@@ -109,11 +109,11 @@ def load(folder: str | Path | None, *, quick: bool = False) -> TextData:
         unknown[name] = f" ({np.sum(new):,} not in train)" if new.any() else ""
     parts = [f"{len(tokens):,} {name}{unknown[name]}" for name, tokens in ids.items()]
     counts = f"{len(words):,} words, tokens {' / '.join(parts)}"
-    print(f"{folder}: {counts}", file=sys.stderr)
+    say(f"{folder}: {counts}")
     if quick and len(ids["train"]) > QUICK_TOKENS:
         ids["train"] = ids["train"][:QUICK_TOKENS]
         note = f"--quick: the first {QUICK_TOKENS:,} words are trained on"
-        print(note, file=sys.stderr)
+        say(note)
     return TextData(name=folder.resolve().name, words=words, **ids)
 
 

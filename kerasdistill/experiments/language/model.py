@@ -1,6 +1,5 @@
 """A language model on labels, or born again from one (fact sheet B8)."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from kerasdistill.recipes import base
 from kerasdistill.running import steps
 from kerasdistill.running.steps import Cost, Results, Step
 from kerasdistill.runs import RunDirectory
+from kerasdistill.terminal import say
 from kerasdistill.training import language_models
 from kerasdistill.training.epochs import EpochStream, FitResult
 from kerasdistill.training.fit_text import fit_text
@@ -143,7 +143,7 @@ def _untrained(recipe: base.LanguageModelRecipe, *, data: TextData) -> keras.Mod
 def _fit(shell, recipe, *, stream, data: TextData, run: RunDirectory) -> FitResult:
     student = shell.student
     weights = f"{student.count_params():,} weights"
-    print(f"{run.path}: {student.name}, {weights}", file=sys.stderr)
+    say(f"{run.path}: {student.name}, {weights}")
     scorer = Scorer([student])
     validation = for_scoring(data.validation, data, recipe.training.window)
     how = {"train": stream, "validate": lambda: scorer.nats(validation)[0]}

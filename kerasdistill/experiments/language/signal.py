@@ -1,6 +1,5 @@
 """A teacher's stored signal for a text: the step that makes it, and reading it."""
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from kerasdistill.experiments.language.saved import Models
 from kerasdistill.recipes import base
 from kerasdistill.running.steps import Cost, Results, Step, size
 from kerasdistill.runs import RunDirectory
+from kerasdistill.terminal import say
 from kerasdistill.training.epochs import EpochStream
 from pipelines.words import job as text_job
 from pipelines.words import text, text_signal
@@ -91,10 +91,9 @@ def step(
         )
         text_job.make(job, cut, beam_options=beam_options)
         made = read(path, recipe, data=data).manifest
-        print(
+        say(
             f"the {top_k} likeliest words hold {made['covered_probability']:.1%} of "
-            "the probability; the rest is learned as one sum",
-            file=sys.stderr,
+            "the probability; the rest is learned as one sum"
         )
         return {
             "kind": "text-signal",

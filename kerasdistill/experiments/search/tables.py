@@ -1,6 +1,5 @@
 """A search's tables on disk, and a line on stderr after each trial."""
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from kerasdistill.experiments.search.definition import Search
 from kerasdistill.running.steps import duration
+from kerasdistill.terminal import say
 from tuners import record
 from tuners.durable import Durable
 from tuners.oracles import OBJECTIVE
@@ -65,9 +65,7 @@ class Tables:
             score += f" (best {best[OBJECTIVE]:.4f} in trial {best['number']})"
         took = time.monotonic() - self._began
         each = took / max(1, len(trials) - self._before)
-        print(
+        say(
             f"trial {latest['number']} of {self._search.max_trials}: {score}; about "
-            f"{duration(each * left)} left",
-            file=sys.stderr,
-            flush=True,
+            f"{duration(each * left)} left"
         )

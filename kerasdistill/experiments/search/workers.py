@@ -1,6 +1,5 @@
 """A search by many processes: one leads it, others run its trials."""
 
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from kerasdistill.errors import UserError
 from kerasdistill.requests import leaves
 from kerasdistill.running.steps import duration
 from kerasdistill.runs import RunDirectory, read_json
+from kerasdistill.terminal import say
 from tuners import cluster
 from tuners.durable import Durable
 
@@ -67,4 +67,4 @@ def work(
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    say(line)

@@ -102,6 +102,22 @@ def _tensorflow() -> Engine:
 ENGINES: dict[str, Callable[[], Engine]] = {"tensorflow": _tensorflow}
 
 
+def settle() -> None:
+    """Makes Keras compute as our recipes mean it, whatever a user's keras.json, their
+    KERAS_HOME or variables for debugging say; the backend stays theirs.
+
+    Every process of ours calls it at its start, workers too.
+    """
+    import keras
+
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_max_epochs(None)
+    keras.config.set_max_steps_per_epoch(None)
+
+
 def current() -> Engine:
     """The engine of Keras' backend; a `UserError` where there is none."""
     from keras.backend import backend

@@ -1,0 +1,105 @@
+"""The workdir, tried once: what cannot hold runs is refused before anything is read."""
+
+import argparse
+import errno
+import fcntl
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kerasdistill.cli.finished import VERBS
+from kerasdistill.errors import UserError
+from kerasdistill.files import nearest_existing, why_unwritable
+
+# Finished runs in such a folder still answer; what is left to do is refused with them.
+_ONLY_READ = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC)
+_TRIES = 3
+
+
+def check(args: argparse.Namespace) -> None:
+    """UserError if the workdir can't hold what this command makes, or a name of the
+    command line is no text."""
+    check_text(vars(args))
+    makes_runs = args.verb in (*VERBS, "reproduce")
+    if makes_runs and not args.plan and not getattr(args, "space", False):
+        try_out(args.workdir)
+
+
+def check_text(options: dict[str, Any]) -> None:
+    """UserError for bytes that are no UTF-8, in which TensorFlow wants every path."""
+    for name, value in options.items():
+        for each in value if isinstance(value, list | tuple) else [value]:
+            try:
+                if isinstance(each, str):
+                    each.encode()
+            except UnicodeEncodeError as error:
+                raise UserError(
+                    f"{name} {each!r} is no UTF-8 (at {error.start}); rename the file "
+                    "or folder, or run under a UTF-8 locale"
+                ) from None
+
+
+def try_out(
+    workdir: str | Path, *, lock: Callable[[Any, int], object] = fcntl.flock
+) -> None:
+    """Creates the workdir, writes and locks a file in it, and leaves no trace.
+
+    Args:
+        workdir: one that is there but can't be written to is passed over here.
+        lock: locks a file, as `fcntl.flock` does.
+
+    Raises:
+        UserError: it is an address or a file, can't be made, can't be written to, or
+            its file system has no locks.
+    """
+    if "://" in str(workdir) or ":/" in str(workdir):
+        raise UserError(f"workdir {workdir} is no local path; give a local --workdir")
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            return _tried(Path(workdir), lock)
+        except OSError as error:
+            # Another process may have just taken its trial away.
+            if not isinstance(error, FileNotFoundError) or not tries_left:
+                raise UserError(
+                    f"workdir {workdir} cannot be used ({error.strerror}); choose "
+                    "another --workdir"
+                ) from error
+
+
+def _tried(folder: Path, lock: Callable[[Any, int], object]) -> None:
+    there, existed = nearest_existing(folder), folder.is_dir()
+    if not existed and (advice := why_unwritable(folder)) is not None:
+        raise UserError(advice)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:  # has no name to be left
+            file.write(b"runs")
+            file.flush()
+            _lock(file, folder, lock)
+    except OSError as error:
+        if not existed or error.errno not in _ONLY_READ:
+            raise
+    finally:
+        _remove_empty(folder.absolute(), there)
+
+
+def _lock(file: Any, folder: Path, lock: Callable[[Any, int], object]) -> None:
+    try:
+        lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise UserError(
+            f"workdir {folder}: its file system locks no files ({error.strerror}), so "
+            "two processes could work in one run; choose another --workdir"
+        ) from error
+
+
+def _remove_empty(folder: Path, there: Path) -> None:
+    """Removes the folders that were made for the trial, while they are empty."""
+    while folder != there:
+        try:
+            os.rmdir(folder)
+        except OSError:
+            return
+        folder = folder.parent
