@@ -120,7 +120,7 @@ def _packages() -> list[dict[str, Any]]:
 def _backend() -> dict[str, Any]:
     """Keras' backend as it will be; trainings here need TensorFlow's."""
     name, setting = os.environ.get("KERAS_BACKEND"), "KERAS_BACKEND"
-    file = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"), "keras.json")
+    file = machine.keras_file()
     if not name and file.is_file():
         setting = str(file)
         try:

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -170,3 +171,28 @@ def tfds_dir() -> str:
     if not (root / "cifar10").is_dir():
         pytest.skip(f"CIFAR-10 is not under {root}; set TFDS_DATA_DIR")
     return str(root)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """The function that mounts a tmpfs of so many bytes; skips where it may not."""
+    mounted = []
+
+    def mount(size: int) -> Path:
+        folder = tmp_path / "disk"
+        folder.mkdir()
+        how = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+        if subprocess.run(how, capture_output=True, check=False).returncode:
+            pytest.skip("no file system may be mounted here")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def remounted(folder: Path, options: str) -> None:
+    """Mounts a `small_disk` again, such as "ro" or with another size."""
+    how = ["mount", "-o", f"remount,{options}", str(folder)]
+    subprocess.run(how, check=True, capture_output=True)

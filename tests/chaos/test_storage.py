@@ -6,15 +6,14 @@ the system's own numbers, raised at a chosen change of the disk.
 
 import random
 import shutil
-import subprocess
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
 from tests.chaos.harness import outcome
 from tests.chaos.table import VERBS
+from tests.conftest import remounted
 
 FAULTS = {
     "ENOSPC": "No space left on device",
@@ -28,30 +27,6 @@ LONG = [
     for fault in FAULTS
     if verb.counted and (name, fault) not in SHORT
 ]
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """The function that mounts a tmpfs of so many bytes; skips where it may not."""
-    mounted = []
-
-    def mount(size: int) -> Path:
-        folder = tmp_path / "disk"
-        folder.mkdir()
-        how = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-        if subprocess.run(how, capture_output=True, check=False).returncode:
-            pytest.skip("no file system may be mounted here")
-        mounted.append(folder)
-        return folder
-
-    yield mount
-    for folder in mounted:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def resized(folder: Path, options: str) -> None:
-    how = ["mount", "-o", f"remount,{options}", str(folder)]
-    subprocess.run(how, check=True, capture_output=True)
 
 
 def says(error: str, reason: str) -> None:
@@ -103,12 +78,12 @@ def test_a_read_only_workdir(server, inputs, tmp_path, small_disk):
     earlier = server.run(inputs.fill(VERBS["ensemble"].line), disk / "cwd")
     assert earlier.rc == 0
     before = outcome(disk / "cwd")
-    resized(disk, "ro")
+    remounted(disk, "ro")
     for name in ("precompute", "student", "teacher", "export"):
         failed = server.run(inputs.fill(VERBS[name].line), disk / "cwd")
         says(failed.error, "Read-only file system")
     assert outcome(disk / "cwd") == before
-    resized(disk, "rw")
+    remounted(disk, "rw")
     done = server.run(inputs.fill(VERBS["precompute"].line), disk / "cwd")
     assert done.rc == 0
 

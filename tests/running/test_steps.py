@@ -4,10 +4,11 @@ import time
 
 import pytest
 
-from kerasdistill.errors import UserError
+from kerasdistill.errors import StaleArtifactError, UserError
 from kerasdistill.running import steps
 from kerasdistill.running.steps import Cost, OnlyPlanned, Plan, Step
 from kerasdistill.runs import RunDirectory
+from tests.conftest import remounted
 
 TEACHER = Cost(1500.0, 3_000_000, how="10 epochs")
 ELSEWHERE = Cost(None, 20_000_000_000)
@@ -186,3 +187,34 @@ def test_durations_and_sizes():
         "19.9 GB",
         "2e+03 TB",
     ]
+
+
+def test_finished_steps_need_no_lock(story):
+    done = story.run()
+    folder = RunDirectory.open(story.workdir, "teacher", {"made_with": []})
+    story.log.clear()
+    with folder:  # as another process might
+        assert story.run().results == done.results
+    assert not story.log
+
+
+@pytest.mark.parametrize("checks", [False, True])
+def test_finished_steps_on_a_read_only_disk(checks, small_disk):
+    story = Story(small_disk(1 << 20) / "runs")
+    first = [story.step("teacher", checks=checks)]
+    done = steps.run(first, workdir=story.workdir)
+    story.log.clear()
+    remounted(story.workdir.parent, "ro")
+    assert steps.run(first, workdir=story.workdir).results == done.results
+    with pytest.raises(UserError, match="Read-only"):
+        story.run()
+    assert not story.log
+
+
+def test_a_finished_step_of_another_request(story):
+    story.run()
+    request = {"made_with": ["teacher"]}
+    folder = RunDirectory.open(story.workdir, "joined", request).path
+    (folder / "recipe.json").write_text('{"made_with": ["others"]}')
+    with pytest.raises(StaleArtifactError, match="made_with"):
+        story.run()
