@@ -81,7 +81,7 @@ def _answer(args: argparse.Namespace) -> dict[str, Any]:
 def _check_backend() -> None:
     from kerasdistill.training.engines import ENGINES
 
-    backend = machine.keras_backend()
+    backend = os.environ.get("KERAS_BACKEND") or machine.keras_backend()
     if backend not in ENGINES:
         raise UserError(
             f"KERAS_BACKEND is {backend}, but the command line trains on "

@@ -42,7 +42,7 @@ def check_text(options: dict[str, Any]) -> None:
 
 
 def try_out(
-    workdir: str | Path, *, lock: Callable[[Any, int], object] = fcntl.flock
+    workdir: str | Path, *, lock: Callable[[int, int], object] = fcntl.flock
 ) -> None:
     """Creates the workdir, writes and locks a file in it, and leaves no trace.
 
@@ -68,16 +68,18 @@ def try_out(
                 ) from error
 
 
-def _tried(folder: Path, lock: Callable[[Any, int], object]) -> None:
+def _tried(folder: Path, lock: Callable[[int, int], object]) -> None:
     there, existed = nearest_existing(folder), folder.is_dir()
     if not existed and (advice := why_unwritable(folder)) is not None:
         raise UserError(advice)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:  # has no name to be left
-            file.write(b"runs")
-            file.flush()
-            _lock(file, folder, lock)
+        descriptor = _nameless(folder)
+        try:
+            os.write(descriptor, b"runs")
+            _lock(descriptor, folder, lock)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         if not existed or error.errno not in _ONLY_READ:
             raise
@@ -85,7 +87,20 @@ def _tried(folder: Path, lock: Callable[[Any, int], object]) -> None:
         _remove_empty(folder.absolute(), there)
 
 
-def _lock(file: Any, folder: Path, lock: Callable[[Any, int], object]) -> None:
+def _nameless(folder: Path) -> int:
+    """A file that nothing is left of, should this process be killed."""
+    try:
+        return os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o600)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR):
+            raise
+    # Not every file system has such.
+    descriptor, path = tempfile.mkstemp(prefix=".partial.", dir=folder)
+    os.unlink(path)
+    return descriptor
+
+
+def _lock(file: int, folder: Path, lock: Callable[[int, int], object]) -> None:
     try:
         lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from kerasdistill.plain_paths import plain
+
 LIMIT_SECONDS = 240
 RANDOM_KILLS = 5
 WHOLE = ("recipe.json", "manifest.json", "best_recipe.json")
@@ -264,7 +266,8 @@ def variables(prefix: Path) -> list[str]:
     """Digests of a SavedModel's arrays; its graph's own bytes vary with the process."""
     import tensorflow as tf
 
-    reader = tf.train.load_checkpoint(str(prefix))
-    names = [n for n in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in n]
-    arrays = [np.asarray(reader.get_tensor(name)) for name in names]
+    with plain(prefix.parent) as folder:
+        reader = tf.train.load_checkpoint(f"{folder}/{prefix.name}")
+        names = [n for n in reader.get_variable_to_shape_map() if "OBJECT_" not in n]
+        arrays = [np.asarray(reader.get_tensor(name)) for name in names]
     return sorted(hashlib.sha256(each.tobytes()).hexdigest() for each in arrays)
