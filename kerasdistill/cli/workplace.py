@@ -16,14 +16,15 @@ from kerasdistill.files import nearest_existing, why_unwritable
 # Finished runs in such a folder still answer; what is left to do is refused with them.
 _ONLY_READ = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC)
 _TRIES = 3
+_ELSEWHERE = ("space", "extend")  # options with which nothing is put there
 
 
 def check(args: argparse.Namespace) -> None:
     """UserError if the workdir can't hold what this command makes, or a name of the
     command line is no text."""
-    check_text(vars(args))
-    makes_runs = args.verb in (*VERBS, "reproduce")
-    if makes_runs and not args.plan and not getattr(args, "space", False):
+    check_text({**vars(args), "workdir": os.path.abspath(args.workdir)})
+    makes_runs = args.verb in (*VERBS, "reproduce") and not args.plan
+    if makes_runs and not any(getattr(args, name, None) for name in _ELSEWHERE):
         try_out(args.workdir)
 
 
