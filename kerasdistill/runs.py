@@ -126,7 +126,7 @@ class RunDirectory:
         if not file.exists() or (self.path / "results.json").exists():
             return
         try:
-            before, now = _versions(json.loads(file.read_bytes())), _versions()
+            before, now = _versions(json.loads(read_bytes(file, "json"))), _versions()
         except (OSError, ValueError, KeyError, TypeError):
             return  # nothing depends on it
         other = [name for name in now if before.get(name, now[name]) != now[name]]
