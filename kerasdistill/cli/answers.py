@@ -1,14 +1,18 @@
 """What a verb prints for people; programs use --json."""
 
-import shlex
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from kerasdistill import terminal
+from kerasdistill.cli import summing_up
 from kerasdistill.reports import born_again, tables
 
 _FIRST = ("test_accuracy", "val_accuracy", "teacher_agreement", "num_params")
+_PLACES = ("model", "saved_model", "distillation_set", "results", "best_recipe")
+_PLACES += ("trials_table", "picture", "search")
+# Digests and clocks.
+_FOR_PROGRAMS = ("weights_digest", "content_digest", "seconds", "planned_seconds")
+_FOR_PROGRAMS += ("process_seconds", "images_per_second", "views_per_second")
 
 
 def readable(answer: dict[str, Any], *, same_data: Sequence[str] = ()) -> str:
@@ -24,7 +28,7 @@ def readable(answer: dict[str, Any], *, same_data: Sequence[str] = ()) -> str:
     if "born_again" in answer:
         lines += [born_again.text(answer["born_again"]), ""]
     if "generations" in answer:
-        lines += [*_generations(answer), ""]
+        lines += [*_generations(answer), *summing_up.of_generations(answer), ""]
     for row in answer.get("layers", ()):
         shape = "x".join(map(str, row["output_shape"] or ["-"]))
         lines.append(
@@ -36,20 +40,21 @@ def readable(answer: dict[str, Any], *, same_data: Sequence[str] = ()) -> str:
         ends = f"{row['low']:g} to {row['high']:g}, {row['scale']}"
         fixed = "" if row["fixed"] is None else f"fixed at {row['fixed']:g}"
         lines.append(f"{row['name']:<20}{row['kind']:<8}{ends:<28}{fixed}".rstrip())
+    trained = {"model", "saved_model", "num_params"} <= answer.keys()
+    if trained:
+        lines += [*summing_up.summary(answer), ""]
+    if isinstance(made := answer.get("distillation_set"), dict):
+        answer["distillation_set"] = made.get("path")
     first = {key: answer[key] for key in _FIRST if key in answer}
     for key, value in {**first, **answer}.items():
-        if isinstance(value, float):
-            value = f"{value:.4f}"
-        if not isinstance(value, dict | list) and value is not None:
-            lines.append(f"{key + ':':<20}{value}")
+        plain = not isinstance(value, dict | list) and value is not None
+        # Where things lie; how good they are has been said.
+        if plain and key not in _FOR_PROGRAMS and (not trained or key in _PLACES):
+            value = f"{value:.4f}" if isinstance(value, float) else value
+            lines.append(f"{key + ': ':<20}{value}")
     lines += [f"note: {note}" for note in answer.get("notes", ())]
-    if "saved_model" in answer and "model" in answer:
-        saved = shlex.quote(answer["saved_model"])
-        lines += [
-            "next:",
-            f"  python -m kerasdistill.cli evaluate {saved} {shlex.join(same_data)}",
-            f"  tensorboard --logdir {shlex.quote(str(Path(answer['model']).parent))}",
-        ]
+    if trained:
+        lines += summing_up.next_steps(answer, same_data=same_data)
     return "\n".join(lines)
 
 

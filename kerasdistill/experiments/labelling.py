@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from kerasdistill import requests
@@ -9,7 +10,7 @@ from kerasdistill.models import loading
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.recipes import base
 from kerasdistill.running.steps import Cost, Results, Step
-from kerasdistill.runs import RunDirectory
+from kerasdistill.runs import RunDirectory, read_json
 from kerasdistill.terminal import say
 from pipelines import checking, precompute
 from pipelines.beam import probe
@@ -20,8 +21,9 @@ from pipelines.stored.remaining import missing_work
 
 FOLDER = "distillation_set"  # inside the run's
 STEP = "distillation set"  # its name in a plan
-#: How often the teachers' mean names the label, in the results of labelled images.
-ACCURACIES = ("teacher_val_accuracy", "teacher_test_accuracy")
+#: What the results of labelled images say of the teachers: how often their mean names
+#: the label, and how many weights they have together.
+TEACHERS = ("teacher_val_accuracy", "teacher_test_accuracy", "teacher_num_params")
 
 
 @dataclass(frozen=True)
@@ -126,14 +128,15 @@ class Labelling:
         every = dict.fromkeys([*earlier.get("teachers", []), *teachers])
         results = {"kind": "precompute", **base.fields(made)}
         results |= {"distillation_set": target, "teachers": [*every]}
-        if made.shards_done:
-            return results | self._accuracies(teachers)
+        # Also of one that was killed between its last shard and its results.
+        if made.shards_done or not earlier:
+            return results | self._teachers(teachers)
         # Nothing was scored this time: what was measured when it was stays.
-        kept = ("views_per_second", "planned_seconds", "process_seconds", *ACCURACIES)
+        kept = ("views_per_second", "planned_seconds", "process_seconds", *TEACHERS)
         return results | {name: earlier[name] for name in kept if name in earlier}
 
-    def _accuracies(self, teachers: Sequence[str]) -> dict[str, float]:
-        """Of the teachers' mean logits, also printed; {} without labels."""
+    def _teachers(self, teachers: Sequence[str]) -> dict[str, float]:
+        """See `TEACHERS`; the accuracies are also printed. {} without labels."""
         if not self.data.labelled:
             return {}
         models = [loading.load(path) for path in teachers]
@@ -141,4 +144,13 @@ class Labelling:
         right = [checking.accuracy(models, split) for split in splits]
         said = f"{right[0]:.1%} of the validation and {right[1]:.1%} of the test images"
         say(f"the teacher names the label of {said}")
-        return dict(zip(ACCURACIES, right, strict=True))
+        count = sum(model.count_params() for model in models)
+        return dict(zip(TEACHERS, (*right, count), strict=True))
+
+
+def teachers_at(set_path: str | Path) -> dict[str, float]:
+    """What the results of the run that made a set say of its teachers, by `TEACHERS`,
+    as far as it lies in one."""
+    results = Path(set_path).parent / "results.json"
+    found = read_json(results) if results.is_file() else {}
+    return {name: found[name] for name in TEACHERS if name in found}

@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from kerasdistill.experiments import labelling
 from kerasdistill.recipes import base
 from kerasdistill.running import memory, opening, steps, timing, training
 from kerasdistill.running.steps import Cost, Results, Step
@@ -79,7 +80,10 @@ class SetReader:
         return Material(
             stream=lambda recipe: stream,
             teacher_logits=stored.validation_logits(),
-            facts={"distillation_set": self._origin(stored, path)},
+            facts={
+                "distillation_set": self._origin(stored, path),
+                **labelling.teachers_at(path),
+            },
             reading=stored.reading,
         )
 

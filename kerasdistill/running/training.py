@@ -202,6 +202,7 @@ def publish(
         "weights_digest": card["weights_digest"],
         "recipe": base.to_json(recipe),
         "dataset": data.identity(),
+        "num_classes": data.num_classes,
         "num_examples": {name: len(split) for name, split in splits.items()},
         **scores,
         "epochs": fitted.epochs,

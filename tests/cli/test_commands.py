@@ -1,6 +1,7 @@
 """Verbs that succeed, through `main`: what they print and what they leave."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -91,7 +92,9 @@ def test_the_answer_for_people_says_what_to_do_next(capsys, tmp_path):
     line = "baseline --budget 30k --convs 2 --split-seed 3".split()
     assert main([*line, *SHORT, *DIGITS, "--workdir", str(tmp_path / "runs")]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("test_accuracy:")
+    assert re.match(r"baseline [\d.]+ % of the test images, [\d,]+ weights, ", out)
+    assert re.search(r"^model: +\S+model.keras$", out, re.MULTILINE)
+    assert "digest" not in out and "seconds" not in out
     assert "evaluate" in out and "--dataset digits --split-seed 3" in out
 
 

@@ -1,0 +1,107 @@
+"""What a finished training is worth, in the words of one who looks at it once."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kerasdistill.reports.tables import percent
+
+_FAR_APART = 0.05  # of validation and test
+_WEAK = 2.0  # times chance
+
+
+def summary(answer: dict[str, Any]) -> list[str]:
+    """One line, and a warning where one is due.
+
+    Such as "teacher 69.4 % → student 70.0 % of the test images, 250,982 weights (2.1
+    times fewer), agreement 65 %, 1.0 MB".
+    """
+    if "test_perplexity" in answer:
+        words = f"perplexity {answer['test_perplexity']:.2f} on the test text, "
+        words += f"{answer['val_perplexity']:.2f} on the validation text"
+        return [f"{words}, {answer['num_params']:,} weights{_size(answer)}"]
+    right, kind = _accuracy(answer), answer.get("kind", "model")
+    what, taught = f"{kind} {percent(right)}", _accuracy(answer, "teacher_")
+    if taught is not None:
+        what = f"teacher {percent(taught)} → {what}"
+    where = "test" if answer.get("test_accuracy") is not None else "validation"
+    weights = f"{answer['num_params']:,} weights"
+    if (times := (answer.get("teacher_num_params") or 0) / answer["num_params"]) > 1:
+        weights += f" ({times:.1f} times fewer)"
+    agreement = ""
+    if answer.get("teacher_agreement") is not None:
+        agreement = f", agreement {percent(answer['teacher_agreement'])}"
+    line = f"{what} of the {where} images, {weights}{agreement}{_size(answer)}"
+    return [line, *_warning(answer)]
+
+
+def of_generations(answer: dict[str, Any]) -> list[str]:
+    """Whether the best student of a born-again run is better than its teacher."""
+    rows = answer["generations"]
+    if any(row.get("test_accuracy") is None for row in rows) or len(rows) < 2:
+        return []
+    teacher, *students = rows
+    best = max(students, key=lambda row: row["val_accuracy"])
+    scores = [percent(row["test_accuracy"]) for row in (best, teacher)]
+    if best["test_accuracy"] > teacher["test_accuracy"]:
+        word = "better than"
+    elif best["test_accuracy"] == teacher["test_accuracy"]:
+        word = "as good as"
+    else:
+        word = "not as good as"
+    return [
+        f"the best student by validation, generation {best['generation']} "
+        f"({scores[0]} of the test images), is {word} the teacher ({scores[1]})"
+    ]
+
+
+def _size(answer: dict[str, Any]) -> str:
+    path = Path(answer["model"])
+    return f", {path.stat().st_size / 1e6:.1f} MB" if path.is_file() else ""
+
+
+def next_steps(answer: dict[str, Any], *, same_data: Sequence[str]) -> list[str]:
+    """Commands that lead on, in the form in which this one was typed."""
+    model, program = shlex.quote(answer["model"]), called()
+    saved = shlex.quote(answer["saved_model"])
+    lines = [f"{program} evaluate {saved} {shlex.join(same_data)}"]
+    if "test_perplexity" not in answer:
+        lines += [f"{program} inspect {model}", f"{program} export {model} --all"]
+    folder = shlex.quote(str(Path(answer["model"]).parent))
+    lines += [f"tensorboard --logdir {folder}"]
+    return ["next:", *(f"  {line.rstrip()}" for line in lines)]
+
+
+def called() -> str:
+    """How the program was called: by its name, or as a module."""
+    name = Path(sys.argv[0]).name
+    return name if name == "kerasdistill" else "python -m kerasdistill.cli"
+
+
+def _accuracy(answer: dict[str, Any], of: str = "") -> float | None:
+    test = answer.get(f"{of}test_accuracy")
+    return answer.get(f"{of}val_accuracy") if test is None else test
+
+
+def _warning(answer: dict[str, Any]) -> list[str]:
+    """The most important one, if any."""
+    right, taught = _accuracy(answer), _accuracy(answer, "teacher_")
+    chance = 1 / max(2, answer.get("num_classes") or 2)
+    on_val, on_test = answer.get("val_accuracy"), answer.get("test_accuracy")
+    if taught is not None and taught < _WEAK * chance:
+        told = f"the teacher is right for {percent(taught)}, little more than chance: "
+        told += "train it further, or check its classes and pixels"
+    elif right is not None and right < 1.5 * chance:
+        told = "it is hardly better than chance: train it longer, or with another "
+        told += "learning rate"
+    elif taught is not None and right is not None and right > taught:
+        told = "the student is better than its teacher; labels alone may be better "
+        told += "still: compare with baseline"
+    elif None not in (on_val, on_test) and abs(on_val - on_test) > _FAR_APART:
+        told = f"validation ({percent(on_val)}) and test ({percent(on_test)}) lie far "
+        told += "apart: their images differ, or are few"
+    else:
+        return []
+    return [f"warning: {told}"]
