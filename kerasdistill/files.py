@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -51,10 +51,10 @@ def replacing_directory(path: str | Path) -> Iterator[Path]:
             continue
         with contextlib.suppress(OSError), _locked(left):
             shutil.rmtree(left, ignore_errors=True)
-    beside = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
+    beside = path.parent / f"{prefix}{uuid.uuid4().hex[:8]}"
+    beside.mkdir()  # not mkdtemp: the user's umask says who may read it
     try:
         with _locked(beside):
-            beside.chmod(0o755)
             yield beside
             for child in beside.rglob("*"):
                 _sync(child)
@@ -187,13 +187,32 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def lock(descriptor: int, path: str | Path) -> None:
+    """Takes the lock of a file or folder that was opened at `path`.
+
+    The kernel lets go of it with the process, so none is ever stale. BlockingIOError if
+    another process holds it, or the path leads elsewhere by now: one that opens it
+    after that would get a lock of its own.
+    """
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if not holds(descriptor, path):
+        raise BlockingIOError(errno.EAGAIN, "it was replaced", str(path))
+
+
+def holds(descriptor: int, path: str | Path) -> bool:
+    """Whether `path` still leads to what was opened."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Holds a folder; OSError if another process does. The kernel lets go of it with
-    the process, so only what is left by a dead one can be taken."""
+    """Holds a folder; OSError if another process does, see `lock`."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(descriptor, folder)
         yield
     finally:
         os.close(descriptor)

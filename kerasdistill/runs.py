@@ -1,6 +1,5 @@
 """A run is a folder: the same request finds it again, and so resumes."""
 
-import fcntl
 import json
 import os
 import platform
@@ -13,6 +12,8 @@ from kerasdistill import __version__, machine, requests
 from kerasdistill.errors import BusyError, StaleArtifactError, UserError
 from kerasdistill.files import (
     digest_of,
+    holds,
+    lock,
     remove_partial,
     unsealed,
     write_json_atomic,
@@ -21,6 +22,7 @@ from kerasdistill.files import (
 from kerasdistill.reading_files import read_bytes
 from kerasdistill.terminal import say
 
+LOCK = "lock"  # the file in a run's folder
 _PACKAGES = ("tensorflow", "keras", "numpy", "apache-beam", "tensorflow-datasets")
 _COMPUTING = ("tensorflow", "keras", "numpy")
 _DIFFERENCES = 3  # fields that a refusal names
@@ -66,15 +68,14 @@ class RunDirectory:
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.path / "lock", "a")
+            self._lock = open(self.path / LOCK, "a")
         except OSError as error:
             raise UserError(
                 f"run directory {self.path} cannot be written ({error.strerror}); "
                 "choose another --workdir"
             ) from error
         try:
-            # The kernel drops the lock with its process, so none is ever stale.
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(self._lock.fileno(), self.path / LOCK)
         except BlockingIOError:
             self._lock.close()
             raise BusyError(
@@ -83,7 +84,7 @@ class RunDirectory:
             ) from None
         try:
             # A run in this one, a search's trial, is its own holder's to clean.
-            inner = (lock.parent for lock in self.path.glob("*/**/lock"))
+            inner = (file.parent for file in self.path.glob(f"*/**/{LOCK}"))
             remove_partial(self.path, but_in=inner)
             self._describe()
         except BaseException:
@@ -157,8 +158,7 @@ class RunDirectory:
         Raises:
             StaleArtifactError: the folder was removed, or replaced by another's.
         """
-        lock, held = self.path / "lock", os.fstat(self._lock.fileno())
-        if not lock.exists() or not os.path.samestat(lock.stat(), held):
+        if not holds(self._lock.fileno(), self.path / LOCK):
             raise StaleArtifactError(
                 f"run directory {self.path} was removed or replaced while this run was "
                 "at work in it; run the same command again"

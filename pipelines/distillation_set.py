@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,7 @@ def open(  # noqa: A001 (the set is opened as distillation_set.open(path))
     if data is not None:
         integrity.require(path, manifest, integrity.data_fields(data))
     opened = DistillationSet(path, manifest, data, chosen, averaging)
-    opened.check_shards(progress)
+    opened = replace(opened, stamps=opened.check_shards(progress))
     if manifest.needs_data:
         next(opened.blocks({(0, 0)}))  # differs if views are made in another way now
     return opened
@@ -85,7 +85,8 @@ class DistillationSet:
     """A checked set on disk; make one with `open`.
 
     `members` are the places, from 0, of the teachers whose kept logits are averaged
-    on reading; without any, the logits beside the views are read.
+    on reading; without any, the logits beside the views are read. `stamps` are what
+    the files were like when they were checked.
     """
 
     path: Path
@@ -93,6 +94,7 @@ class DistillationSet:
     data: ImageData | None
     members: tuple[int, ...] = ()
     averaging: str = AVERAGING
+    stamps: integrity.Stamps = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         augmentation_of(self.path, self.manifest)  # refuses one that is damaged
@@ -165,7 +167,7 @@ class DistillationSet:
     def of(self, members: tuple[int, ...]) -> "DistillationSet":
         """The same set with the mean logits of these members, places from 0 (none: the
         stored mean)."""
-        return DistillationSet(self.path, self.manifest, self.data, members)
+        return replace(self, members=members, averaging=AVERAGING)
 
     def blocks(self, chosen: Set[tuple[int, int]]) -> Iterator[dict[str, np.ndarray]]:
         """Blocks by (pass, block), the fields of a batch each, in the stored order;
@@ -181,10 +183,18 @@ class DistillationSet:
         with self.reading():
             yield from blocks.as_numpy_iterator()
 
-    def check_shards(self, progress: Callable[[int, int], None] | None = None) -> None:
+    def check_shards(
+        self, progress: Callable[[int, int], None] | None = None
+    ) -> integrity.Stamps:
         """StaleArtifactError if a file that is read is not the one in the manifest."""
         kept = [s for place in self.members for s in self.manifest.member_shards[place]]
-        integrity.check_shards(self.path, (*self.manifest.shards, *kept), progress)
+        shards = (*self.manifest.shards, *kept)
+        return integrity.check_shards(self.path, shards, progress)
+
+    def check_unchanged(self) -> None:
+        """StaleArtifactError if what was read, files that are opened by their names,
+        may have been another than what was checked."""
+        integrity.check_unchanged(self.path, self.stamps)
 
     def whole_blocks(self, pass_index: int) -> tf.data.Dataset:
         """As `pass_records`, with the image too but for the validation pass."""
@@ -192,8 +202,10 @@ class DistillationSet:
         return self._decoded(self.manifest.layout.shards_of(pass_index), then)
 
     def reading(self) -> contextlib.AbstractContextManager[None]:
-        """Turns a check that fails inside TensorFlow's graph into our own error."""
-        return graph_errors.translated(self.path, changed=self.check_shards)
+        """Turns a check that fails inside TensorFlow's graph into our own error, and
+        ends with `check_unchanged`."""
+        how = {"check": self.check_shards, "unchanged": self.check_unchanged}
+        return graph_errors.translated(self.path, **how)
 
     def _passes(self, first: int, count: int | None) -> range:
         stored = self.manifest.passes

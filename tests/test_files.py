@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import stat
 
 import pytest
@@ -106,3 +107,48 @@ def test_what_others_may_be_writing_stays(tmp_path):
         (tmp_path / name).touch()
     files.remove_partial(tmp_path, but_in=[tmp_path / "theirs"])
     assert [(tmp_path / name).exists() for name in names] == [False, True, False]
+
+
+def removed(path):
+    path.unlink()
+
+
+def replaced(path):
+    path.unlink()
+    path.touch()
+
+
+def moved(path):
+    path.parent.rename(path.parent.with_name("elsewhere"))
+
+
+@pytest.mark.parametrize("fault", [removed, replaced, moved])
+def test_the_lock_of_a_file_that_is_elsewhere_by_now_is_refused(fault, tmp_path):
+    """Whoever opens the path after that would hold a lock too."""
+    path = tmp_path / "run" / "lock"
+    path.parent.mkdir()
+    with open(path, "a") as file:
+        fault(path)
+        with pytest.raises(BlockingIOError):
+            files.lock(file.fileno(), path)
+
+
+def test_a_lock_is_held_once(tmp_path):
+    with open(tmp_path / "lock", "a") as one, open(tmp_path / "lock", "a") as other:
+        files.lock(one.fileno(), tmp_path / "lock")
+        with pytest.raises(BlockingIOError):
+            files.lock(other.fileno(), tmp_path / "lock")
+
+
+@pytest.mark.parametrize("umask", [0o077, 0o022, 0o002])
+def test_folders_and_files_are_for_whom_the_umask_says(umask, tmp_path):
+    before = os.umask(umask)
+    try:
+        files.write_atomic(tmp_path / "a.txt", "a")
+        with files.replacing_directory(tmp_path / "saved_model"):
+            pass
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o666 & ~umask
+    folder = (tmp_path / "saved_model").stat()
+    assert stat.S_IMODE(folder.st_mode) == 0o777 & ~umask

@@ -5,19 +5,17 @@ begins the search, watches it and says when it is over; workers need nobody to g
 """
 
 import contextlib
-import itertools
 import re
 import shutil
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from kerasdistill import terminal
 from kerasdistill.errors import DivergedError, UserError, WorkersLostError
-from kerasdistill.reading_files import read_bytes
+from kerasdistill.pulse import Pulse
 from tuners.durable import Durable
 from tuners.ledger import TRIALS, Lease, LeaseLostError, Ledger
 
@@ -33,54 +31,9 @@ def say(line: str) -> None:
     terminal.say(f"search: {line}")
 
 
-class Pulse:
-    """Which sessions live: each counts in a file of its own.
-
-    What matters is how long this reader has seen the same count, by its `clock` in
-    monotonic seconds; clocks of machines, which may differ, are never compared.
-    """
-
-    def __init__(
-        self, folder: str | Path, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self.folder, self._clock = Path(folder, TRIALS, "workers"), clock
-        self._seen: dict[str, tuple[str, float]] = {}
-
-    def silent(self, sessions: set[str], *, seconds: float) -> set[str]:
-        """Those of `sessions` that were not heard for more than `seconds`."""
-        late = set()
-        for session in sessions:
-            now, count = self._clock(), "none"
-            with contextlib.suppress(FileNotFoundError):
-                count = read_bytes(self.folder / session, "text").decode()
-            before, since = self._seen.get(session, (None, now))
-            if before != count:
-                self._seen[session] = (count, self._clock())
-            elif now - since > seconds:
-                late.add(session)
-        return late
-
-    @contextlib.contextmanager
-    def beating(self, session: str, *, seconds: float = _PAUSE) -> Iterator[None]:
-        """Lets a thread count for the session."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path, ended = self.folder / session, threading.Event()
-
-        def go_on() -> None:
-            for count in itertools.count():
-                with contextlib.suppress(OSError):  # the next may come through
-                    path.write_text(str(count))
-                if ended.wait(seconds):
-                    return
-
-        thread = threading.Thread(target=go_on, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
-            path.unlink(missing_ok=True)
+def pulse_in(folder: str | Path) -> Pulse:
+    """Which sessions of the search in `folder` live."""
+    return Pulse(Path(folder, TRIALS, "workers"))
 
 
 def lead(
@@ -100,7 +53,7 @@ def lead(
         idle_timeout: seconds without a live worker, then WorkersLostError.
         changed: called after trials have ended; its UserError ends the search for all.
     """
-    ledger, pulse, most = Ledger(oracle, folder), Pulse(folder), oracle.max_trials
+    ledger, pulse, most = Ledger(oracle, folder), pulse_in(folder), oracle.max_trials
     ledger.begin(max_trials=most, worker_timeout=worker_timeout)
     say(f"led from here, {len(oracle.end_order)} of {most} trials done")
     done, alive = 0, time.monotonic()
@@ -148,7 +101,7 @@ def work(
         patience: seconds to wait for a search to begin, then UserError.
     """
     session = f"{re.sub('[^A-Za-z0-9]', '_', worker)[:100]}-{uuid.uuid4().hex[:8]}"
-    ledger, pulse = Ledger(oracle, folder, session=session), Pulse(folder)
+    ledger, pulse = Ledger(oracle, folder, session=session), pulse_in(folder)
     until, count, most = time.monotonic() + patience, 0, oracle.max_trials
     while not ledger.open(most=most):
         if time.monotonic() > until:

@@ -77,9 +77,11 @@ class SetReader:
             in_memory=held.in_memory,
             keep=held.keep,
         )
+        with stored.reading():
+            logits = stored.validation_logits()
         return Material(
             stream=lambda recipe: stream,
-            teacher_logits=stored.validation_logits(),
+            teacher_logits=logits,
             facts={
                 "distillation_set": self._origin(stored, path),
                 **labelling.teachers_at(path),
@@ -196,6 +198,7 @@ def stored_stream(
         steps_per_epoch=stored.steps_per_pass(batch_size),
         examples_per_epoch=stored.manifest.layout.num_samples,
         batches=batches,
+        check=stored.check_unchanged,
     )
 
 

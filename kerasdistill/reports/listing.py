@@ -1,6 +1,5 @@
 """The runs under a workdir: what each is, whether somebody is at work, and removal."""
 
-import fcntl
 import os
 import shutil
 import time
@@ -10,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from kerasdistill.errors import BusyError, UserError
+from kerasdistill.files import lock
 from kerasdistill.recipes.describing import describe_json
 from kerasdistill.reports.tables import percent, table
-from kerasdistill.runs import read_json
+from kerasdistill.runs import LOCK, read_json
 
-_LOCK = "lock"  # `RunDirectory` holds it while a process is at work
 _RESULTS = "results.json"
 
 
@@ -39,7 +38,7 @@ def _paths(workdir: Path) -> list[Path]:
     paths = []
     for place, folders, files in os.walk(workdir):  # links are not followed
         folders.sort()
-        if _LOCK in files:
+        if LOCK in files:
             paths.append(Path(place))
             folders.clear()
     return paths
@@ -114,11 +113,11 @@ def _holding(path: Path) -> Iterator[None]:
     """Keeps every process out of a run and of those in it, a search's trials;
     BusyError if one is in."""
     with ExitStack() as stack:
-        for lock in sorted(path.rglob(_LOCK)):
+        for place in sorted(path.rglob(LOCK)):
             # Others' files that are read-only can be locked all the same.
-            file = stack.enter_context(open(lock, "rb"))
+            file = stack.enter_context(open(place, "rb"))
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(file.fileno(), place)
             except BlockingIOError:
                 raise _busy(path) from None
         yield

@@ -20,6 +20,8 @@ class EpochStream:
         prepare: called on the host as epoch e begins, before its first step but maybe
             after its first batches were read. What it changes for `complete` must be
             values of the backend's variables: a compiled step sees no other change.
+        check: called before anything that was learned is kept; raises if what was read
+            may have been something else.
         complete: makes what `batches` yields whole (None: it is), inside the compiled
             step on each device's share, so of operations that the backend can trace.
     """
@@ -28,6 +30,7 @@ class EpochStream:
     examples_per_epoch: int
     batches: Callable[[int], Iterable[dict[str, Any]]]
     prepare: Callable[[int], None] = lambda epoch: None
+    check: Callable[[], None] = lambda: None
     complete: Callable[[dict], dict] | None = None
 
 

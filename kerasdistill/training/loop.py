@@ -148,6 +148,7 @@ class Epochs:
         if due or done % GUARD_EVERY == 0:
             self._guard(step, metrics)
         if due:
+            self.train.check()
             self._save_last(windows=done, spent=now - self._began)
             self._saved = time.monotonic()
 
@@ -162,6 +163,7 @@ class Epochs:
         To the metrics it adds the learning rate that the epoch was trained at.
         """
         self._bar.close()
+        self.train.check()
         self._guard(self.train.steps_per_epoch - 1, metrics)
         self._guard_weights()
         rate = keras.ops.convert_to_numpy(self.shell.optimizer.learning_rate)

@@ -66,9 +66,9 @@ def _copy(url: str, folder: Path, shard: Shard) -> int:
         return shard.bytes
     path = files.join(url, shard.name)
     if not FileSystems.exists(path):
-        raise bad_shard(url, shard, "missing")
+        raise bad_shard(url, shard.name, "missing")
     with replacing(target) as beside:
         files.download(path, os.fspath(beside))
         if sha256_file(beside) != shard.sha256:
-            raise bad_shard(url, shard, DAMAGED)
+            raise bad_shard(url, shard.name, DAMAGED)
     return shard.bytes

@@ -246,7 +246,8 @@ def run_pipeline(
 
     failed = None
     try:
-        score(todo, ScoreShards(job), options, runner, on_death=note_death)
+        how = {"scratch": job.scratch, "on_death": note_death}
+        score(todo, ScoreShards(job), options, runner, **how)
     except Exception as error:
         # Runners wrap what a worker raised in their own errors and tracebacks.
         failed = error

@@ -34,7 +34,7 @@ from apache_beam.transforms.environments import SubprocessSDKEnvironment
 from kerasdistill import errors, machine
 from kerasdistill.errors import UserError
 from pipelines import scoring
-from pipelines.beam import clusters
+from pipelines.beam import clusters, heartbeats
 from pipelines.views import augment
 
 _RUNNERS_IN_PROCESS = ("", "fnapirunner", "directrunner", "direct")
@@ -51,16 +51,18 @@ def score(
     options: PipelineOptions,
     runner: PipelineRunner,
     *,
+    scratch: str,
     on_death: Callable[[], None],
 ) -> None:
-    """Runs `scorer` over the shards in `todo`; see `watching_workers`."""
+    """Runs `scorer` over the shards in `todo`; see `watching_workers`. In the folder
+    `scratch` workers show that they live, see `heartbeats`."""
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
     # What a DoFn raises comes back as the pipeline's own exception.
     logging.getLogger("apache_beam.runners.common").setLevel(logging.CRITICAL)
     pipeline = beam.Pipeline(runner=runner, options=options)
     shards = pipeline | "Shards" >> beam.Create(list(todo))
     _ = shards | "Score" >> beam.ParDo(scorer)
-    with watching_workers(on_death):
+    with watching_workers(on_death), heartbeats.watching(scratch):
         result = pipeline.run()
         with clusters.following(result):
             result.wait_until_finish()

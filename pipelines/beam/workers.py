@@ -1,5 +1,6 @@
 """What a process becomes when it scores shards, whichever runner started it."""
 
+import contextlib
 import os
 import socket
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from kerasdistill import __version__
 from kerasdistill.errors import UserError
 from kerasdistill.training import engines
 from pipelines import scoring
+from pipelines.beam import heartbeats
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,24 @@ class Process:
         named = tuple(f"{name} {version}" for name, version in versions)
         return cls(socket.gethostname(), os.getpid(), named)
 
+    def is_same(self, other: "Process") -> bool:
+        return (self.host, self.pid) == (other.host, other.pid)
+
     def __str__(self) -> str:
         return f"{self.host}:{self.pid}"
 
 
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """What a process has loaded; it is heard of as long as this lives."""
+
+    tools: Any
+    beating: contextlib.ExitStack
+
+
 class Worker(beam.DoFn):
-    """A DoFn whose `_load` a process calls once for all its threads and copies."""
+    """A DoFn whose `_load` a process calls once for all its threads and copies; its
+    job has a folder `scratch`."""
 
     def __init__(self, job: Any) -> None:
         self._job = job
@@ -51,11 +65,16 @@ class Worker(beam.DoFn):
         Some runners set up anew for every bundle, and in several threads at a time.
         """
         # Kept: the process itself may let go of it.
-        self._tools = self._shared.acquire(self._prepared)
+        self._kept = self._shared.acquire(self._prepared)
+        self._tools = self._kept.tools
 
-    def _prepared(self) -> Any:
+    def _prepared(self) -> _Prepared:
+        this, beating = Process.this(), contextlib.ExitStack()
+        if not this.is_same(self._asked_by):
+            who = {"host": this.host, "pid": this.pid}
+            beating.enter_context(heartbeats.beating(self._job.scratch, **who))
         prepare_process(self._asked_by)
-        return self._load()
+        return _Prepared(self._load(), beating)
 
 
 def prepare_process(asked_by: Process) -> None:
@@ -74,8 +93,7 @@ def prepare_process(asked_by: Process) -> None:
                 "install the same there"
             )
     # A runner may work in the very process that asked, which keeps its threads.
-    shared = (this.host, this.pid) == (asked_by.host, asked_by.pid)
-    if not shared and not scoring.pinned_to_one_thread():
+    if not this.is_same(asked_by) and not scoring.pinned_to_one_thread():
         raise UserError(
             f"worker {this} has run TensorFlow on several threads before; restart it "
             "with TF_NUM_INTRAOP_THREADS=1 in its environment"

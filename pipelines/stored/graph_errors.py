@@ -14,15 +14,30 @@ _UNREADABLE = "Could not parse example"
 
 
 @contextlib.contextmanager
-def translated(path: Path, *, changed: Callable[[], None]) -> Iterator[None]:
+def translated(
+    path: Path, *, check: Callable[[], object], unchanged: Callable[[], None]
+) -> Iterator[None]:
     """Turns a check that fails inside the graph into a StaleArtifactError.
 
-    `changed` raises one that names a file which is not the one in the manifest.
+    `check` raises one that names a file which is not the one in the manifest;
+    `unchanged` one that has changed since it was opened, which explains any failure,
+    and refuses what was read without one.
     """
+    try:
+        with _named(path, check=check):
+            yield
+    except Exception:
+        unchanged()
+        raise
+    unchanged()
+
+
+@contextlib.contextmanager
+def _named(path: Path, *, check: Callable[[], object]) -> Iterator[None]:
     try:
         yield
     except (tf.errors.DataLossError, tf.errors.NotFoundError):
-        changed()  # since the set was opened
+        check()
         raise
     except UnicodeDecodeError as error:
         raise _damaged(path) from error  # TensorFlow's message quotes the record

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +21,10 @@ from pipelines.stored.layout import (
     sidecar_name,
 )
 from pipelines.stored.manifest import Manifest, Shard, first_difference
+
+# By file name: size, and the times in ns when content and inode changed last. Not the
+# inode's number, of which some network file systems make up another at times.
+Stamps = Mapping[str, tuple[int, int, int]]
 
 SEAL = "manifest_sha256"
 DAMAGED = "damaged: its sha256 differs"
@@ -108,32 +113,75 @@ def chosen_members(
 
 def check_shards(
     path: Path, shards: tuple[Shard, ...], progress: Callable[[int, int], None] | None
-) -> None:
-    """StaleArtifactError if a shard is not the one in the manifest."""
+) -> Stamps:
+    """StaleArtifactError if a shard is not the one in the manifest; what to give to
+    `check_unchanged` after reading them."""
+    stamps = {}
     for shard in shards:  # sizes first: they cost nothing
-        file = path / shard.name
-        if not file.is_file():
-            raise bad_shard(path, shard, "missing")
-        size = file.stat().st_size
+        stamps[shard.name] = found = _stamp(path / shard.name)
+        if found is None:
+            raise bad_shard(path, shard.name, "missing")
+        size = found[0]
         if size != shard.bytes:
             verb = "truncated" if size < shard.bytes else "too long"
-            raise bad_shard(path, shard, f"{verb}: {size} of {shard.bytes} bytes")
+            reason = f"{verb}: {size} of {shard.bytes} bytes"
+            raise bad_shard(path, shard.name, reason)
     done, total = 0, sum(shard.bytes for shard in shards)
     owners = {shard.sha256: f"swapped: it holds {shard.name}" for shard in shards}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        digests = pool.map(sha256_file, [path / shard.name for shard in shards])
+        digests = pool.map(_digest, [path / shard.name for shard in shards])
         for shard, digest in zip(shards, digests, strict=True):
+            if digest is None:
+                raise bad_shard(path, shard.name, "missing")
             if digest != shard.sha256:
-                raise bad_shard(path, shard, owners.get(digest, DAMAGED))
+                raise bad_shard(path, shard.name, owners.get(digest, DAMAGED))
             done += shard.bytes
             if progress:
                 progress(done, total)
+    return stamps
 
 
-def bad_shard(path: str | Path, shard: Shard, reason: str) -> StaleArtifactError:
+def check_unchanged(path: Path, stamps: Stamps) -> None:
+    """StaleArtifactError if a file in the folder is not as it was when `stamps` were
+    taken. What was read of it since then is what had been checked otherwise."""
+    for name, before in stamps.items():
+        found = _stamp(path / name)
+        if found is None:
+            raise bad_shard(path, name, "missing: it was there when it was checked")
+        if found != before:
+            raise StaleArtifactError(
+                f"distillation set {path}: shard {name} was changed or replaced after "
+                "it was checked, while it was read; run the same command again, which "
+                "checks it and goes on from the last finished epoch"
+            )
+
+
+def stamps_of(path: Path, names: Sequence[str]) -> Stamps:
+    """What to give to `check_unchanged`, taken before these files are checked."""
+    return {name: found for name in names if (found := _stamp(path / name))}
+
+
+def _digest(file: Path) -> str | None:
+    try:
+        return sha256_file(file)
+    except FileNotFoundError:  # since its size was looked at
+        return None
+
+
+def _stamp(file: Path) -> tuple[int, int, int] | None:
+    try:
+        found = file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def bad_shard(path: str | Path, name: str, reason: str) -> StaleArtifactError:
     """The error that says what is wrong with a shard of the set at `path`."""
     return StaleArtifactError(
-        f"distillation set {path}: shard {shard.name} is {reason}; restore it, or run "
+        f"distillation set {path}: shard {name} is {reason}; restore it, or run "
         "the same precompute command again to make it anew"
     )
 

@@ -108,6 +108,7 @@ class ResidentPass:
         records = self._stored.pass_records(pass_index)
         with ThreadPoolExecutor(cores()) as pool:
             blocks = list(pool.map(self._block, records))
+        self._stored.check_unchanged()
         with tf.device("CPU:0"):
             return {
                 name: tf.concat([block.pop(name) for block in blocks], axis=0)

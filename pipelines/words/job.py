@@ -125,7 +125,8 @@ def _run(
     runner = make_runner(options, beam_options, workers, log=log)
     died = threading.Event()
     try:
-        score(todo, ScoreStreams(job), options, runner, on_death=died.set)
+        how = {"scratch": job.scratch, "on_death": died.set}
+        score(todo, ScoreStreams(job), options, runner, **how)
     except Exception as error:
         if died.is_set():
             raise WorkersLostError(WORKER_DIED) from error

@@ -7,6 +7,7 @@ window w, and a manifest, published last. It belongs to one text, cut one way, a
 reading it costs no memory.
 """
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +21,7 @@ from kerasdistill.errors import StaleArtifactError, UserError
 from kerasdistill.files import digest_of, sha256_file, write_json_atomic
 from kerasdistill.reading_files import read_bytes
 from kerasdistill.training.epochs import EpochStream
+from pipelines.stored import graph_errors, integrity
 from pipelines.stored.integrity import SEAL, sealed
 from pipelines.stored.layout import MANIFEST_NAME
 from pipelines.stored.records import serialized
@@ -100,11 +102,12 @@ def publish(path: str | Path, request: Request, shards: Sequence[Mapping]) -> No
 
 @dataclass(frozen=True, eq=False)
 class Signal:
-    """A finished signal."""
+    """A finished signal; `stamps` are what its files were like when checked."""
 
     path: Path
     request: Request
     manifest: dict[str, Any]
+    stamps: integrity.Stamps
 
     @property
     def digest(self) -> str:
@@ -128,7 +131,18 @@ class Signal:
             both = tf.data.Dataset.zip(plain.batches(first_epoch), stored)
             return both.map(lambda batch, signal: {**batch, **signal}).prefetch(4)
 
-        return EpochStream(plain.steps_per_epoch, plain.examples_per_epoch, batches)
+        sizes = plain.steps_per_epoch, plain.examples_per_epoch
+        return EpochStream(*sizes, batches, check=self.check_unchanged)
+
+    def check_unchanged(self) -> None:
+        """As `DistillationSet.check_unchanged`."""
+        integrity.check_unchanged(self.path, self.stamps)
+
+    def reading(self) -> contextlib.AbstractContextManager[None]:
+        """As `DistillationSet.reading`."""
+        how = {"unchanged": self.check_unchanged}
+        how["check"] = lambda: _check_shards(self.path, self.manifest["shards"])
+        return graph_errors.translated(self.path, **how)
 
     def _decode(self, record: tf.Tensor) -> dict[str, tf.Tensor]:
         content = tf.io.FixedLenFeature([], tf.string)
@@ -168,12 +182,18 @@ def read(path: str | Path, *, data: text.TextData, streams: int, window: int) ->
         ) from error
     if seal != digest_of(value):
         raise StaleArtifactError(f"{file} was damaged or edited; make the signal again")
-    for shard in value["shards"]:
+    stamps = _check_shards(path, value["shards"])
+    _require(path, request, data=data, streams=streams, window=window)
+    return Signal(path, request, value, stamps)
+
+
+def _check_shards(path: Path, shards: Sequence[Mapping]) -> integrity.Stamps:
+    stamps = integrity.stamps_of(path, [shard["name"] for shard in shards])
+    for shard in shards:
         kept = path / shard["name"]
         if not kept.is_file() or sha256_file(kept) != shard["sha256"]:
             raise StaleArtifactError(f"{kept} is missing or damaged; make it again")
-    _require(path, request, data=data, streams=streams, window=window)
-    return Signal(path, request, value)
+    return stamps
 
 
 def _require(path: Path, request: Request, *, data, streams: int, window: int) -> None:

@@ -62,9 +62,9 @@ def job(tmp_path_factory):
     return made
 
 
-def read(job, **changes):
+def read(job, path=None, **changes):
     asked = {"data": data(), "streams": 5, "window": 4, **changes}
-    return text_signal.read(job.output, **asked)
+    return text_signal.read(path or job.output, **asked)
 
 
 def test_it_holds_the_largest_of_the_mean(job):

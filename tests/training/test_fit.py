@@ -162,6 +162,16 @@ def test_paper_schedule_resumes_and_ends_by_itself(tmp_path):
     assert result.val_score == expected[1].val_score
 
 
+def test_nothing_is_kept_of_data_that_were_not_what_they_should_be(tmp_path):
+    def check():
+        raise StaleArtifactError("shard a was replaced")
+
+    changed = dataclasses.replace(stream(), check=check)
+    with pytest.raises(StaleArtifactError, match="shard a"):
+        train(tmp_path, COSINE, data=changed)
+    assert not list(tmp_path.rglob("*.npz"))
+
+
 def test_result_describes_the_returned_weights(tmp_path):
     model, result = train(tmp_path, COSINE)
     accuracies = [row["val_accuracy"] for row in result.history]

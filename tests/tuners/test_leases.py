@@ -6,8 +6,8 @@ import math
 import pytest
 
 from kerasdistill.errors import StaleArtifactError, UserError
-from tests.clusters import wait_for
-from tuners.cluster import Pulse, attempt, bury
+from kerasdistill.pulse import Pulse
+from tuners.cluster import attempt, bury, pulse_in
 from tuners.ledger import MOST_LOSSES, LeaseLostError, Ledger
 from tuners.oracles import OBJECTIVE, ORACLES, make
 from tuners.states import States
@@ -68,38 +68,12 @@ def test_a_damaged_state_is_named(tmp_path):
         states.read()
 
 
-def test_silence_is_judged_by_the_readers_own_clock(tmp_path):
-    clock = Clock()
-    pulse = Pulse(tmp_path, clock=clock)
-    pulse.folder.mkdir(parents=True)
-    both = {"slow", "gone"}
-    for now, count, silent in (
-        (0, "7", set()),
-        (9, "8", set()),
-        (11, "8", {"gone"}),
-        (19, "8", {"gone"}),
-        (20, "8", {"gone", "slow"}),
-        (21, "9", {"gone"}),  # it woke up
-    ):
-        clock.now = now
-        (pulse.folder / "slow").write_text(count)
-        assert pulse.silent(both, seconds=10) == silent
-
-
-def test_a_session_beats_while_it_lasts(tmp_path):
-    pulse = Pulse(tmp_path)
-    with pulse.beating("a-1", seconds=0.01):
-        file = pulse.folder / "a-1"
-        wait_for(lambda: file.exists() and int(file.read_text() or 0) > 2)
-    assert list(pulse.folder.iterdir()) == []
-
-
 def test_a_silent_workers_trial_is_given_away_and_its_result_dropped(
     join, tmp_path, capsys
 ):
     clock = Clock()
     late, other = join("late-1", trials=1), join("other-1", trials=1)
-    pulse = Pulse(tmp_path, clock=clock)
+    pulse = Pulse(pulse_in(tmp_path).folder, clock=clock)
     lost = late.take()
     program.train(lost.values, lost.folder)
     assert other.take() is None and not other.over

@@ -1,5 +1,6 @@
 """A language model on labels, or born again from one (fact sheet B8)."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -79,19 +80,23 @@ def step(
             request["signal"] = "live" if kept is None else kept.digest
         return RunDirectory.open(workdir, KIND, request)
 
-    def begin(before: Results) -> tuple[language_models.LanguageModel, EpochStream]:
-        cut, kept = stored_signal.training_windows(recipe, data), stored(before)
+    def begin(
+        before: Results, kept: Signal | stored_signal.MadeUp | None
+    ) -> tuple[language_models.LanguageModel, EpochStream]:
+        cut = stored_signal.training_windows(recipe, data)
         models = () if kept is not None else teachers.load(before, data=data)
         return _shell(recipe, data=data, teachers=models), (kept or text).stream(cut)
 
     def cost(run: RunDirectory | None, before: Results) -> Cost:
-        shell, stream = begin(before)
+        shell, stream = begin(before, stored(before))
         how = {"shell": shell, "stream": stream, "data": data, "run": run}
         return costs.training_cost(recipe, **how)
 
     def work(run: RunDirectory, before: Results) -> dict[str, Any]:
-        shell, stream = begin(before)
-        fitted = _fit(shell, recipe, stream=stream, data=data, run=run)
+        kept = stored(before)
+        shell, stream = begin(before, kept)
+        with kept.reading() if kept is not None else contextlib.nullcontext():
+            fitted = _fit(shell, recipe, stream=stream, data=data, run=run)
         results = _publish(shell.student, fitted, recipe, data=data, run=run)
         paths = teachers.of(before, fact="model")
         return {**results, "teachers": paths} if paths else results
