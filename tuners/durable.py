@@ -6,6 +6,8 @@ between two of their writes.
 """
 
 import json
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,7 @@ class Durable(keras_tuner.Oracle):
         state = self._read(self._state_path)
         try:
             started = [str(trial_id) for trial_id in state["start_order"]]
+            require_names(started)
             self.trials = {name: self._trial(name) for name in started}
             for path in folder.glob(f"trial_*/{TRIAL_NAME}"):
                 if path.parent.name.removeprefix("trial_") not in self.trials:
@@ -124,6 +127,17 @@ class Durable(keras_tuner.Oracle):
 
     def _trial_path(self, trial_id: str) -> Path:
         return Path(self._project_dir, f"trial_{trial_id}", TRIAL_NAME)
+
+
+def require_names(names: Iterable[str]) -> None:
+    """StaleArtifactError for a name, from a file that somebody else may have written,
+    that would lead out of its folder."""
+    for name in names:
+        if not re.fullmatch(r"[\w-]+", name):
+            raise StaleArtifactError(
+                f"a search's file names {name!r} as a trial or a worker, expected "
+                "letters, digits, _ and -; it was not written by a search: remove it"
+            )
 
 
 def _write(path: Path, state: Any) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from keras_tuner.src.engine.trial import Trial, TrialStatus
 
 from kerasdistill.errors import UserError
-from tuners.durable import MOST_SCORE, Durable
+from tuners.durable import MOST_SCORE, Durable, require_names
 from tuners.states import States
 
 TRIALS = "trials"  # the folder in a search's
@@ -128,6 +128,7 @@ class Ledger:
         if not self._number or self._number != self._states.latest():
             self._number, state = self._states.read()
             oracle, self.shared = self.oracle, state["shared"]
+            require_names({*state["trials"], *state["oracle"]["ongoing_trials"]})
             oracle.trials = {k: Trial.from_state(t) for k, t in state["trials"].items()}
             oracle.set_state(state["oracle"])
             oracle.max_trials = self.shared["max_trials"]
@@ -221,7 +222,7 @@ class Ledger:
 
     def _require(self, lease: Lease) -> None:
         trial = self.oracle.ongoing_trials.get(self.session)
-        latest = self.shared["attempts"][lease.trial_id]
+        latest = self.shared["attempts"].get(lease.trial_id)
         if (trial and trial.trial_id, latest) != (lease.trial_id, lease.attempt):
             raise LeaseLostError(f"trial {lease.trial_id} is another worker's now")
 

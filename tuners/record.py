@@ -40,8 +40,10 @@ def trials(folder: str | Path) -> list[dict[str, Any]]:
     """
     finished = []
     for place in Path(folder, TRIALS).glob("trial_*"):
+        trial_id = place.name.removeprefix("trial_")
+        if not trial_id.isdecimal():
+            continue  # a copy that somebody made
         if results := _results(place) or _given_up(place):
-            trial_id = place.name.removeprefix("trial_")
             numbers = {"trial_id": trial_id, "number": int(trial_id) + 1}
             finished.append({**results, **numbers, "folder": place})
     return sorted(finished, key=lambda trial: trial["number"])

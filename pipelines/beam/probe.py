@@ -61,7 +61,7 @@ def measure(
         "teachers": [os.path.abspath(path) for path in teacher_paths],
         "image_shape": list(image_shape),
         "augmentation": augment.to_json(augmentation),
-        "began": time.time(),
+        "began": time.monotonic(),  # one clock for all processes of a machine
     }
     if not workers:
         return timed(request)
@@ -102,7 +102,7 @@ def expected_seconds(
     return speed.startup_seconds + max(busy) / speed.views_per_second + around
 
 
-def timed(request: dict, clock: Callable[[], float] = time.time) -> WorkerSpeed:
+def timed(request: dict, clock: Callable[[], float] = time.monotonic) -> WorkerSpeed:
     """Does in this process what one worker would; see `measure`."""
     with trust.trusting(True):  # the caller has loaded them under its own rule
         teachers = [loading.load(path) for path in request["teachers"]]

@@ -254,6 +254,53 @@ def test_half_a_file_is_named(name, tmp_path):
         begin(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["oracle.json", "trial_0/trial.json"])
+@pytest.mark.parametrize("place", ["a dimension", "a condition", "everything"])
+@pytest.mark.parametrize(
+    "planted",
+    [
+        {"class_name": "system", "module": "os", "config": {"command": "exit 3"}},
+        {"class_name": "Popen", "module": "subprocess", "config": {"args": ["true"]}},
+        {"class_name": "__lambda__", "config": {"value": "4wAAAAA="}},
+        {"class_name": "Lambda", "module": "keras.layers", "config": {}},
+        "../../outside",
+    ],
+    ids=["os", "subprocess", "lambda", "layer", "text"],
+)
+def test_what_a_stranger_planted_runs_nothing(planted, place, name, tmp_path):
+    """KerasTuner makes objects from these files, of its own classes alone."""
+    oracle = program.make_oracle(trials=TRIALS)
+    oracle._set_project_dir(str(tmp_path), "trials")
+    oracle.create_trial("1")
+    path = tmp_path / "trials" / name
+    value = json.loads(path.read_text())
+    del value["checksum"]
+    space = value["hyperparameters"]["space"]
+    if place == "a condition":
+        space[0]["config"]["conditions"] = [planted]
+    elif place == "a dimension":
+        space[0] = planted
+    else:
+        value = planted
+    path.write_text(json.dumps(value))
+    with pytest.raises(StaleArtifactError, match=f"{name} is damaged"):
+        begin(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/tmp/outside", ".."])
+def test_a_planted_trial_lies_in_no_other_folder(name, tmp_path):
+    oracle = program.make_oracle(trials=TRIALS)
+    oracle._set_project_dir(str(tmp_path), "trials")
+    oracle.create_trial("1")
+    path = tmp_path / "trials" / "oracle.json"
+    value = json.loads(path.read_text())
+    del value["checksum"]
+    value["start_order"] = [name]
+    path.write_text(json.dumps(value))
+    with pytest.raises(StaleArtifactError, match=name):
+        begin(tmp_path)
+
+
 def test_a_folder_that_is_removed_is_no_endless_loop(tmp_path):
     begin(tmp_path / "a")
     worker = join(tmp_path / "a", "victim")

@@ -1,7 +1,9 @@
 """Who lives, who has which trial, and states that nobody can overwrite."""
 
+import dataclasses
 import json
 import math
+import re
 
 import pytest
 
@@ -198,3 +200,45 @@ def test_a_stopped_search_stops_its_workers(join):
         worker.end(lease, score=0.5)
     leader.begin(max_trials=2, worker_timeout=10)
     worker.end(lease, score=0.5)
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/tmp/outside", "..", "a/b", ""])
+@pytest.mark.parametrize("what", ["trials", "ongoing_trials"])
+def test_a_planted_state_leads_to_no_other_folder(what, name, join, tmp_path):
+    """Their folders are moved and removed, and the workers' files are."""
+    ledger = join("one-1")
+    lease = ledger.take()
+    number, state = ledger._states.read()
+    trials, ongoing = state["trials"], state["oracle"]["ongoing_trials"]
+    if what == "trials":
+        trials[name] = trials[lease.trial_id]
+    else:
+        ongoing[name] = lease.trial_id
+    assert ledger._states.publish(number + 1, state)
+    with pytest.raises(StaleArtifactError, match=re.escape(repr(name))):
+        join("two-1")
+
+
+def test_a_result_of_an_unknown_trial_is_dropped_alone(join, capsys):
+    ledger = join("one-1", trials=1)
+    lease = ledger.take()
+    for stranger in ("7", lease.trial_id):  # unknown, or an attempt that never was
+        other = dataclasses.replace(lease, trial_id=stranger, attempt=9)
+        with pytest.raises(LeaseLostError):
+            ledger.end(other, score=0.9)
+        assert not attempt(ledger, other, lambda *_: 0.9)
+    assert "result is dropped" in capsys.readouterr().err
+    ledger.end(lease, score=0.25)
+    assert ledger.over and ledger.oracle.trials[lease.trial_id].score == 0.25
+
+
+def test_a_sign_of_life_of_an_unknown_worker_takes_nobodys_trial(join, tmp_path):
+    ledger, clock = join("one-1", trials=1), Clock()
+    lease, pulse = ledger.take(), Pulse(pulse_in(tmp_path).folder, clock=clock)
+    pulse.folder.mkdir(parents=True)
+    (pulse.folder / "stranger-1").write_text("1")
+    bury(ledger, pulse)
+    clock.now = 11
+    bury(ledger, pulse)
+    ledger.check(lease)
+    assert not list(pulse.folder.iterdir())
