@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from kerasdistill.reading_files import read_bytes
+
 _PAUSE = 0.5  # seconds
 
 
@@ -29,7 +31,7 @@ class Pulse:
         for session in sessions:
             now, count = self._clock(), "none"
             with contextlib.suppress(FileNotFoundError):
-                count = (self.folder / session).read_text()
+                count = read_bytes(self.folder / session, "text").decode()
             before, since = self._seen.get(session, (None, now))
             if before != count:
                 self._seen[session] = (count, self._clock())

@@ -21,12 +21,12 @@ from kerasdistill.exports import cards
 from kerasdistill.exports import language as language_export
 from kerasdistill.exports import saved_model as export
 from kerasdistill.models import applications, loading, saved, trust
+from kerasdistill.pulse import Pulse
 from kerasdistill.training import checkpoint
 from pipelines.beam import files as beam_files
 from pipelines.sources import images
 from pipelines.stored import integrity
 from pipelines.words import text, text_signal
-from tuners.cluster import Pulse
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("kerasdistill", "pipelines", "tuners")
@@ -163,7 +163,7 @@ READERS = {
     ): "manifest.json",
     lambda path: text.load(path.parent): "train.txt",
     lambda path: cards.read_card(path.with_name("model.keras")): "card.json",
-    lambda path: Pulse(path.parents[2]).silent({path.name}, seconds=1): "session",
+    lambda path: Pulse(path.parent).silent({path.name}, seconds=1): "session",
     lambda path: beam_files.measure(str(path)): "shard",
     lambda path: beam_files.get(str(path)): "sidecar",
     checkpoint.read: "last.npz",

@@ -5,7 +5,6 @@ Beam waits for one that is stopped, or whose memory is on a slow disk, without a
 
 import contextlib
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from apache_beam.io.filesystems import FileSystems
 
+from kerasdistill import terminal
 from kerasdistill.pulse import Pulse
 
 SILENCE_SECONDS = 120.0  # unheard for so long, then a worker is named
@@ -21,7 +21,7 @@ _FOLDER = "alive"  # in the job's scratch folder
 
 
 def say(line: str) -> None:
-    print(f"precompute: {line}", file=sys.stderr, flush=True)
+    terminal.say(f"precompute: {line}")
 
 
 def beating(scratch: str, *, host: str, pid: int) -> contextlib.AbstractContextManager:
