@@ -43,6 +43,7 @@ def test_students_of_either_store(server, inputs, undisturbed, tmp_path):
     assert digest(server.run(line, tmp_path / "other")) not in found
 
 
+@pytest.mark.slow
 def test_deterministic_kernels_give_the_same_student(
     server, inputs, undisturbed, tmp_path
 ):

@@ -20,7 +20,7 @@ FAULTS = {
     "EROFS": "Read-only file system",
     "EIO": "Input/output error",
 }
-SHORT = [("precompute", "ENOSPC"), ("student", "EROFS")]
+SHORT = [("precompute", "ENOSPC")]
 LONG = [
     pytest.param(name, fault, marks=pytest.mark.slow)
     for name, verb in VERBS.items()

@@ -91,7 +91,7 @@ def test_another_backend_is_refused(capsys, monkeypatch):
         ("export /nowhere.keras --format onnx --all", ["--all"]),
         ("precompute --teacher keras:MobileNetV2", ["--weights"]),
         ("precompute --teacher keras:X --weights /nowhere.h5", ["/nowhere.h5"]),
-        ("student --teacher /tmp --student keras:X", ["--trust-saved-model"]),
+        ("student --teacher /tmp --student keras:X", ["no SavedModel"]),
         ("student --student keras:X --budget 1M", ["--budget belongs to"]),
         ("student --student keras:X --trials 2", ["--student", "not to --trials"]),
         ("student --student /nowhere.keras", ["/nowhere.keras"]),

@@ -89,6 +89,7 @@ def test_a_set_of_it_is_verified_with_it(path, right, tmp_path, capsys):
     assert found["checksums_ok"]
 
 
+@pytest.mark.slow
 def test_born_again(path, tmp_path, capsys):
     line = "born-again --arch wide-resnet-10-1 --epochs 1 --batch-size 64 --quick"
     there = ("--workdir", tmp_path, "--teacher", path, *READ)

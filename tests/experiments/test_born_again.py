@@ -164,6 +164,7 @@ def test_the_same_request_is_found_where_the_workdir_is_now(chain, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_another_loss_begins_with_the_same_generation_0(chain, quickly, monkeypatch):
     data, workdir, results = chain
     train = generations.training.train

@@ -194,6 +194,7 @@ def test_cosine_rates(tmp_path):
     assert rates[-1] == pytest.approx(0.0, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_interrupted_stepped_training_goes_on(tmp_path):
     options = {"epochs": 3, "milestones": (0.5, 0.75), "decay": 0.1}
     stepped = BornAgainTraining(0.05, 0.9, batch_size=16, **options)

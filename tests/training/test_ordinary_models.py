@@ -39,7 +39,11 @@ SHELLS = {
         again.PermutedPredictionsModel, permutation="fixed", seed=3
     ),
 }
-each_shell = pytest.mark.parametrize("kind", SHELLS)
+QUICK = ("regression", "kd", "cwtm")
+each_shell = pytest.mark.parametrize(
+    "kind",
+    [k if k in QUICK else pytest.param(k, marks=pytest.mark.slow) for k in SHELLS],
+)
 
 
 def student(units=CLASSES, seed=1):
