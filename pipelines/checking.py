@@ -84,7 +84,7 @@ def check_values(
     kind, other answers to the same images. Of a teacher whose card does not name its
     classes what is suspicious is refused too, unless `force`: logits of an absurd
     size, a scale of pixels or an order of classes that explain its answers better,
-    few labels named, or classes that it never says.
+    few labels named, or classes that it never says. Of others it is only said.
 
     Args:
         model: pixels 0-255 to logits [batch, classes of the data].
@@ -93,26 +93,29 @@ def check_values(
         facts: its card, as far as there is one.
         force, tell: as for `check_teacher`.
     """
-    settled = {"force": force, "tell": tell}
-    adapted = facts.get("adapted") or {}
+    adapted, named = facts.get("adapted") or {}, "class_names" in facts
     images, labels = _sample(data)
     given, logits = _answers(model, images)
     output = judging.of_output(given, adapted.get("output", "logits"))
-    _settle(what, [output], **settled)
+    _settle(what, [output], force=force)
     _check_twice(model, what, images[:_TWICE], given[:_TWICE])
-    if "class_names" in facts:
-        return
-    scale = adapted.get("input", "0-255")
-    by_scale = _by_scale(model, images[:CHECKED_IMAGES], scale)
+    findings: list[Finding | None] = []
+    if not named:
+        scale = adapted.get("input", "0-255")
+        by_scale = _by_scale(model, images[:CHECKED_IMAGES], scale)
+        some = labels[:CHECKED_IMAGES]
+        findings.append(
+            judging.of_scale(by_scale, some, scale)
+            if data.labelled
+            else judging.of_saturation(by_scale, scale)
+        )
     if data.labelled:
         if tell:
             said = f"{evaluation.accuracy(logits, labels):.1%} of {len(labels)} images"
             say(f"{what} names the label of {said}")
-        findings = [judging.of_scale(by_scale, labels[:CHECKED_IMAGES], scale)]
-        findings += _of_labels(logits, labels, data)
-    else:
-        findings = [judging.of_saturation(by_scale, scale)]
-    _settle(what, [*findings, judging.of_size(logits)], **settled)
+        findings += _of_labels(logits, labels, data, named=named)
+    findings.append(judging.of_size(logits))
+    _settle(what, findings, force=force or named, tell=tell)
 
 
 def accuracy(teachers: Sequence[keras.Model], split: Source) -> float:
@@ -164,7 +167,7 @@ def _settle(
 
 
 def _of_labels(
-    logits: np.ndarray, labels: np.ndarray, data: ImageData
+    logits: np.ndarray, labels: np.ndarray, data: ImageData, *, named: bool
 ) -> list[Finding]:
     classes, names = data.num_classes, list(data.class_names)
     matrix = evaluation.confusion(logits.argmax(axis=1), labels, classes=classes)
@@ -172,7 +175,7 @@ def _of_labels(
     # Twice chance is out of reach with two classes: there, halfway to perfect.
     least = min(2.0 * chance, (1.0 + chance) / 2.0)
     found = judging.of_classes(matrix, names)
-    if agreement < least:
+    if agreement < least and not named:
         told = "has no card.json that names its classes; its top-1 agrees with "
         told += f"{agreement:.1%} of the labels, expected at least {least:.1%}: its "
         found.append(Finding(f"{told}classes may be in another order"))
