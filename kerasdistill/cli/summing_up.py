@@ -10,6 +10,7 @@ from kerasdistill.reports.tables import percent
 
 _FAR_APART = 0.05  # of validation and test
 _WEAK = 2.0  # times chance
+_BETTER = 0.02  # than a teacher, from which on that is strange
 
 
 def summary(answer: dict[str, Any]) -> list[str]:
@@ -96,9 +97,9 @@ def _warning(answer: dict[str, Any]) -> list[str]:
     elif right is not None and right < 1.5 * chance:
         told = "it is hardly better than chance: train it longer, or with another "
         told += "learning rate"
-    elif taught is not None and right is not None and right > taught:
-        told = "the student is better than its teacher; labels alone may be better "
-        told += "still: compare with baseline"
+    elif None not in (taught, right) and right > taught + _BETTER:
+        told = "the student is much better than its teacher; labels alone may be "
+        told += "better still: compare with baseline"
     elif None not in (on_val, on_test) and abs(on_val - on_test) > _FAR_APART:
         told = f"validation ({percent(on_val)}) and test ({percent(on_test)}) lie far "
         told += "apart: their images differ, or are few"
