@@ -53,6 +53,11 @@ def escaped(text: str, *, keep: str = "") -> str:
     )
 
 
+def reason(error: BaseException) -> str:
+    """The first line of what an error says, or its class."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def storage_failure(error: BaseException) -> str | None:
     """One line about the disk, if an error, or what caused it, came from there.
 

@@ -7,6 +7,9 @@ import re
 import sys
 from pathlib import Path
 
+from kerasdistill.errors import UserError
+from kerasdistill.reading_files import read_bytes
+
 DEFAULT_BACKEND = "tensorflow"
 
 # What TensorFlow's kernels have a use for, the best last.
@@ -67,8 +70,8 @@ def keras_backend() -> str:
     if (keras := sys.modules.get("keras")) is not None:
         return keras.config.backend()
     named = os.environ.get("KERAS_BACKEND")
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        named = named or json.loads(keras_file().read_text()).get("backend")
+    with contextlib.suppress(OSError, ValueError, AttributeError, UserError):
+        named = named or json.loads(read_bytes(keras_file(), "json")).get("backend")
     return named or DEFAULT_BACKEND
 
 

@@ -43,9 +43,9 @@ class Pulse:
     def beating(self, session: str, *, seconds: float = _PAUSE) -> Iterator[None]:
         """Lets a thread count for the session, as long as the folder is there."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        path, ended = self.folder / session, threading.Event()
+        path = self.folder / session
 
-        def go_on() -> None:
+        def go_on(ended: threading.Event) -> None:
             for count in itertools.count():
                 try:
                     path.write_text(str(count))
@@ -56,11 +56,21 @@ class Pulse:
                 if ended.wait(seconds):
                     return
 
-        thread = threading.Thread(target=go_on, daemon=True)
-        thread.start()
         try:
-            yield
+            with beside(go_on):
+                yield
         finally:
-            ended.set()
-            thread.join()
             path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def beside(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Within it, `work` runs in a thread, until the event that it is given is set."""
+    ended = threading.Event()
+    thread = threading.Thread(target=work, args=(ended,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

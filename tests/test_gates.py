@@ -54,7 +54,6 @@ ALLOWED = {
     ("kerasdistill/cli/workplace.py", "os.open"),  # to write
     ("kerasdistill/machine.py", "read_text"),  # /proc and /sys
     ("pipelines/scoring.py", "read_text"),  # /proc
-    ("kerasdistill/reports/listing.py", "open"),  # a run's lock
     ("kerasdistill/training/checkpoint.py", "np.load"),  # of what was opened
     ("pipelines/beam/job.py", "np.load"),  # of what was opened
     ("pipelines/words/job.py", "np.load"),  # of what was opened

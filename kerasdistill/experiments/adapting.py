@@ -171,15 +171,16 @@ def _adapted(
     brought: Brought,
     scratch: str | Path | None,
 ) -> str:
-    own = Convention() if weights is not None else brought.convention
-    brought = replace(brought, convention=own, weights=(weights,) if weights else ())
+    convention = Convention() if weights is not None else brought.convention
+    own = (weights,) if weights else ()
+    brought = replace(brought, convention=convention, weights=own)
     shape = {"image_shape": data.image_shape, "num_classes": data.num_classes}
     model = None
-    if weights is None and own == Convention() and not Path(source).is_dir():
+    if weights is None and convention == Convention() and not Path(source).is_dir():
         model, layers = read(source, **shape, brought=brought)
         if not layers and Path(source).suffix == ".keras":
             return source
-    request = _request(source, weights, own, data)
+    request = _request(source, weights, convention, data)
     run = RunDirectory.open(workdir, "adapted-teacher", request)
     if scratch is not None and run.results() is None:
         run = RunDirectory.open(scratch, "adapted-teacher", request)
@@ -189,8 +190,8 @@ def _adapted(
         if model is None:
             model, layers = read(source, **shape, brought=brought)
         require_classes(model, source, data)
-        own = {**request, "source": Path(source).name, "layers": layers}
-        facts = {**_facts(source, weights), "adapted": own}
+        how = {**request, "source": Path(source).name, "layers": layers}
+        facts = {**_facts(source, weights), "adapted": how}
         how = {"data": data, "facts": facts, "force": brought.force}
         checking.check_values(model, f"teacher {source}", **how)
         sizes = {name: request[name] for name in ("image_shape", "num_classes")}

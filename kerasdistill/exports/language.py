@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasdistill.errors import UserError
+from kerasdistill.errors import UserError, reason
 from kerasdistill.exports import cards
 from kerasdistill.files import replacing_directory
 from kerasdistill.models import language, trust
@@ -159,10 +159,9 @@ class SavedLanguageModel:
                 self._loaded = tf.saved_model.load(folder)
             self._advance = self._loaded.signatures["advance"]
         except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise UserError(
-                f"{path} is not the SavedModel of a language model ({reason}); pass "
-                "one that language-model wrote, or its .keras file"
+                f"{path} is not the SavedModel of a language model ({reason(error)}); "
+                "pass one that language-model wrote, or its .keras file"
             ) from error
         specs = self._advance.structured_input_signature[1]
         count = sum(name.startswith("state_") for name in specs)

@@ -16,7 +16,8 @@ from kerasdistill.exports import saved_model as export
 
 def write(model: keras.Model, path: Path, _: np.ndarray) -> None:
     """Writes `path`; its input is "image", uint8, its output "logits"."""
-    with _converter(model) as converter:
+    with _saved(model) as folder:
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         path.write_bytes(converter.convert())
 
 
@@ -31,9 +32,9 @@ def write_int8(model: keras.Model, path: Path, representative: np.ndarray) -> No
     def images() -> Iterator[list[np.ndarray]]:
         return ([image[None]] for image in representative)
 
-    with _converter(model) as converter:
-        plain = converter.convert()
-    with _converter(model) as converter:
+    with _saved(model) as folder:
+        plain = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = images
         options = tf.lite.experimental.QuantizationDebugOptions(
@@ -69,11 +70,12 @@ def run(path: Path) -> Callable[[np.ndarray], np.ndarray]:
 
 
 @contextlib.contextmanager
-def _converter(model: keras.Model) -> Iterator[tf.lite.TFLiteConverter]:
+def _saved(model: keras.Model) -> Iterator[str]:
+    """The folder of its SavedModel, from which converters can be made within."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a converter that moves to another package
         export.write_saved_model(model, folder)
-        yield tf.lite.TFLiteConverter.from_saved_model(folder)
+        yield folder
 
 
 def _preprocessing(content: bytes, model: keras.Model) -> list[str]:

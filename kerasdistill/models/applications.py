@@ -6,7 +6,7 @@ import warnings
 
 import keras
 
-from kerasdistill.errors import UserError
+from kerasdistill.errors import UserError, reason
 from kerasdistill.models import loading, wrapping
 
 PREFIX = "keras:"
@@ -54,10 +54,9 @@ def application(
                 warnings.simplefilter("error", UserWarning)
                 network.load_weights(weights)
     except (ValueError, OSError, UserWarning) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise UserError(
-            f"{source} cannot be built for {num_classes} classes ({reason}); try "
-            f"keras:{name}@SIDE, or other weights"
+            f"{source} cannot be built for {num_classes} classes "
+            f"({reason(error)[:200]}); try keras:{name}@SIDE, or other weights"
         ) from error
     function = sys.modules[build.__module__].preprocess_input
     shapes = {"image_shape": image_shape, "num_classes": num_classes}

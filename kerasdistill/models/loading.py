@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import keras
 
-from kerasdistill.errors import UserError
+from kerasdistill.errors import UserError, reason
 from kerasdistill.models import language  # noqa: F401, Keras must know its layers
 from kerasdistill.reading_files import open_archive, open_file, too_much
 
@@ -35,11 +35,9 @@ def load(path: str | Path) -> keras.Model:
     from kerasdistill.models import saved  # noqa: F401
 
     try:
-        if path.suffix == ".keras":
-            _check_archive(path)
-        else:
-            _check_hdf5(path)
-            return _loaded_hdf5(path)
+        if path.suffix != ".keras":
+            return _load_hdf5(path)
+        _check_archive(path)
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except UserError:
         raise
@@ -47,7 +45,7 @@ def load(path: str | Path) -> keras.Model:
         if (own := error.__context__) and isinstance(own, UserError):
             raise own from None  # of a layer of ours, which Keras has wrapped
         raise UserError(
-            f"model {path} cannot be loaded ({_reason(error)}); save it with "
+            f"model {path} cannot be loaded ({reason(error)[:200]}); save it with "
             "model.save(); if it has layers of its own, export it (model.export) and "
             "give that folder with --trust-saved-model, or to born-again with "
             "--custom-objects MODULE"
@@ -73,13 +71,6 @@ def require_file(path: str | Path) -> Path:
     if kind and kind != path.suffix.replace("hdf5", "h5"):
         raise UserError(f"model {path} is a {kind} file by its content; rename it")
     return path
-
-
-def takes(model: keras.Model, image_shape: tuple[int, int, int]) -> bool:
-    """Whether the model takes images [height, width, channels] of this shape."""
-    wanted = tuple(model.input_shape)[1:]
-    sides = zip(wanted, image_shape, strict=False)
-    return len(wanted) == 3 and all(side in (None, given) for side, given in sides)
 
 
 def image_shape(path: str | Path) -> tuple[int, int, int] | None:
@@ -182,8 +173,11 @@ def _check_content(file: h5py.File, path: str | Path) -> None:
         )
 
 
-def _check_hdf5(path: Path) -> None:
-    """UserError for a file of weights alone, or with what lies in other files."""
+def _load_hdf5(path: Path) -> keras.Model:
+    """The model in an HDF5 file, from a copy where its description has to be mended.
+
+    UserError for a file of weights alone, or with what lies in other files.
+    """
     with _hdf5(path) as file:
         if "model_config" not in file.attrs:
             raise UserError(
@@ -191,13 +185,8 @@ def _check_hdf5(path: Path) -> None:
                 'it and save both: model.load_weights(...); model.save("model.keras")'
             )
         _check_content(file, path)
-        _check_described(json.loads(file.attrs["model_config"]), path)
-
-
-def _loaded_hdf5(path: Path) -> keras.Model:
-    """The model in an HDF5 file, from a copy where its description has to be mended."""
-    with _hdf5(path) as file:
         config = json.loads(file.attrs["model_config"])
+    _check_described(config, path)
     if (mended := _for_keras_3(config)) == config:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -243,7 +232,3 @@ def _elsewhere(group: h5py.Group, seen: set[int]) -> Iterator[str]:
             yield from _elsewhere(value, seen)
         elif value.external or value.is_virtual or too_much(value.nbytes, packed):
             yield value.name
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import keras
 
-from kerasdistill.errors import UserError
+from kerasdistill.errors import UserError, reason
 from kerasdistill.models import trust
 from kerasdistill.plain_paths import plain
 
@@ -137,10 +137,9 @@ def model_of(path: str | Path, *, head: str | None = None) -> keras.Model:
         pixels = keras.ops.round(image) if spec.dtype.is_integer else image
         return keras.Model(image, layer(keras.ops.cast(pixels, spec.dtype.name)))
     except (OSError, KeyError, ValueError, TypeError, tf.errors.OpError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise UserError(
             f"{path} is no SavedModel with a signature {ENDPOINT} of one tensor "
-            f"({reason}); export one, or pass a .keras file"
+            f"({reason(error)[:200]}); export one, or pass a .keras file"
         ) from error
 
 

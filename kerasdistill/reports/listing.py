@@ -10,6 +10,7 @@ from typing import Any
 
 from kerasdistill.errors import BusyError, UserError
 from kerasdistill.files import lock
+from kerasdistill.reading_files import open_file
 from kerasdistill.recipes.describing import describe_json
 from kerasdistill.reports.tables import percent, table
 from kerasdistill.runs import LOCK, read_json
@@ -115,7 +116,7 @@ def _holding(path: Path) -> Iterator[None]:
     with ExitStack() as stack:
         for place in sorted(path.rglob(LOCK)):
             # Others' files that are read-only can be locked all the same.
-            file = stack.enter_context(open(place, "rb"))
+            file = stack.enter_context(open_file(place, "digest"))
             try:
                 lock(file.fileno(), place)
             except BlockingIOError:

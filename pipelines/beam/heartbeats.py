@@ -13,7 +13,7 @@ from pathlib import Path
 from apache_beam.io.filesystems import FileSystems
 
 from kerasdistill import terminal
-from kerasdistill.pulse import Pulse
+from kerasdistill.pulse import Pulse, beside
 
 SILENCE_SECONDS = 120.0  # unheard for so long, then a worker is named
 BEAT_SECONDS = 5.0
@@ -74,19 +74,16 @@ def watching(scratch: str, **how: object) -> Iterator[None]:
         return
     # Those of an earlier process say nothing any more.
     shutil.rmtree(Path(scratch, _FOLDER), ignore_errors=True)
-    watch, ended = Watch(scratch, **how), threading.Event()
+    watch = Watch(scratch, **how)
 
-    def go_on() -> None:
+    def go_on(ended: threading.Event) -> None:
         while not ended.wait(BEAT_SECONDS):
             with contextlib.suppress(OSError):  # the next look may come through
                 watch.look()
 
-    thread = threading.Thread(target=go_on, daemon=True)
-    thread.start()
     try:
-        yield
+        with beside(go_on):
+            yield
     finally:
-        ended.set()
-        thread.join()
         # Workers that outlive the job stop counting for it.
         shutil.rmtree(Path(scratch, _FOLDER), ignore_errors=True)

@@ -1,6 +1,7 @@
 """Progress of a Beam job, read off the shards that appear."""
 
 import contextlib
+import functools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -8,6 +9,7 @@ from datetime import timedelta
 
 from apache_beam.io.filesystems import FileSystems
 
+from kerasdistill.pulse import beside
 from kerasdistill.terminal import say
 from pipelines.beam import files
 from pipelines.beam.job import Job
@@ -36,15 +38,9 @@ def reporting(job: Job, todo: list[Work], progress: Progress | None) -> Iterator
         yield
         return
     interval = 1.0 if FileSystems.get_scheme(job.output) is None else 15.0
-    skipped, stop = job.layout.num_shards - len(todo), threading.Event()
-    arguments = (pending, skipped, progress, interval, stop)
-    thread = threading.Thread(target=_report, args=arguments, daemon=True)
-    thread.start()
-    try:
+    arguments = (pending, job.layout.num_shards - len(todo), progress, interval)
+    with beside(functools.partial(_report, *arguments)):
         yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def _report(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kerasdistill.errors import UserError
+from kerasdistill.errors import UserError, reason
 from pipelines.sources import folder_listing, images
 from pipelines.sources.examples import Examples, Raw, Request
 from pipelines.sources.folder_listing import LeftOut, Listing
@@ -152,7 +152,7 @@ def _read(
                 if getattr(error, "errno", None) in _NOT_THE_FILES:
                     raise
                 kept[place] = False
-                why = getattr(error, "strerror", None) or images.reason(error)
+                why = getattr(error, "strerror", None) or reason(error)
                 left_out.add(path, folder_listing.UNREADABLE, why)
         # One scale for all of them: a dark picture is not one of fewer bits.
         largest = max(deep.values(), default=0)

@@ -134,11 +134,6 @@ def in_words(shape: Shape) -> str:
     return "x".join(map(str, shape))
 
 
-def reason(error: Exception) -> str:
-    """The first line of what an error says, or its class."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
 @functools.cache
 def _formats() -> list[str]:
     Image.init()

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from kerasdistill import terminal
-from kerasdistill.errors import UserError
+from kerasdistill.errors import UserError, reason
 from pipelines.sources.examples import Examples, Raw, Request
-from pipelines.sources.images import Shape, array_square, in_words, reason
+from pipelines.sources.images import Shape, array_square, in_words
 
 _PROBE_SECONDS = 10
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kerasdistill.cli import arguments, belonging
+from kerasdistill.cli import arguments, belonging, looking_options
 from kerasdistill.errors import UserError
 
 
@@ -14,6 +14,14 @@ def test_defaults_of_every_verb():
     assert (asked.image_size, asked.kernel) == (None, 5)
     assert arguments.image_shape(asked) == (32, 32, 3)
     assert arguments.parse(["student"]).teacher_output is None
+
+
+def test_how_models_are_read_is_what_the_adapter_knows():
+    """The grammar imports nothing heavy, and so repeats the names."""
+    from kerasdistill.models import wrapping
+
+    assert looking_options.OUTPUTS == tuple(wrapping.OUTPUTS)
+    assert looking_options.INPUTS == tuple(wrapping.INPUTS)
 
 
 def test_widths_are_read_as_numbers():
