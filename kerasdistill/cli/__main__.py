@@ -12,6 +12,7 @@ from kerasdistill import errors, machine, own_packages, terminal
 from kerasdistill.cli import answers, arguments, finished, light, workplace
 from kerasdistill.errors import UserError, one_line
 from kerasdistill.running.steps import OnlyPlanned
+from kerasdistill.training import trackers
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,6 +64,12 @@ def _answer(args: argparse.Namespace) -> dict[str, Any]:
     if kept is not None and (answer := kept.answer()) is not None:
         return answer
     workplace.check(args)
+    with trackers.tracking(getattr(args, "tracker", None)):
+        return _done(args, kept)
+
+
+def _done(args: argparse.Namespace, kept: finished.Finished | None) -> dict[str, Any]:
+    """Does what the verb says, and keeps its answer."""
     _start(deterministic=args.deterministic)
     from kerasdistill.cli import commands
     from kerasdistill.models import trust

@@ -9,12 +9,14 @@ from kerasdistill.cli import belonging
 from kerasdistill.cli import distilling_options as distil
 from kerasdistill.cli import generation_options as generations
 from kerasdistill.cli import looking_options as look
-from kerasdistill.cli.values import natural, plan_option, positive
+from kerasdistill.cli.values import natural, plan_option, positive, tracker_option
 from kerasdistill.errors import UserError
 
 # The verbs that can take long: all of them have --plan.
 PLANNED = ("student", "teacher", "ensemble", "precompute", "verify", "baseline")
 PLANNED += ("born-again", "language-model", "reproduce")
+# Those that make runs, which a tracker may follow.
+TRACKED = tuple(verb for verb in PLANNED if verb != "verify")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -93,6 +95,8 @@ def build_parser() -> argparse.ArgumentParser:
         describe(verb)
         if name in PLANNED:
             plan_option(verb)
+        if name in TRACKED:
+            tracker_option(verb)
         _common(verb)
     return parser
 

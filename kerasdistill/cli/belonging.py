@@ -91,6 +91,7 @@ _ONCE = "single trainings, not to --trials, which pins values by --fix NAME=VALU
 _SEARCH = (
     (_SEARCH_ONLY, searches, "a search (add --trials N)"),
     ("worker worker_timeout", _with("chief"), "--chief HOST:PORT"),
+    ("tracker", _without("worker"), "the chief, which hears of every trial"),
     ("learning_rate momentum", _trains, _ONCE),
 )
 _STUDENT = (

@@ -31,8 +31,8 @@ _NEVER = ("trials", "space", "search", "from_search", "chief", "worker", "extend
 _NEVER += ("plan", "force", "sample", "custom_objects")
 # Options that must name files. Any other that names one is looked at too, but these.
 _READ = ("teacher", "distillation_set", "recipe", "student", "weights")
-_NO_INPUTS = ("verb", "workdir", "dataset", "data_dir", "output")
-_UNIMPORTANT = ("workdir", "json", "own_options", "dataset_given")
+_NO_INPUTS = ("verb", "workdir", "dataset", "data_dir", "output", "tracker")
+_UNIMPORTANT = ("workdir", "json", "own_options", "dataset_given", "tracker")
 # Every process that opens a run's folder writes these anew.
 _VOLATILE = ("lock", "environment.json")
 

@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+from kerasdistill.training.trackers import TRACKERS
+
 
 def number(
     kind: Callable[[str], Any], accept: Callable[[Any], bool], expected: str
@@ -34,6 +36,12 @@ def plan_option(verb: argparse.ArgumentParser) -> None:
     """--plan: say what is left and costs, and stop."""
     names, about = ("--plan", "--dry-run"), "say the steps and what they cost, and stop"
     verb.add_argument(*names, dest="plan", action="store_true", help=about)
+
+
+def tracker_option(verb: argparse.ArgumentParser) -> None:
+    """--tracker: what follows the runs."""
+    about = "log runs there too: parameters, curves, results"
+    verb.add_argument("--tracker", choices=TRACKERS, help=about)
 
 
 def widths(text: str) -> tuple[int, ...]:

@@ -1,5 +1,6 @@
 """A story is a list of steps: one executor says what is left of it, then does that."""
 
+import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 from kerasdistill.files import require_space, why_unwritable
 from kerasdistill.runs import RunDirectory
 from kerasdistill.terminal import say
+from kerasdistill.training import trackers
 
 Results = Mapping[str, dict[str, Any]]  # of earlier steps, by their names
 
@@ -164,14 +166,16 @@ def run(
                 # Another process may have come to the end of it meanwhile.
                 made = None if step.checks else step.finished(folder)
                 if made is None:
-                    began = time.monotonic()
-                    made = step.work(folder, results)
-                    if (cost := plan.costs.get(step.name)) is not None:
-                        made |= tell(step.name, cost, since=began)
-                        took.append(kept(step.name, made))
-                    if step is story[-1]:
-                        made["plan"] = took
-                    made = folder.finish(made)
+                    with _followed(step, folder) as follower_is_told:
+                        began = time.monotonic()
+                        made = step.work(folder, results)
+                        if (cost := plan.costs.get(step.name)) is not None:
+                            made |= tell(step.name, cost, since=began)
+                            took.append(kept(step.name, made))
+                        if step is story[-1]:
+                            made["plan"] = took
+                        made = folder.finish(made)
+                        follower_is_told(made)
         results[step.name] = made
         ended(step.name, made)
     tell_all(took)
@@ -188,6 +192,13 @@ def _finished(step: Step, folder: RunDirectory) -> dict[str, Any] | None:
     if (results := step.finished(folder)) is not None:
         folder.check()
     return results
+
+
+def _followed(step: Step, folder: RunDirectory) -> contextlib.AbstractContextManager:
+    """`trackers.following`, but of nobody where finished work is only looked at."""
+    if step.checks and folder.results() is not None:
+        return contextlib.nullcontext(lambda results: None)
+    return trackers.following(folder)
 
 
 def announce(plan: Plan, *, workdir: str | Path) -> Plan:

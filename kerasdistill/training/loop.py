@@ -18,7 +18,7 @@ from kerasdistill.errors import DivergedError, StaleArtifactError
 from kerasdistill.files import write_atomic
 from kerasdistill.recipes.base import Training
 from kerasdistill.terminal import say
-from kerasdistill.training import checkpoint
+from kerasdistill.training import checkpoint, trackers
 from kerasdistill.training.board import Board
 from kerasdistill.training.engines import Engine, Session
 from kerasdistill.training.epochs import EpochStream, FitResult, Row
@@ -102,12 +102,14 @@ class Epochs:
                 self._first_step, self._spent = 0, 0.0
                 metrics = self.end(self.validated(metrics, session), train_seconds)
                 board.write(self.epoch, metrics)
+                trackers.progress(self.directory, self._history)
         finally:
             self._bar.close()  # what is said next has a line of its own
             board.close()
 
     def finish(self) -> FitResult:
         """Puts the best weights back and sums up."""
+        trackers.progress(self.directory, self._history)  # a kill may have come before
         checkpoint.load(self._best_path, self.shell.student.variables)
         train_seconds = sum(row["train_seconds"] for row in self._history)
         seen = self.train.examples_per_epoch * self.epoch

@@ -13,6 +13,7 @@ from kerasdistill.exports import saved_model as export
 from kerasdistill.recipes import urban2017
 from kerasdistill.running import timing
 from kerasdistill.running.steps import OnlyPlanned
+from kerasdistill.training import trackers
 from kerasdistill.training.loop import Epochs
 from pipelines import distillation_set
 
@@ -66,9 +67,26 @@ def in_this_process(monkeypatch):
     )
 
 
+class Told:
+    """What follows runs, and all that it is told."""
+
+    epochs, results = [], []
+
+    def on_epoch_end(self, epoch, logs):
+        self.epochs.append(logs)
+
+    def on_train_end(self, logs=None):
+        self.results.append(logs)
+
+
 @pytest.mark.exports
 def test_chain(small_chain, image_data, tmp_path, in_this_process, monkeypatch, capsys):
-    results = chain.run(small_chain, data=image_data, workdir=tmp_path)
+    followed = []
+    with trackers.tracking(lambda run: followed.append(run) or Told()):
+        results = chain.run(small_chain, data=image_data, workdir=tmp_path)
+    seen = [[run.directory.name.rpartition("-")[0], run.name[-3:]] for run in followed]
+    assert seen[:2] == [["teacher", " s0"], ["teacher", " s1"]]
+    assert [kind for kind, _ in seen[2:]] == ["ensemble", "precompute", "student"]
 
     assert abs(results["num_params"] - 5_000) <= 50
     assert results["distillation_set"]["passes"] == 2
@@ -112,6 +130,11 @@ def test_chain(small_chain, image_data, tmp_path, in_this_process, monkeypatch, 
     ]
     assert kept["plan"][3]["process_seconds"] == kept["process_seconds"]
     assert "student: planned" in told and "in all: planned" in told
+
+    # Each epoch and each end was told of once.
+    assert len(Told.epochs) == 6 and {"loss", "val_accuracy"} <= Told.epochs[0].keys()
+    assert Told.results[-1]["test_accuracy"] == results["test_accuracy"]
+    assert len(Told.results) == len(followed) and None not in Told.results
 
     # The same request again: found, neither trained nor measured.
     monkeypatch.setattr(Epochs, "run", lambda *_: pytest.fail("trained"))

@@ -8,6 +8,7 @@ from typing import Any
 from kerasdistill.experiments.search.definition import Search
 from kerasdistill.running.steps import duration
 from kerasdistill.terminal import say
+from kerasdistill.training import trackers
 from tuners import record
 from tuners.durable import Durable
 from tuners.oracles import OBJECTIVE
@@ -54,6 +55,7 @@ class Tables:
             # What is not the best now will never be.
             for trial in record.ranked(trials)[1:]:
                 (trial["folder"] / "model.keras").unlink(missing_ok=True)
+        trackers.progress(self._folder, _curves(trials))
         return trials
 
     def _print(self, trials: Sequence[Mapping[str, Any]], left: int) -> None:
@@ -69,3 +71,17 @@ class Tables:
             f"trial {latest['number']} of {self._search.max_trials}: {score}; about "
             f"{duration(each * left)} left"
         )
+
+
+def _curves(trials: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """For trackers: a row of numbers for each trial until the first that is not over,
+    with the best score so far."""
+    rows, best = [], None
+    for number, trial in enumerate(trials, start=1):
+        if trial["number"] != number:
+            break
+        score = trial.get(OBJECTIVE)
+        best = max((each for each in (score, best) if each is not None), default=None)
+        values = {f"searched/{name}": n for name, n in trial["values"].items()}
+        rows.append({OBJECTIVE: score, f"best_{OBJECTIVE}": best, **values})
+    return rows
