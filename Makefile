@@ -83,7 +83,8 @@ $(VENV)/.installed-dev: $(VENV)/bin/python $(PACKAGING)
 	$(RUN) -m pip install --quiet --editable ".[test,lint,docs]"
 	@touch $@ $(VENV)/.installed
 
-# The slow tests start a Dask cluster and a server, and try every export.
+# The slow tests start a Dask cluster and a server, and try every export, tracker and
+# notebook.
 $(VENV)/.installed-slow: $(VENV)/bin/python $(PACKAGING)
-	$(RUN) -m pip install --quiet --editable ".[test,lint,docs,all]"
+	$(RUN) -m pip install --quiet --editable ".[test-slow,lint,docs,all]"
 	@touch $@ $(VENV)/.installed-dev $(VENV)/.installed

@@ -61,6 +61,10 @@ EXPORT = [
 # Keras' other backend, for models, losses and shells.
 JAX = ["jax>=0.7,<0.11"]
 SERVE = ["litserve>=0.2.16,<0.3"]
+# Each brings far more than training needs, so they are no part of [all].
+TRACKERS = ["mlflow>=3.6,<4", "wandb>=0.22,<1"]
+# What runs a notebook.
+NOTEBOOK = ["nbclient>=0.10,<1", "nbformat>=5.10,<6", "ipykernel>=6.29,<8"]
 
 setup(
     name="kerasdistill",
@@ -74,6 +78,7 @@ setup(
     install_requires=REQUIRED,
     extras_require={
         "test": TEST,
+        "test-slow": TEST + TRACKERS + NOTEBOOK,
         "lint": LINT,
         "docs": DOCS,
         "dask": DASK,
@@ -81,6 +86,7 @@ setup(
         "export": EXPORT,
         "jax": JAX,
         "serve": SERVE,
+        "trackers": TRACKERS,
         "all": DASK + REPORT + EXPORT + JAX + SERVE,
     },
     entry_points={

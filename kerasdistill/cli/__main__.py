@@ -71,7 +71,7 @@ def _answer(args: argparse.Namespace) -> dict[str, Any]:
 def _done(args: argparse.Namespace, kept: finished.Finished | None) -> dict[str, Any]:
     """Does what the verb says, and keeps its answer."""
     _start(deterministic=args.deterministic)
-    from kerasdistill.cli import commands
+    from kerasdistill.cli import commands, elsewhere
     from kerasdistill.models import trust
     from kerasdistill.training import engines
 
@@ -79,6 +79,7 @@ def _done(args: argparse.Namespace, kept: finished.Finished | None) -> dict[str,
         engines.current().using(getattr(args, "devices", "all")),
         trust.trusting(getattr(args, "trust_saved_model", False), workdir=args.workdir),
     ):
+        elsewhere.bring(args)
         answer = commands.COMMANDS[args.verb](args)
     if kept is not None and finished.of(args) == kept:
         kept.keep(answer)

@@ -22,7 +22,7 @@ from kerasdistill.cli import (
 )
 from kerasdistill.cli.looking_options import EXPORT_FORMATS
 from kerasdistill.errors import UserError
-from kerasdistill.exports import cards
+from kerasdistill.exports import cards, sharing
 from kerasdistill.recipes import base
 
 
@@ -156,13 +156,15 @@ def run_export(args: argparse.Namespace) -> dict[str, Any]:
     target = Path("saved_models") / name
     if Path(name).name != name or name == ".." or target.is_file():
         raise UserError(f"--name {name!r} is a path or a file; give a folder's name")
+    if args.to is not None:
+        sharing.require(args.to)
     # A bad model is refused before any data is read.
     card = interpret.require_images(args.path, instead="its run has a saved_model")
     if args.distillation_set:
         data = interpret.data_of_set(args, args.distillation_set)
     else:
         data = interpret.data_of_model(args, args.path, card)
-    return exporting.run(
+    results = exporting.run(
         args.path,
         brought=interpret.brought(args),
         target=target,
@@ -173,6 +175,10 @@ def run_export(args: argparse.Namespace) -> dict[str, Any]:
         fold_bottleneck=args.fold_bottleneck,
         seed=args.seed,
     )
+    if args.to is not None:
+        sharing.put(target, args.to)
+        results["shared"] = args.to
+    return results
 
 
 def run_reproduce(args: argparse.Namespace) -> dict[str, Any]:

@@ -42,6 +42,8 @@ def export(verb: argparse.ArgumentParser) -> None:
     add = verb.add_argument
     add("path", metavar="PATH", help="a model")
     add("--name", help="folder in saved_models (default: the run's)")
+    about = "copy it there, too: hf://USER/NAME or gs://BUCKET/PATH"
+    add("--to", metavar="ADDRESS", help=about)
     which = verb.add_mutually_exclusive_group()
     about = f"{', '.join(EXPORT_FORMATS)} (default: saved-model)"
     named = {"choices": EXPORT_FORMATS, "type": lambda text: text.replace("_", "-")}

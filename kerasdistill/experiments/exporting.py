@@ -8,8 +8,9 @@ import numpy as np
 
 from kerasdistill.experiments import adapting
 from kerasdistill.experiments.adapting import AS_THEY_ARE, Brought
-from kerasdistill.exports import cards, formats
+from kerasdistill.exports import cards, formats, model_card
 from kerasdistill.running.opening import opened
+from kerasdistill.runs import read_json
 from kerasdistill.seeds import permutation
 from kerasdistill.terminal import say
 from pipelines.datasets import ImageData
@@ -70,7 +71,7 @@ def run(
         model,
         target,
         formats=formats_asked,
-        card={**(cards.read_card(path) or {}), "export_images": source},
+        card={**_card(path), "export_images": source},
         images=images,
         representative=representative,
         fold_bottleneck=fold_bottleneck,
@@ -84,6 +85,14 @@ def run(
         "refused": refused,
         "complete": not refused,
     }
+
+
+def _card(path: str | Path) -> dict[str, Any]:
+    """The model's card, with what the results of its run say of it."""
+    card, results = cards.read_card(path) or {}, Path(path).parent / "results.json"
+    found = read_json(results) if card and results.is_file() else {}
+    same = found.get("weights_digest") == card.get("weights_digest")
+    return model_card.with_results(card, found) if same else card
 
 
 def _views(stored: DistillationSet) -> np.ndarray:

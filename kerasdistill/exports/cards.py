@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from kerasdistill.errors import StaleArtifactError, UserError
+from kerasdistill.exports import model_card
 from kerasdistill.files import replacing, sha256_file, sha256_files, write_sealed_json
 from kerasdistill.models import fast_layers, trust
 from kerasdistill.models.digest import weights_digest
@@ -16,7 +17,7 @@ from kerasdistill.reading_files import open_archive
 from kerasdistill.runs import read_json
 
 CARD_NAME = "card.json"
-LANGUAGE_MODEL = "language-model"  # a card's kind
+LANGUAGE_MODEL = model_card.LANGUAGE_MODEL
 
 
 def save_model(
@@ -125,10 +126,13 @@ def _number_objects(value: Any, numbers: dict[int, int]) -> None:
 def write_folder_card(
     folder: str | Path, card: dict[str, Any], *, workdir: str | Path | None = None
 ) -> None:
-    """Writes `card.json` into an export's folder, with digests of its other files; a
-    SavedModel is trusted in `workdir` from then on (`trust.remember`)."""
+    """Writes `card.json` into an export's folder, with digests of its other files, and
+    the same for people, to be edited at will: MODEL_CARD.md. A SavedModel is trusted in
+    `workdir` from then on (`trust.remember`)."""
     files = sha256_files(folder)
     trust.remember(files, workdir=workdir)
+    page = Path(folder) / model_card.NAME
+    page.write_text(model_card.text(card), encoding="utf-8")
     write_sealed_json(Path(folder) / CARD_NAME, {**card, "files": files})
 
 

@@ -54,6 +54,11 @@ def load(path: str | Path) -> keras.Model:
 
 def require_file(path: str | Path) -> Path:
     """The path of a model file; UserError for anything else."""
+    if "://" in str(path):
+        raise UserError(
+            f"model {path} is not on this disk; exports.sharing.taken(address, folder) "
+            "brings it here"
+        )
     path = Path(path)
     if path.suffix not in SUFFIXES or not path.is_file():
         raise UserError(

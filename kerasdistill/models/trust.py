@@ -14,7 +14,8 @@ from kerasdistill.errors import UserError
 from kerasdistill.files import digest_of, sha256_file, sha256_files, why_unwritable
 
 FOLDER = ".saved_models"  # in a workdir: an empty file for each that was written here
-GRAPH, CARD = "saved_model.pb", "card.json"
+GRAPH = "saved_model.pb"
+CARDS = ("card.json", "MODEL_CARD.md")  # may be edited: nothing of them is run
 
 
 class _Rule(NamedTuple):
@@ -84,8 +85,7 @@ def _is_ordinary(path: Path) -> bool:
 
 
 def _name(files: Mapping[str, str]) -> str:
-    """The card may be edited: nothing of it is run."""
-    run = {name: digest for name, digest in files.items() if name != CARD}
+    run = {name: digest for name, digest in files.items() if name not in CARDS}
     return f"{_short(files[GRAPH])}-{digest_of(run)}"
 
 

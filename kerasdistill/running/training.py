@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from kerasdistill import evaluation
-from kerasdistill.exports import cards
+from kerasdistill.exports import cards, model_card
 from kerasdistill.exports import saved_model as export
 from kerasdistill.models import fast_layers
 from kerasdistill.models.build import published
@@ -189,10 +189,13 @@ def publish(
         recipe=base.to_json(recipe),
         val_accuracy=scores["val_accuracy"],
     )
-    card, saved_model = cards.read_card(path), run.path / "saved_model"
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    counts = {name: len(split) for name, split in splits.items()}
+    known = {**facts, **scores, "num_examples": counts}
+    card = model_card.with_results(cards.read_card(path), known)
+    saved_model = run.path / "saved_model"
     how = {"images": data.validation.images[:64], "workdir": run.path.parent}
     parity = export.export_saved_model(model, saved_model, card=card, **how)
-    splits = {"train": data.train, "validation": data.validation, "test": data.test}
     return {
         "kind": kind,
         "model": str(path),
@@ -203,7 +206,7 @@ def publish(
         "recipe": base.to_json(recipe),
         "dataset": data.identity(),
         "num_classes": data.num_classes,
-        "num_examples": {name: len(split) for name, split in splits.items()},
+        "num_examples": counts,
         **scores,
         "epochs": fitted.epochs,
         "best_epoch": fitted.best_epoch,

@@ -10,7 +10,7 @@ import keras
 from kerasdistill.experiments.language import costs, saved
 from kerasdistill.experiments.language import signal as stored_signal
 from kerasdistill.experiments.language.saved import Models
-from kerasdistill.exports import cards
+from kerasdistill.exports import cards, model_card
 from kerasdistill.exports import language as language_export
 from kerasdistill.models import language
 from kerasdistill.recipes import base
@@ -169,13 +169,15 @@ def _publish(
     test_nats, test_tokens = scorer.nats(for_scoring(data.test, data, window))
     score = perplexity(val_nats)
     facts = _saved(student, recipe, run.path, data=data, val_perplexity=score)
+    card = cards.read_card(facts["model"])
+    scores = {"val_perplexity": score, "test_perplexity": perplexity(test_nats)}
     parity = language_export.export_language_model(
         student,
         run.path / "saved_model",
         words=data.words,
         end=data.end,
         unknown=data.words.index(text.UNKNOWN),
-        card=cards.read_card(facts["model"]),
+        card=model_card.with_results(card, scores),
         sample=data.validation[:_SAMPLE],
         workdir=run.path.parent,
     )
@@ -186,8 +188,7 @@ def _publish(
         "parity": parity,
         "recipe": base.to_json(recipe),
         "dataset": data.identity(),
-        "val_perplexity": score,
-        "test_perplexity": perplexity(test_nats),
+        **scores,
         "test_tokens": test_tokens,
         "epochs": fitted.epochs,
         "best_epoch": fitted.best_epoch,
