@@ -62,7 +62,11 @@ EXPORT = [
 JAX = ["jax>=0.7,<0.11"]
 SERVE = ["litserve>=0.2.16,<0.3"]
 # Each brings far more than training needs, so they are no part of [all].
-TRACKERS = ["mlflow>=3.6,<4", "wandb>=0.22,<1"]
+TRACKERS = [
+    "mlflow>=3.17,<4",
+    "wandb>=0.31,<1",
+    "pandas>=2.2,<3",  # mlflow brings it; beside pandas 3, Beam 2.77 can't be imported
+]
 # What runs a notebook.
 NOTEBOOK = ["nbclient>=0.10,<1", "nbformat>=5.10,<6", "ipykernel>=6.29,<8"]
 
