@@ -101,7 +101,9 @@ def taken(
     here = Path(_tried(address, lambda: (download or _download)(repository)))
     if (file := here / "model.keras").is_file():
         return file
-    return _packed(here, own) if (here / _UNPACKED[0]).is_file() else here
+    if not (here / _UNPACKED[0]).is_file():
+        return here
+    return _tried(address, lambda: _packed(here, own))
 
 
 def _repository(address: str) -> str:

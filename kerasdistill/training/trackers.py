@@ -197,5 +197,8 @@ def _title(run: RunDirectory) -> str:
     recipe = run.request.get("recipe")
     if (network := describe_json(recipe)) is None:
         return run.path.name
-    kind, seed = run.path.name.rpartition("-")[0], recipe["training"]["seed"]
-    return f"{kind} {network} s{seed}"
+    kind, seed = (
+        run.path.name.rpartition("-")[0],
+        recipe.get("training", {}).get("seed"),
+    )
+    return f"{kind} {network}" + ("" if seed is None else f" s{seed}")
