@@ -60,6 +60,7 @@ ALLOWED = {
     ("pipelines/sources/images.py", "Image.open"),  # of what was opened
     ("pipelines/beam/files.py", "FileSystems.open"),  # of URLs
     ("kerasdistill/exports/cards.py", "zipfile.ZipFile"),  # to write
+    ("kerasdistill/exports/sharing.py", "zipfile.ZipFile"),  # to write
     ("kerasdistill/models/loading.py", "h5py.File"),  # of what was opened, and a copy
     ("kerasdistill/models/loading.py", "saving.load_model"),  # after its checks
     ("kerasdistill/models/applications.py", "load_weights"),  # after loading's checks

@@ -15,7 +15,7 @@ from typing import Any
 from kerasdistill.errors import UserError, one_line, reason
 from kerasdistill.exports import cards, model_card
 from kerasdistill.files import digest_of, replacing, replacing_directory
-from kerasdistill.reading_files import open_archive
+from kerasdistill.reading_files import open_archive, read_bytes
 
 HUB = "hf://"
 _README = "README.md"  # what the Hub shows of a model
@@ -149,7 +149,7 @@ def _packed(unpacked: Path, folder: Path) -> Path:
     """A model that Keras saved into a folder, as a file of the usual kind."""
     with replacing(folder / "model.keras") as beside, zipfile.ZipFile(beside, "w") as z:
         for name in _UNPACKED:
-            z.write(unpacked / name, name)
+            z.writestr(name, read_bytes(unpacked / name, "model"))
     return folder / "model.keras"
 
 
