@@ -66,7 +66,11 @@ def bare(paths: list[str], views: int) -> float:
 
     scoring.pin_to_one_thread()
     teachers = [loading.load(path) for path in paths]
-    score = tf.function(lambda pixels: mean_logits(scoring.outputs(teachers, pixels)))
+    def ask(pixels: tf.Tensor) -> tf.Tensor:
+        images = tf.cast(pixels, tf.float32)
+        return mean_logits([model(images, training=False) for model in teachers])
+
+    score = tf.function(ask)
     batch = noise(BLOCK).train.images
     score(batch).numpy()
     began = time.monotonic()

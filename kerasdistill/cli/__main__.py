@@ -1,6 +1,7 @@
 """`python -m kerasdistill.cli`: one verb, one answer, one exit code."""
 
 import argparse
+import importlib.util
 import json
 import logging
 import os
@@ -95,6 +96,11 @@ def _check_backend() -> None:
             f"KERAS_BACKEND is {backend}, but the command line trains on "
             f"{', '.join(ENGINES)}; unset it, or fit the models of "
             "kerasdistill.training from Python"
+        )
+    if importlib.util.find_spec(backend) is None:
+        raise UserError(
+            f"KERAS_BACKEND is {backend}, which is not installed; install "
+            f"kerasdistill[{backend}], or unset it"
         )
 
 

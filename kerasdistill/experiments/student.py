@@ -14,7 +14,7 @@ from kerasdistill.running.steps import Cost, Results, Step
 from kerasdistill.running.training import Material
 from kerasdistill.runs import RunDirectory
 from kerasdistill.terminal import say
-from kerasdistill.training.engines import tensorflow
+from kerasdistill.training import engines
 from kerasdistill.training.epochs import EpochStream
 from pipelines.datasets import ImageData
 from pipelines.distillation_set import DistillationSet
@@ -185,7 +185,10 @@ def stored_stream(
     shown = dict if stored.labelled else without_label
     if in_memory:
         how = {"batch_size": batch_size, "passes": passes, "keep": keep}
-        held = resident_passes.stream(stored, **how, strategy=tensorflow.strategy())
+        strategy = getattr(engines.current(), "strategy", lambda: None)()
+        held = resident_passes.stream(stored, **how, strategy=strategy)
+        if held.complete is None:
+            return replace(held, batches=lambda e: map(shown, held.batches(e)))
         return replace(held, complete=lambda batch: shown(held.complete(batch)))
 
     def batches(first_epoch: int):

@@ -1,6 +1,5 @@
 """What a training costs here: a few real steps are timed, the rest is arithmetic."""
 
-import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -32,10 +31,11 @@ BYTES_PER_PARAM = 28
 # Steps that pass before the clock starts: the first compiles, and while it does
 # the pipeline fills its buffers, so the next ones come too fast.
 _WARM_STEPS, _WARM_SECONDS = 8, 1.0
-_TIMED_STEPS, _TRAINED_SECONDS, _SCORED_SECONDS = 2, 1.5, 0.5
+_TIMED_STEPS, _TRAINED_SECONDS = 2, 1.5
+_AT_ONCE = 64  # steps, at most
+_SCORED_BATCHES = 2
 # What a training does once, exports included, against the start of what is measured.
 _ONCE = 2.5
-_ENDLESS = 1 << 30
 _SCORED = 500  # images of a batch in inference
 _FEW = 16  # images of a batch where a network is measured small
 
@@ -75,19 +75,18 @@ def measure(
     # So slow that the weights stay as they are: nothing can diverge.
     engines.current().compile(wrapped, lambda: keras.optimizers.SGD(1e-9, momentum=0.9))
     building = time.monotonic() - began
-    train, score = Stopwatch(_TRAINED_SECONDS), Stopwatch(_SCORED_SECONDS)
-    train.time(wrapped.fit, stream.batches(0), steps_per_epoch=_ENDLESS)
     logits = None
     if recipe.training.objective.learns_from_teacher:
         logits = np.zeros((len(data.validation), data.num_classes), np.float32)
     held_out = live_views.for_scoring(
         data.validation, teacher_logits=logits, batch_size=scored
-    )
-    score.time(wrapped.evaluate, held_out.repeat(), steps=_ENDLESS)
+    ).take(_SCORED_BATCHES)
+    train = timed(wrapped, stream, validation=held_out)
+    images = min(scored * _SCORED_BATCHES, len(data.validation))
     return Speed(
         step_seconds=train.seconds_per_step,
-        scoring_rate=min(scored, len(data.validation)) / score.seconds_per_step,
-        startup_seconds=building + train.startup_seconds + score.startup_seconds,
+        scoring_rate=images / train.scoring_seconds,
+        startup_seconds=building + train.startup_seconds,
         num_params=wrapped.student.count_params(),
     )
 
@@ -162,55 +161,73 @@ def _unseeded(recipe: base.Recipe) -> str:
     return json.dumps(base.to_json(replace(recipe, training=training)))
 
 
-class _Enough(Exception):
-    """Ends what a `Stopwatch` is put on."""
-
-
-class Stopwatch(keras.callbacks.Callback):
-    """Times steps, after the first ones, for so many seconds, then stops the work."""
+class Stopwatch:
+    """Times a session's steps, after the first ones, for so many seconds."""
 
     def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic):
-        super().__init__()
         self._seconds = seconds
         self._clock = clock
-        self._began = clock()
-        self._marks: list[float] = []  # when each step had ended
-        self._warm: int | None = None  # steps before those that count
+        self.startup_seconds = self.seconds_per_step = 0.0
 
-    def time(self, run: Callable[..., object], batches: Any, **steps: int) -> None:
-        """Lets `run`, Keras' fit or evaluate, have batches until enough are timed.
+    def time(self, train: Callable[[int], object]) -> None:
+        """Lets `train` do so many steps, again and again, until enough are timed.
 
-        `steps` is the argument by which Keras learns how many batches there are.
+        `startup_seconds` is what the first step takes, which compiles.
         """
-        self._began = self._clock()
-        with contextlib.suppress(_Enough):
-            run(batches, callbacks=[self], verbose=0, **steps)
+        began = self._clock()
+        train(1)
+        self.startup_seconds = self._clock() - began
+        self._repeat(train, seconds=_WARM_SECONDS, steps=_WARM_STEPS, most=1)
+        how = {"seconds": self._seconds, "steps": _TIMED_STEPS, "most": _AT_ONCE}
+        self.seconds_per_step = self._repeat(train, **how)
 
-    @property
-    def startup_seconds(self) -> float:
-        """To the end of the first step, which compiles."""
-        return self._marks[0] - self._began
+    def _repeat(self, train, *, seconds: float, steps: int, most: int) -> float:
+        """Seconds a step, of so many steps and for so many seconds at the least; the
+        first ones of a warm-up need the one or the other."""
+        done, size, began = 0, 1, self._clock()
+        while True:
+            train(size)
+            done += size
+            took = self._clock() - began
+            enough = (done >= steps, took >= seconds)
+            if any(enough) if most == 1 else all(enough):
+                return took / done
+            # Many at once, where they are short: engines join them.
+            if took < seconds / 4:
+                size = min(2 * size, most)
 
-    @property
-    def seconds_per_step(self) -> float:
-        """Mean over the steps that were timed."""
-        steps = len(self._marks) - self._warm
-        return (self._marks[-1] - self._marks[self._warm - 1]) / steps
 
-    def on_train_batch_end(self, batch, logs=None):
-        """Waits for the device, notes the time, and stops when enough is known."""
-        float(next(iter(logs.values())))
-        self._marks.append(self._clock())
-        steps, now = len(self._marks), self._marks[-1]
-        if self._warm is None:
-            if steps >= _WARM_STEPS or now - self._marks[0] >= _WARM_SECONDS:
-                self._warm = steps
-            return
-        counted = now - self._marks[self._warm - 1]
-        if steps - self._warm >= _TIMED_STEPS and counted >= self._seconds:
-            raise _Enough
+@dataclass(frozen=True)
+class Timed:
+    """What was timed of a shell; `scoring_seconds` is of the whole validation data."""
 
-    on_test_batch_end = on_train_batch_end
+    seconds_per_step: float
+    scoring_seconds: float
+    startup_seconds: float
+
+
+def timed(
+    shell: keras.Model,
+    stream: EpochStream,
+    *,
+    validation: Any = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Timed:
+    """Trains a compiled shell for a moment, as its engine does, and scores twice."""
+    session = engines.current().session(shell, stream, validation=validation)
+    watch, seconds = Stopwatch(_TRAINED_SECONDS, clock=clock), [0.0, 0.0]
+    try:
+        watch.time(lambda count: session.train(range(count), lambda *_: None))
+        if validation is not None:
+            for turn in range(2):  # the first compiles
+                began = clock()
+                session.validate()
+                seconds[turn] = clock() - began
+    finally:
+        session.close()
+    first, scoring = seconds
+    startup = watch.startup_seconds + max(0.0, first - scoring)
+    return Timed(watch.seconds_per_step, scoring, startup)
 
 
 def training_cost(

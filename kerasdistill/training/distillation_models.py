@@ -18,7 +18,7 @@ from kerasdistill.errors import UserError
 from kerasdistill.models.summary import leaf_layers
 from kerasdistill.objectives import Objective
 from kerasdistill.training import batches, shells
-from kerasdistill.training.shells import ON_TENSORFLOW, Shell
+from kerasdistill.training.shells import ON_JAX, ON_TENSORFLOW, Observed, Shell
 
 if ON_TENSORFLOW:
     import tensorflow as tf
@@ -62,10 +62,10 @@ class StudentModel(Shell):
             # By the shell's own policy Keras decides whether to scale the loss.
             kwargs.setdefault("dtype", "mixed_float16")
         super().__init__(autocast=False, **kwargs)
-        if objective.needs_step and not ON_TENSORFLOW:
+        if objective.needs_step and not (ON_TENSORFLOW or ON_JAX):
             # Elsewhere the step is not known where the loss is computed.
             raise UserError(
-                f"{objective} needs KERAS_BACKEND=tensorflow, because it depends on "
+                f"{objective} needs KERAS_BACKEND tensorflow or jax, as it depends on "
                 "the step; set it, or use another setting, such as a fixed permutation"
             )
         shells.require_built(student)
@@ -105,7 +105,15 @@ class StudentModel(Shell):
         batch = batch if self.complete is None else self.complete(batch)
         if self._ask is None:
             return batch
-        return {**batch, "teacher_logits": ops.stop_gradient(self._ask(batch["image"]))}
+        # As whoever labels a distillation set asks.
+        logits = self._ask(ops.cast(batch["image"], "float32"))
+        logits = ops.stop_gradient(ops.cast(logits, "float32"))
+        return {**batch, "teacher_logits": logits}
+
+    @property
+    def asked(self):
+        """See `Shell`."""
+        return [self._ask.func] if self._ask else []
 
     def call(self, inputs, training=None):
         """Logits of a batch (a dict with "image") or of images alone."""
@@ -133,29 +141,41 @@ class StudentModel(Shell):
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Updates the metrics that the batch has the data for and returns those."""
-        return self._observe(self.completed(x), y_pred)
+        return self.observe(self._seen(self.completed(x), y_pred))
 
-    def _observe(self, batch, logits, weighted=None):
+    def learned(self, batch: dict) -> tuple:
+        """See `Shell`; one device has the whole batch, or its values."""
+        batch = self.completed(batch)
+        self.require_needs(batch)
+        logits = self(batch, training=True)
+        batches.require_shapes(batch, logits)
+        per_example, weights = self.weighted_losses(batch, logits)
+        mean = ops.sum(per_example * weights) / ops.sum(weights)
+        seen = self._seen(batch, logits, (per_example, weights))
+        return mean + sum(self.losses), seen
+
+    def scored(self, batch: dict) -> Observed:
+        """See `Shell`; batches without teacher logits give accuracy only."""
+        return self._seen(batch, self(batch, training=False))
+
+    def _seen(self, batch, logits, weighted=None) -> Observed:
         batches.require_shapes(batch, logits)
         weights, seen = _weights(batch), {}
         if weighted is None and set(self.needs) <= set(batch):
             weighted = self.weighted_losses(batch, logits)
         if weighted is not None:
-            seen[self.loss_metric] = weighted
+            seen["loss"] = weighted
         if "label" in batch:
-            hits = losses.correct(batch["label"], logits)
-            seen[self.accuracy_metric] = hits, weights
+            seen["accuracy"] = losses.correct(batch["label"], logits), weights
         if "teacher_logits" in batch:
             same = losses.same_top_1(batch["teacher_logits"], logits)
-            seen[self.agreement_metric] = same, weights
+            seen["teacher_agreement"] = same, weights
         if not seen:
             raise UserError(
                 f"{type(self).__name__} was given batches of {sorted(batch)}, which "
                 "have nothing to score by; add 'label' or 'teacher_logits'"
             )
-        for metric, (values, weight) in seen.items():
-            metric.update_state(values, sample_weight=weight)
-        return {metric.name: metric.result() for metric in seen}
+        return seen
 
     if ON_TENSORFLOW:
 
@@ -181,12 +201,12 @@ class StudentModel(Shell):
             if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
                 gradients = _finite_everywhere_or_nowhere(gradients, context)
             self.optimizer.apply(gradients, self.trainable_variables)
-            return self._observe(batch, logits, (per_example, weights))
+            seen = self._seen(batch, logits, (per_example, weights))
+            return self.observe(seen)
 
         def test_step(self, batch):
             """Scores a batch; batches without teacher logits give accuracy only."""
-            batch = self.batch_of(batch)
-            return self._observe(batch, self(batch, training=False))
+            return self.observe(self.scored(self.batch_of(batch)))
 
         def _given(self, *given):
             return for_replicas(self, super()._given(*given))

@@ -11,7 +11,6 @@ import functools
 from collections.abc import Sequence
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from kerasdistill import losses
@@ -19,6 +18,9 @@ from kerasdistill.errors import UserError
 from kerasdistill.models import language
 from kerasdistill.objectives import HardLabel, Objective
 from kerasdistill.training import shells
+
+if shells.ON_TENSORFLOW:
+    import tensorflow as tf
 
 _WINDOW = ("ids", "targets", "weights", "begins")
 _STORED = ("teacher_ids", "teacher_log_probabilities")
@@ -49,10 +51,10 @@ class LanguageModel(shells.Shell):
         teachers: Sequence[keras.Model] = (),
         **options,
     ):
-        if not shells.ON_TENSORFLOW:
+        if not (shells.ON_TENSORFLOW or shells.ON_JAX):
             raise UserError(
                 f"Keras' backend is {keras.backend.backend()}; {type(self).__name__} "
-                "needs KERAS_BACKEND=tensorflow"
+                "needs KERAS_BACKEND tensorflow or jax"
             )
         for model in (student, *teachers):
             _require_windows(model, words=student.outputs[0].shape[-1])
@@ -79,6 +81,11 @@ class LanguageModel(shells.Shell):
         return (*_WINDOW, *_STORED) if stored else _WINDOW
 
     @property
+    def asked(self):
+        """See `Shell`."""
+        return [ask.func for ask in self._ask]
+
+    @property
     def means(self):
         """See `Shell`."""
         return [self.loss_metric, self.label_metric]
@@ -87,25 +94,30 @@ class LanguageModel(shells.Shell):
         """Logits [B, T, V] of a batch, from the carried state, which moves on."""
         return self._advance(self.student, self.carried[0], inputs, training=training)
 
-    def train_step(self, batch):
-        """One update; returns the running means per word."""
-        batch = self.batch_of(batch)
+    def learned(self, batch: dict) -> tuple:
+        """See `Shell`; the loss is summed over the window's words."""
         self.require_needs(batch)
         words = self._words(batch)
         weights = ops.reshape(batch["weights"], (-1,))
         streams = ops.cast(ops.shape(batch["ids"])[0], "float32")
-        with tf.GradientTape() as tape:
-            logits = _flat(self(batch, training=True))
-            each = self.objective.per_example(words, logits)
-            loss = ops.sum(each * weights) / streams
-        gradients = tape.gradient(loss, self.student.trainable_variables)
+        logits = _flat(self(batch, training=True))
+        each = self.objective.per_example(words, logits)
         labels = losses.hard_label(words["label"], logits)
-        if self.clip_norm is not None:
-            gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm)
-        self.optimizer.apply(gradients, self.student.trainable_variables)
-        self.loss_metric.update_state(each, sample_weight=weights)
-        self.label_metric.update_state(labels, sample_weight=weights)
-        return {metric.name: metric.result() for metric in self.means}
+        seen = {"loss": (each, weights), "label_loss": (labels, weights)}
+        return ops.sum(each * weights) / streams, seen
+
+    if shells.ON_TENSORFLOW:
+
+        def train_step(self, batch):
+            """One update; returns the running means per word."""
+            batch = self.batch_of(batch)
+            with tf.GradientTape() as tape:
+                loss, seen = self.learned(batch)
+            gradients = tape.gradient(loss, self.student.trainable_variables)
+            if self.clip_norm is not None:
+                gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm)
+            self.optimizer.apply(gradients, self.student.trainable_variables)
+            return self.observe(seen)
 
     def fit(self, *args, validation_data=None, **options):
         """`keras.Model.fit` of windows in their order, without validation."""

@@ -91,6 +91,7 @@ class Epochs:
             validation=validation,
             first_epoch=self.epoch,
             first_step=self._first_step,
+            epochs=self.training.epochs,
         )
         board = Board(self.directory / "tensorboard")
         try:
@@ -105,6 +106,7 @@ class Epochs:
                 trackers.progress(self.directory, self._history)
         finally:
             self._bar.close()  # what is said next has a line of its own
+            session.close()
             board.close()
 
     def finish(self) -> FitResult:
@@ -147,7 +149,8 @@ class Epochs:
         self._bar.update(done - self._bar.n)
         unfinished = done < self.train.steps_per_epoch
         due = unfinished and now - self._saved >= self.checkpoint_seconds
-        if due or done % GUARD_EVERY == 0:
+        known = isinstance(metrics["loss"], float)
+        if due or known or done % GUARD_EVERY == 0:
             self._guard(step, metrics)
         if due:
             self.train.check()

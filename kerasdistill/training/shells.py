@@ -8,7 +8,7 @@ is refused by name instead of left without effect.
 import contextlib
 import dataclasses
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -20,6 +20,13 @@ from kerasdistill.objectives import OBJECTIVES, Objective
 from kerasdistill.training import batches
 
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
+ON_JAX = keras.backend.backend() == "jax"
+
+if ON_JAX:
+    from kerasdistill.training.engines import jax
+
+# What metrics see of a batch, by their names: a number of each example, and weights.
+Observed = dict[str, tuple[Any, Any]]
 
 
 class Shell(keras.Model):
@@ -35,6 +42,7 @@ class Shell(keras.Model):
         clip_norm: longest gradient (None: any).
         classes: its outputs (None: unknown).
         needs: keys that a training batch must have.
+        asked: the teachers that every step calls.
         means: the loss's running mean, then those of which more is better.
         kept: options, by their attributes' names, that files have too.
     """
@@ -44,8 +52,39 @@ class Shell(keras.Model):
     clip_norm: float | None
     classes: int | None = None
     needs: tuple[str, ...]
+    asked: Sequence[Callable] = ()
     means: Sequence[keras.metrics.Mean]
     kept: tuple[str, ...] = ("clip_norm",)
+
+    def learned(self, batch: dict) -> tuple[Any, Observed]:
+        """The loss of a training batch, whole and with penalties, and what was seen."""
+        raise NotImplementedError(f"{type(self).__name__} has no loss of a batch")
+
+    def scored(self, batch: dict) -> Observed:
+        """What is seen of a batch in inference mode."""
+        raise NotImplementedError(f"{type(self).__name__} scores no batches")
+
+    def observe(self, observed: Observed) -> dict[str, Any]:
+        """Updates the metrics that saw something; their results."""
+        seen = [metric for metric in self.means if metric.name in observed]
+        for metric in seen:
+            values, weights = observed[metric.name]
+            metric.update_state(values, sample_weight=weights)
+        return {metric.name: metric.result() for metric in seen}
+
+    @property
+    def teachers_variables(self) -> list:
+        """Of the models that every step asks, which are no part of this one."""
+        return [v for teacher in self.asked for v in getattr(teacher, "variables", ())]
+
+    if ON_JAX:
+
+        def train_step(self, state, data):
+            """One update; the running metrics and the new state."""
+            _, state = jax.updated(self, state, self.batch_of(data))
+            mapping = list(zip(self.metrics_variables, state[-1], strict=True))
+            with keras.StatelessScope(state_mapping=mapping):
+                return {mean.name: mean.result() for mean in self.means}, state
 
     def compile(
         self,

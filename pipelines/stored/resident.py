@@ -1,8 +1,11 @@
 """Training data held in memory: a pass's views are made as it begins, not piped."""
 
+import itertools
 import math
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import tensorflow as tf
 
 from kerasdistill.errors import UserError
@@ -31,7 +34,7 @@ def stream(
     batch_size: int,
     passes: int,
     keep: bool,
-    strategy: tf.distribute.Strategy,
+    strategy: tf.distribute.Strategy | None,
 ) -> EpochStream:
     """A replay set's first passes, each whole in memory for its epoch.
 
@@ -39,42 +42,91 @@ def stream(
     the step looks the rest up. The batches are those of `DistillationSet.dataset`, bit
     for bit. With `keep`, passes are kept for when they come again. UserError if a
     device of `strategy` has no memory for a pass.
+
+    Without a strategy `batches` yields the views themselves: NumPy arrays, of which the
+    engine takes many to its devices at once.
     """
-    resident = ResidentPass(stored, keep=keep, strategy=strategy)
     count = stored.manifest.layout.num_samples
     sizes = batch_sizes(count, batch_size)
+    sizing = {"steps_per_epoch": len(sizes), "examples_per_epoch": count}
+    if strategy is None:
+        held = _Passes(stored, keep=keep)
+
+        def cut(first_epoch: int) -> Iterator[dict[str, np.ndarray]]:
+            for epoch in itertools.count(first_epoch):
+                made = held.of(epoch % passes)
+                arrays = {name: each.numpy() for name, each in made.items()}
+                for end, size in zip(np.cumsum(sizes), sizes, strict=True):
+                    rows = slice(end - size, end)
+                    yield {name: each[rows] for name, each in arrays.items()}
+
+        return EpochStream(**sizing, batches=cut, check=stored.check_unchanged)
+    resident = ResidentPass(stored, keep=keep, strategy=strategy)
     places = tf.data.Dataset.from_tensors({"place": tf.range(count, dtype=tf.int64)})
     return EpochStream(
-        steps_per_epoch=len(sizes),
-        examples_per_epoch=count,
+        **sizing,
         batches=lambda first_epoch: places.rebatch(sizes).repeat().prefetch(2),
         prepare=lambda epoch: resident.hold(epoch % passes),
         complete=resident.complete,
     )
 
 
-class ResidentPass:
-    """One pass of a replay set in the memory of every device that trains.
+class _Passes:
+    """Makes passes of a replay set in the host's memory.
 
-    Its seeds and logits are read as it is made, so unless the host keeps passes, memory
-    does not grow with their number.
+    Seeds and logits are read as a pass is made, so unless passes are kept, memory does
+    not grow with their number; the last one stays.
     """
 
-    def __init__(
-        self, stored: DistillationSet, *, keep: bool, strategy: tf.distribute.Strategy
-    ) -> None:
+    def __init__(self, stored: DistillationSet, *, keep: bool) -> None:
         self._stored = stored
         self._keep = keep
         self._kept: dict[int, Tensors] = {}
         self._replay = tf.function(
             stored.replayer(), input_signature=[stored.pass_records(0).element_spec]
         )
-        specs = self._replay.get_concrete_function().structured_outputs
+        self.specs = self._replay.get_concrete_function().structured_outputs
+
+    def of(self, pass_index: int) -> Tensors:
+        """The whole pass, in the stored order.
+
+        InvalidArgumentError, which `DistillationSet.reading` translates, if a block's
+        views differ from their fingerprint.
+        """
+        if pass_index not in self._kept:
+            made = self._made(pass_index)
+            self._kept = {**(self._kept if self._keep else {}), pass_index: made}
+        return self._kept[pass_index]
+
+    def _made(self, pass_index: int) -> Tensors:
+        records = self._stored.pass_records(pass_index)
+        with ThreadPoolExecutor(cores()) as pool:
+            blocks = list(pool.map(self._block, records))
+        self._stored.check_unchanged()
+        with tf.device("CPU:0"):
+            return {
+                name: tf.concat([block.pop(name) for block in blocks], axis=0)
+                for name in self.specs
+            }
+
+    def _block(self, record: Tensors) -> Tensors:
+        with tf.device("CPU:0"):
+            return self._replay(record)
+
+
+class ResidentPass:
+    """One pass of a replay set in the memory of every device that trains."""
+
+    def __init__(
+        self, stored: DistillationSet, *, keep: bool, strategy: tf.distribute.Strategy
+    ) -> None:
+        self._passes = _Passes(stored, keep=keep)
         count = stored.manifest.layout.num_samples
         try:
             alone = strategy.num_replicas_in_sync == 1
             devices = [None] if alone else strategy.extended.worker_devices
-            self._columns = [_columns(specs, count, device) for device in devices]
+            columns = [_columns(self._passes.specs, count, each) for each in devices]
+            self._columns = columns
         except tf.errors.ResourceExhaustedError as error:
             raise UserError(
                 f"a device has no memory left for a pass of {stored.path} "
@@ -82,14 +134,8 @@ class ResidentPass:
             ) from error
 
     def hold(self, pass_index: int) -> None:
-        """Puts a pass where `complete` finds it.
-
-        InvalidArgumentError, which `DistillationSet.reading` translates, if a block's
-        views differ from their fingerprint.
-        """
-        made = self._kept.get(pass_index) or self._made(pass_index)
-        if self._keep:
-            self._kept[pass_index] = made
+        """Puts a pass where `complete` finds it; errors as of `_Passes.of`."""
+        made = self._passes.of(pass_index)
         for columns in self._columns:
             for name, column in columns.items():
                 column.assign(made[name])
@@ -103,21 +149,6 @@ class ResidentPass:
             for name, column in self._columns[replica].items()
         }
         return {**{k: v for k, v in batch.items() if k != "place"}, **views}
-
-    def _made(self, pass_index: int) -> Tensors:
-        records = self._stored.pass_records(pass_index)
-        with ThreadPoolExecutor(cores()) as pool:
-            blocks = list(pool.map(self._block, records))
-        self._stored.check_unchanged()
-        with tf.device("CPU:0"):
-            return {
-                name: tf.concat([block.pop(name) for block in blocks], axis=0)
-                for name in self._columns[0]
-            }
-
-    def _block(self, record: Tensors) -> Tensors:
-        with tf.device("CPU:0"):
-            return self._replay(record)
 
 
 def _columns(

@@ -1,15 +1,17 @@
 """What teachers say of the views of a block: logits, and what else is kept."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import ops
 
 from kerasdistill.errors import UserError
 from kerasdistill.models.fast_layers import use_fast_layers
+from kerasdistill.training import engines
 from pipelines.stored.averaging import AVERAGINGS
 from pipelines.stored.layout import AVERAGING
 from pipelines.stored.replay import make_views
@@ -57,9 +59,8 @@ class Scorer:
         self._mean_of = stored_mean_of
         self._all = tuple(range(len(teachers)))
         models = [teacher and _tapped(teacher, self._targets) for teacher in teachers]
-        self._each = tf.function(
-            lambda pixels, members: _outputs([models[i] for i in members], pixels)
-        )
+        self._models = models
+        self._each: dict[tuple[int, ...], Callable] = {}  # by members, compiled
 
     def views(self, images: np.ndarray, seeds: np.ndarray) -> dict[str, np.ndarray]:
         """uint8 [N, H, W, C], int64 [N] -> the views, see `augment.block`."""
@@ -81,7 +82,7 @@ class Scorer:
         count, mean = len(pixels), AVERAGINGS[AVERAGING]
         filler = np.repeat(pixels[:1], self._block_views - count, axis=0)
         batch = np.concatenate([pixels, filler])
-        each = self._each(batch, members or self._all)
+        each = self._outputs_of(members or self._all)(batch)
         # The mean is taken outside the graph: inside it TensorFlow may fuse it with
         # the last layers, and then it is not the mean of what the members give alone.
         of_mean = [outputs[0] for outputs in each]
@@ -94,11 +95,28 @@ class Scorer:
             beside[target.name] = self._stored(values, count, target.encoding)
         return Scores(self._stored(logits, count), kept, beside)
 
+    def _outputs_of(self, members: tuple[int, ...]) -> Callable:
+        """A function of pixels: all that these models give, logits first, float32."""
+        if members not in self._each:
+            models = [self._models[i] for i in members]
+
+            def outputs(pixels: Any) -> list[list[Any]]:
+                images = ops.cast(pixels, "float32")
+                given = [model(images, training=False) for model in models]
+                return [
+                    [ops.cast(x, "float32") for x in keras.tree.flatten(each)]
+                    for each in given
+                ]
+
+            engine = engines.current()
+            self._each[members] = engine.compiled(outputs, models)
+        return self._each[members]
+
     def _stored(
         self, values: tf.Tensor, count: int, name: str | None = None
     ) -> np.ndarray:
         """The first `count`, rounded by the encoding `name` (None: that of logits)."""
-        name, exact = name or self._dtype, values.numpy()[:count]
+        name, exact = name or self._dtype, np.asarray(values)[:count]
         if not np.isfinite(exact).all():
             raise UserError(
                 "the teacher gave NaN or infinite logits: it has diverged or met "
@@ -112,20 +130,6 @@ class Scorer:
                 f"{name}; use --logits-dtype float32"
             )
         return stored
-
-
-def outputs(teachers: Sequence[keras.Model], pixels: tf.Tensor) -> list[tf.Tensor]:
-    """Every teacher's logits in inference mode: float32 [B, K] each."""
-    return [each[0] for each in _outputs(teachers, pixels)]
-
-
-def _outputs(models: Sequence[keras.Model], pixels: tf.Tensor) -> list[list[tf.Tensor]]:
-    """All that each model gives, logits first, float32."""
-    images = tf.cast(pixels, tf.float32)
-    return [
-        [tf.cast(x, tf.float32) for x in tf.nest.flatten(model(images, training=False))]
-        for model in models
-    ]
 
 
 def _tapped(teacher: keras.Model, targets: Sequence[StoredTarget]) -> keras.Model:

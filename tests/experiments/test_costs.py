@@ -45,35 +45,28 @@ class Clock:
         return next(self._times)
 
 
-def steps(watch, most=100):
-    """Plays Keras' fit: how many steps it got to do."""
+def steps(watch):
+    """The numbers of steps that a session was to do at once."""
     done = []
-
-    def run(batches, callbacks, verbose, steps_per_epoch):
-        for step in range(most):
-            done.append(step)
-            callbacks[0].on_train_batch_end(step, {"loss": 1.0})
-
-    watch.time(run, None, steps_per_epoch=most)
-    return len(done)
+    watch.time(done.append)
+    return done
 
 
 def test_the_stopwatch_leaves_out_compiling_and_full_buffers(monkeypatch):
     monkeypatch.setattr(timing, "_WARM_SECONDS", 1.0)
-    # Made at 0, begun at 10, compiled at 30; seven steps out of a buffer; then
-    # a step takes 0.5 s, until 1.5 s are over.
-    buffered = [30.0 + 0.01 * step for step in range(1, 8)]
-    steady = [buffered[-1] + 0.5 * step for step in range(1, 9)]
-    watch = Stopwatch(1.5, clock=Clock(0.0, 10.0, 30.0, *buffered, *steady))
-    assert steps(watch) == 1 + 7 + 3
+    # Begun at 10, compiled at 30; eight steps out of a buffer; then a step takes 0.1 s.
+    buffered = [30.0 + 0.01 * step for step in range(9)]
+    steady = [40.0 + 0.1 * step for step in (0, 1, 3, 7, 15)]
+    watch = Stopwatch(1.5, clock=Clock(10.0, 30.0, *buffered, *steady))
+    assert steps(watch) == [1, *[1] * 8, 1, 2, 4, 8]
     assert watch.startup_seconds == 20.0
-    assert watch.seconds_per_step == pytest.approx(0.5)
+    assert watch.seconds_per_step == pytest.approx(0.1)
 
 
 def test_slow_steps_are_few(monkeypatch):
     monkeypatch.setattr(timing, "_WARM_SECONDS", 1.0)
-    watch = Stopwatch(1.5, clock=Clock(0.0, 0.0, 9.0, 13.0, 16.0, 19.0, 22.0))
-    assert steps(watch) == 4
+    watch = Stopwatch(1.5, clock=Clock(0.0, 9.0, 9.0, 13.0, 13.0, 16.0, 19.0))
+    assert steps(watch) == [1, 1, 1, 1]
     assert watch.seconds_per_step == 3.0
 
 

@@ -142,7 +142,7 @@ def _learning(
     def cost(run: RunDirectory | None, results: Results) -> Cost:
         def load() -> dict[str, Any]:
             teacher = given or teachers.like(before, results[before])
-            return {"teacher": teacher.model, "ask": teacher.ask if live else None}
+            return {"teacher": teacher.model, "ask": teacher.model if live else None}
 
         taught_here = recipe.training.objective.learns_from_teacher
         live = signal.kind == "live" and taught_here

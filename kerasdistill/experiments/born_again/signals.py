@@ -22,7 +22,6 @@ from kerasdistill.training import engines
 from kerasdistill.training.epochs import EpochStream
 from pipelines import checking
 from pipelines.datasets import ImageData
-from pipelines.stored.scorer import outputs
 
 KIND = "generation"  # of the run
 
@@ -38,10 +37,6 @@ class Teacher:
     model: keras.Model
     digest: str
     forced: bool = False
-
-    def ask(self, images, training: bool = False):
-        """float32 logits of pixels 0-255, as the Beam job's workers ask for them."""
-        return outputs([self.model], images)[0]
 
 
 @dataclass(frozen=True)
@@ -151,7 +146,7 @@ def live(recipe: base.BornAgainRecipe, teacher: Teacher, data: ImageData) -> Mat
     taught = recipe.training.objective.learns_from_teacher
     return Material(
         stream=lambda recipe: live_stream(recipe, data=data),
-        ask=teacher.ask,
+        ask=teacher.model,
         teacher_logits=evaluation.predict(teacher.model, data.validation.images),
         facts={"teacher_signal": "live" if taught else None},
     )

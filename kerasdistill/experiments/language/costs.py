@@ -9,6 +9,7 @@ from kerasdistill.recipes.describing import describe
 from kerasdistill.running import timing
 from kerasdistill.running.steps import Cost
 from kerasdistill.runs import RunDirectory
+from kerasdistill.training import engines
 from kerasdistill.training.epochs import EpochStream
 from kerasdistill.training.language_models import LanguageModel
 from kerasdistill.training.perplexity import Scorer
@@ -17,8 +18,6 @@ from pipelines.words import text
 # Weights in the last checkpoint, twice while it is replaced, the best weights, the
 # model and its SavedModel: five float32 numbers.
 BYTES_PER_PARAM = 20
-_TIMED_SECONDS = 1.5
-_ENDLESS = 1 << 30
 
 
 def training_cost(
@@ -33,9 +32,8 @@ def training_cost(
 
     Trains `shell` for a moment, so it is of no use afterwards.
     """
-    shell.compile(optimizer=keras.optimizers.SGD(1e-9))
-    stopwatch, how = timing.Stopwatch(_TIMED_SECONDS), {"shuffle": False}
-    stopwatch.time(shell.fit, stream.batches(0), steps_per_epoch=_ENDLESS, **how)
+    engines.current().compile(shell, lambda: keras.optimizers.SGD(1e-9))
+    timed = timing.timed(shell, stream)
     window, scorer = recipe.training.window, Scorer([shell.student])
 
     def scoring_seconds(count: int) -> float:
@@ -44,12 +42,12 @@ def training_cost(
         scorer.nats(text.windows(tokens, end=data.end, streams=1, length=window))
         return time.monotonic() - began
 
-    startup = stopwatch.startup_seconds + scoring_seconds(1)
+    startup = timed.startup_seconds + scoring_seconds(1)
     num_windows = -(-len(data.validation) // window)
     count = min(num_windows, 20)
     a_window = scoring_seconds(count) / count
     epochs = timing.epochs_left(recipe, run)
-    steps_seconds = stream.steps_per_epoch * stopwatch.seconds_per_step
+    steps_seconds = stream.steps_per_epoch * timed.seconds_per_step
     an_epoch = steps_seconds + num_windows * a_window
     at_the_end = (num_windows + len(data.test) // window) * a_window
     rate = stream.examples_per_epoch / steps_seconds

@@ -33,11 +33,15 @@ class Session(Protocol):
         """Trains on the next batches, one for each of these steps of the epoch.
 
         An engine that compiles many steps into one calls `after_step` after the last
-        of them. Returns the epoch's metrics without those that saw no examples.
+        of them, with metrics that are floats already, and goes no further once one is
+        not finite. Returns the epoch's metrics without those that saw no examples.
         """
 
     def validate(self) -> dict[str, float]:
         """The same metrics on all of the validation data, each named `val_…`."""
+
+    def close(self) -> None:
+        """Ends what still reads ahead."""
 
 
 class Engine(Protocol):
@@ -80,11 +84,13 @@ class Engine(Protocol):
         validation: Any = None,
         first_epoch: int = 0,
         first_step: int = 0,
+        epochs: int | None = None,
     ) -> Session:
         """Trains a compiled shell from `first_step` of `first_epoch`, both from 0.
 
         Its weights may be assigned before the first step. `validation` are the batches
-        of a whole split (None: `validate` is not called).
+        of a whole split (None: `validate` is not called). After `epochs` in all (None:
+        not known) nothing more is read.
         """
 
     def compiled(self, function: Callable, models: Sequence["keras.Model"]) -> Callable:
@@ -98,8 +104,14 @@ def _tensorflow() -> Engine:
     return tensorflow
 
 
+def _jax() -> Engine:
+    from kerasdistill.training.engines import jax
+
+    return jax
+
+
 # Functions, so that only the backend in use is imported.
-ENGINES: dict[str, Callable[[], Engine]] = {"tensorflow": _tensorflow}
+ENGINES: dict[str, Callable[[], Engine]] = {"tensorflow": _tensorflow, "jax": _jax}
 
 
 def settle() -> None:

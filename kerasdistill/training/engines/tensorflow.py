@@ -137,7 +137,16 @@ def compiled(function: Callable, models: Sequence[keras.Model]) -> Callable:
 class _Session:
     """What Keras' `fit` does, without its callbacks: they wait for every step."""
 
-    def __init__(self, shell, train, *, validation=None, first_epoch=0, first_step=0):
+    def __init__(
+        self,
+        shell,
+        train,
+        *,
+        validation=None,
+        first_epoch=0,
+        first_step=0,
+        epochs=None,  # what is read ahead here is little
+    ):
         self._shell = shell
         batches = train.batches(first_epoch).skip(first_step)
         self._batches = iter(self._distributed(batches))
@@ -157,6 +166,9 @@ class _Session:
         for _ in range(self._num_scored):
             self._shell.test_function(batches)
         return {f"val_{name}": value for name, value in self._metrics().items()}
+
+    def close(self) -> None:
+        pass
 
     def _metrics(self) -> dict[str, float]:
         results = self._shell.get_metrics_result()
