@@ -66,6 +66,7 @@ def bare(paths: list[str], views: int) -> float:
 
     scoring.pin_to_one_thread()
     teachers = [loading.load(path) for path in paths]
+
     def ask(pixels: tf.Tensor) -> tf.Tensor:
         images = tf.cast(pixels, tf.float32)
         return mean_logits([model(images, training=False) for model in teachers])

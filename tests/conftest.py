@@ -99,13 +99,11 @@ def marked(request, *names: str) -> bool:
 def measured_briefly(monkeypatch, request):
     """What is left of a story takes seconds to measure: it is measured in as few steps
     as there can be, and only in slow tests and those that are marked so."""
-    from kerasdistill.experiments.language import costs
     from kerasdistill.running import timing
     from pipelines.beam import probe
 
-    monkeypatch.setattr(costs, "_TIMED_SECONDS", 0.0)
     monkeypatch.setattr(probe, "_SECONDS", 0.0)
-    for name in ("_WARM_SECONDS", "_TRAINED_SECONDS", "_SCORED_SECONDS"):
+    for name in ("_WARM_SECONDS", "_TRAINED_SECONDS"):
         monkeypatch.setattr(timing, name, 0.0)
     if not marked(request, "measured"):
         speed = timing.Speed(0.1, 1e3, 1.0, num_params=5_000)

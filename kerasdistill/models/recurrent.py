@@ -70,6 +70,8 @@ def window_lstm(inputs, hidden, cell, kernel, recurrent, bias, *, dtype):
 
         def gradient(*upstream_gradients, upstream=None):
             given = upstream_gradients if upstream is None else upstream
+            if len(given) == 1:  # JAX has all three in one argument
+                (given,) = given
             return _backward(*given, saved=saved, dtype=dtype)
 
         return results, gradient

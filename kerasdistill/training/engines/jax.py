@@ -10,26 +10,27 @@ import contextlib
 import functools
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import keras
-import numpy as np
 
 from kerasdistill import machine
 from kerasdistill.training.engines import AfterStep
 from kerasdistill.training.engines.jax_devices import placing, using
-from kerasdistill.training.engines.stacks import Ahead, Batch, Stacks, arrays
+from kerasdistill.training.engines.jax_steps import (
+    assign,
+    run_of,
+    tested,
+    trained,
+    values_of,
+)
+from kerasdistill.training.engines.stacks import Ahead, Stacks, arrays
 
 __all__ = ["using"]  # a function of the engine, too
-
-# Values of Keras variables: the trained, the shell's others, the optimizer's, the
-# metrics', in the order in which the shell has them.
-State = tuple[list, list, list, list]
 
 _CALL_SECONDS = 0.5  # of steps in one call: bars move, and it can be interrupted
 _PREALLOCATE = "XLA_PYTHON_CLIENT_PREALLOCATE"
@@ -113,43 +114,6 @@ def compiled(function: Callable, models: Sequence[keras.Model]) -> Callable:
     return lambda *arguments: run([each.value for each in variables], arguments)
 
 
-def updated(
-    shell: keras.Model, state: State, batch: Batch, teachers: Sequence[Any] = ()
-) -> tuple[Any, State]:
-    """One update by the mean loss of a batch: the loss and the new state.
-
-    `teachers` are the values of `shell.teachers_variables` (empty: those they have).
-    """
-    trained, others, optimizing, measured = state
-    beside = [*zip(shell.optimizer.variables, optimizing, strict=True)]
-    beside += zip(shell.teachers_variables, teachers, strict=False)
-
-    def loss_of(trained: list, others: list) -> tuple[Any, tuple]:
-        mapping = [*zip(shell.trainable_variables, trained, strict=True), *beside]
-        mapping += zip(shell.non_trainable_variables, others, strict=True)
-        how = {"state_mapping": mapping, "collect_losses": True}
-        with keras.StatelessScope(**how) as scope:
-            loss, observed = shell.learned(batch)
-            scaled = shell.optimizer.scale_loss(loss)
-        after = [scope.get_current_value(v) for v in shell.non_trainable_variables]
-        return scaled, (loss, observed, after)
-
-    gradient = jax.value_and_grad(loss_of, has_aux=True)
-    (_, (loss, observed, others)), gradients = gradient(trained, others)
-    how = (optimizing, gradients, trained)
-    trained, optimizing = shell.optimizer.stateless_apply(*how)
-    measured = _observing(shell, measured, observed)
-    return loss, (trained, others, optimizing, measured)
-
-
-def _observing(shell: keras.Model, measured: list, observed: Mapping) -> list:
-    """The metrics' values after those of a batch, by the metrics' names."""
-    mapping = zip(shell.metrics_variables, measured, strict=True)
-    with keras.StatelessScope(state_mapping=list(mapping)) as scope:
-        shell.observe(observed)
-    return [scope.get_current_value(each) for each in shell.metrics_variables]
-
-
 class _Session:
     """Keeps the state in Keras' variables whenever the loop has control."""
 
@@ -172,8 +136,8 @@ class _Session:
         scored = [] if validation is None else list(arrays(validation))
         stacks = Stacks(iter(scored), place, longest=len(scored))
         self._validation = list(stacks.of(len(scored)))
-        self._steps = _run_of(functools.partial(_trained, shell))
-        self._tests = _run_of(functools.partial(_tested, shell))
+        self._steps = run_of(functools.partial(trained, shell))
+        self._tests = run_of(functools.partial(tested, shell))
 
     def train(self, steps: range, after_step: AfterStep) -> dict[str, float]:
         shell, done, pace = self._shell, steps.start, _Pace()
@@ -181,15 +145,15 @@ class _Session:
             *(shell.trainable_variables, shell.non_trainable_variables),
             *(shell.optimizer.variables, shell.metrics_variables),
         )
-        fixed = _values(shell.teachers_variables)
+        fixed = values_of(shell.teachers_variables)
         for first, end, stack in self._stacks.of(len(steps)):
             while first < end:
                 last = min(first + pace.steps, end)
-                state = tuple(map(_values, groups))
+                state = tuple(map(values_of, groups))
                 with pace.timing(last - first):
                     ended, finite, state = self._steps(state, fixed, stack, first, last)
                 for group, values in zip(groups, state, strict=True):
-                    _assign(group, values)
+                    assign(group, values)
                 done, first = done + ended - first, ended
                 after_step(done - 1, self._metrics())
                 if not finite:
@@ -198,11 +162,11 @@ class _Session:
 
     def validate(self) -> dict[str, float]:
         shell = self._shell
-        fixed = _values(shell.variables)
+        fixed = values_of(shell.variables)
         for count, stack in self._validation:
-            measured = _values(shell.metrics_variables)
+            measured = values_of(shell.metrics_variables)
             *_, measured = self._tests(measured, fixed, stack, 0, count)
-            _assign(shell.metrics_variables, measured)
+            assign(shell.metrics_variables, measured)
         return {f"val_{name}": value for name, value in self._metrics().items()}
 
     def close(self) -> None:
@@ -214,82 +178,6 @@ class _Session:
 
 
 session = _Session
-
-
-def _trained(shell, state: State, fixed: list, batch: Batch) -> tuple[Any, State]:
-    return updated(shell, state, batch, fixed)
-
-
-def _tested(shell, measured: list, fixed: list, batch: Batch) -> tuple[Any, list]:
-    mapping = zip(shell.variables, fixed, strict=True)
-    with keras.StatelessScope(state_mapping=list(mapping)):
-        observed = shell.scored(batch)
-    return jnp.zeros(()), _observing(shell, measured, observed)
-
-
-def _values(variables: Sequence[Any]) -> list:
-    return [each.value for each in variables]
-
-
-def _assign(variables: Sequence[Any], values: list) -> None:
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
-
-
-def _run_of(step: Callable) -> Callable:
-    """What takes (state, fixed, stack, first, last) through the steps from `first` to
-    before `last`, or to a loss that is not finite: (where it ended, whether all losses
-    were finite, the state). `step` gives a loss and the next state."""
-
-    def one(state, fixed, stack, place):
-        batch = {
-            name: jax.lax.dynamic_index_in_dim(rows, place, keepdims=False)
-            for name, rows in stack.items()
-        }
-        loss, state = step(state, fixed, batch)
-        return jnp.isfinite(loss), state
-
-    return _step_by_step(one) if jax.default_backend() == "cpu" else _in_a_loop(one)
-
-
-def _step_by_step(one: Callable) -> Callable:
-    single = jax.jit(one, donate_argnums=0)
-
-    def steps(state, fixed, stack, first, last):
-        every = []
-        for place in range(first, last):
-            finite, state = single(state, fixed, stack, np.int32(place))
-            every.append(finite)
-            # So far behind the processor isn't kept waiting.
-            if not all(every[-3:-2]):
-                break
-        finite = [bool(each) for each in every]
-        ended = finite.index(False) + 1 if False in finite else len(finite)
-        return first + ended, all(finite), state
-
-    return steps
-
-
-def _in_a_loop(one: Callable) -> Callable:
-    @functools.partial(jax.jit, donate_argnums=0)
-    def steps(state, fixed, stack, first, last):
-        def goes_on(carried):
-            place, finite, _ = carried
-            return (place < last) & finite
-
-        def move(carried):
-            place, _, state = carried
-            return place + 1, *one(state, fixed, stack, place)
-
-        begun = (first, jnp.bool_(True), state)
-        return jax.lax.while_loop(goes_on, move, begun)
-
-    def run(state, fixed, stack, first, last):
-        how = (np.int32(first), np.int32(last))
-        ended, finite, state = steps(state, fixed, stack, *how)
-        return int(ended), bool(finite), state
-
-    return run
 
 
 class _Pace:
