@@ -4,6 +4,7 @@ import logging
 import os
 import platform
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerasdistill import machine
 from kerasdistill.exports.cards import read_card
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.models.summary import leaf_layers
+from kerasdistill.training import engines
 from pipelines.stored.layout import AVERAGING
 
 _CPU_FLAGS = ("avx", "amx", "fma", "f16c", "sse4", "asimd", "sve", "bf16")
@@ -21,15 +24,17 @@ _CPU_FLAGS = ("avx", "amx", "fma", "f16c", "sse4", "asimd", "sve", "bf16")
 
 def signal_fields(teachers: list[keras.Model], paths: Sequence[str]) -> dict[str, Any]:
     """The manifest fields that the teachers and this machine fix."""
-    gpus = tf.config.list_physical_devices("GPU")
+    scorer = {"device": engines.current().device()}
+    versions = {each.__name__: each.__version__ for each in (tf, keras, np)}
+    if (name := keras.backend.backend()) != machine.DEFAULT_BACKEND:
+        scorer["engine"] = name
+        versions[name] = metadata.version(name)
     return {
         "teachers": [_described(*each) for each in zip(teachers, paths, strict=True)],
         "averaging": AVERAGING,
-        "scoring": {"device": "gpu" if gpus else "cpu"},
+        "scoring": scorer,
         "environment": {
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-            "numpy": np.__version__,
+            **versions,
             "machine": platform.machine(),
             "cpu_features": _cpu_features(),
         },

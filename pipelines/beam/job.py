@@ -1,9 +1,12 @@
 """The Beam pipeline: shards to score go in, shards on disk come out."""
 
 import contextlib
+import functools
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +15,11 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineRunner
 
+from kerasdistill import machine
 from kerasdistill.errors import UserError, WorkersLostError
 from kerasdistill.models import loading, trust
 from kerasdistill.reading_files import open_file
+from kerasdistill.training import engines
 from pipelines.beam import files
 from pipelines.beam.runners import WORKER_DIED, score
 from pipelines.beam.shards import SCRATCH, ShardWriter, Work, kept_digests, last_written
@@ -62,11 +67,15 @@ class Job:
 
 @dataclass(frozen=True, eq=False)
 class Tools:
-    """What scoring takes: loaded once a process, shared by its threads."""
+    """What scoring takes: loaded once a process, shared by its threads.
+
+    `ahead` is a `map` that may work on what comes next.
+    """
 
     train: Source
     validation: Source
     score: Scorer
+    ahead: Callable[[Callable, Iterable], Iterable] = map
 
 
 class ScoreShards(Worker):
@@ -107,7 +116,9 @@ class ScoreShards(Worker):
             targets=job.targets,
             stored_mean_of=job.stored_mean_of,
         )
-        return Tools(**held, **job.sources, score=scorer)
+        fed = engines.current().device() != "cpu"
+        ahead = {"ahead": _by_threads} if fed else {}
+        return Tools(**held, **job.sources, score=scorer, **ahead)
 
     def process(self, work: Work) -> list[str]:
         """Writes one shard; says why in the job's failure file when it cannot."""
@@ -141,8 +152,12 @@ class ScoreShards(Worker):
         with tempfile.TemporaryDirectory() as folder:
             kept = [ShardWriter(folder, each) for each in names]
             views = ShardWriter(folder, name) if with_views else None
-            for index in job.layout.shard_blocks(pass_index, number):
-                block, each = self._block(pass_index, index, rows, members)
+            blocks = job.layout.shard_blocks(pass_index, number)
+            made = functools.partial(self._views, pass_index, rows)
+            for index, chosen, seeds, seen in self._tools.ahead(made, blocks):
+                block, each = self._block(
+                    pass_index, index, chosen, seeds, seen, members
+                )
                 for writer, logits in zip(kept, each, strict=True):
                     encoded = records.encode_member(block, logits, logits_dtype=dtype)
                     writer.add(encoded, block, logits, block.member_digest(logits))
@@ -155,10 +170,8 @@ class ScoreShards(Worker):
             for writer in [*kept, *([views] if views else [])]:
                 writer.publish(job.output, worker=str(Process.this()))
 
-    def _block(
-        self, pass_index: int, index: int, rows: np.ndarray, members: tuple[int, ...]
-    ) -> tuple[records.Block, list[np.ndarray]]:
-        """The block, and the logits of these members for it."""
+    def _views(self, pass_index: int, rows: np.ndarray, index: int) -> tuple:
+        """A block's index, its examples, and the seeds and fields of their views."""
         layout, tools = self._job.layout, self._tools
         validation = pass_index == VALIDATION_PASS
         split = tools.validation if validation else tools.train
@@ -173,10 +186,22 @@ class ScoreShards(Worker):
                 seed=layout.seed,
             )
             views = tools.score.views(chosen.images, seeds)
+        return index, chosen, seeds, views
+
+    def _block(
+        self,
+        pass_index: int,
+        index: int,
+        chosen: Examples,
+        seeds: np.ndarray,
+        views: dict[str, np.ndarray],
+        members: tuple[int, ...],
+    ) -> tuple[records.Block, list[np.ndarray]]:
+        """The block, and the logits of these members for it."""
         pixels = views.pop("image")
         # Where views are written all members are scored. Otherwise the mean and the
         # targets are of no use, and not written either.
-        scores = tools.score.scores(pixels, members)
+        scores = self._tools.score.scores(pixels, members)
         block = records.Block(
             *(pass_index, index),
             *(chosen.sample_ids, chosen.labels, seeds, pixels, scores.logits),
@@ -184,6 +209,19 @@ class ScoreShards(Worker):
             **views,
         )
         return block, scores.members
+
+
+def _by_threads(function: Callable, values: Iterable) -> Iterator:
+    """As `map`, by a thread for each core, a few values ahead: one process feeds a
+    device that scores faster than a core makes views."""
+    waiting: deque[Future] = deque()
+    with ThreadPoolExecutor(machine.cores()) as pool:
+        for value in values:
+            waiting.append(pool.submit(function, value))
+            if len(waiting) > 2 * machine.cores():
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def stage(

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-import tensorflow as tf
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import (
     DirectOptions,
@@ -33,6 +32,7 @@ from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from kerasdistill import errors, machine
 from kerasdistill.errors import UserError
+from kerasdistill.training import engines
 from pipelines import scoring
 from pipelines.beam import clusters, heartbeats
 from pipelines.views import augment
@@ -194,6 +194,8 @@ def _worker_command(log: str | None) -> str:
         "TF_NUM_INTEROP_THREADS": "1",
         "OMP_NUM_THREADS": "1",
         "TF_DETERMINISTIC_OPS": "1",
+        "KERAS_BACKEND": machine.keras_backend(),
+        "NPROC": "1",  # JAX's threads
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
     }
     words = [f"{name}={value}" for name, value in environment.items()]
@@ -209,7 +211,7 @@ def _worker_command(log: str | None) -> str:
 
 
 def _default_workers() -> int:
-    return 1 if tf.config.list_physical_devices("GPU") else machine.cores()
+    return machine.cores() if engines.current().device() == "cpu" else 1
 
 
 class _WatchedEnvironment(SubprocessSDKEnvironment):

@@ -4,6 +4,8 @@ import contextlib
 import os
 import socket
 from dataclasses import dataclass
+from importlib import metadata
+from itertools import zip_longest
 from typing import Any
 
 import apache_beam as beam
@@ -12,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from apache_beam.utils.shared import Shared
 
-from kerasdistill import __version__
+from kerasdistill import __version__, machine
 from kerasdistill.errors import UserError
 from kerasdistill.training import engines
 from pipelines import scoring
@@ -31,6 +33,8 @@ class Process:
     def this(cls) -> "Process":
         versions = [("kerasdistill", __version__)]
         versions += [(each.__name__, each.__version__) for each in (tf, keras, np)]
+        if (backend := keras.backend.backend()) != machine.DEFAULT_BACKEND:
+            versions.append((backend, metadata.version(backend)))
         named = tuple(f"{name} {version}" for name, version in versions)
         return cls(socket.gethostname(), os.getpid(), named)
 
@@ -86,7 +90,8 @@ def prepare_process(asked_by: Process) -> None:
     engines.settle()
     engines.current().allow_gpu_growth()
     this = Process.this()
-    for expected, version in zip(asked_by.versions, this.versions, strict=True):
+    both = zip_longest(asked_by.versions, this.versions, fillvalue="no other backend")
+    for expected, version in both:
         if expected != version:
             raise UserError(
                 f"worker {this} has {version}, the set is asked for with {expected}; "

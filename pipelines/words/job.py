@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 from apache_beam.io.filesystems import FileSystems
+from keras import ops
 
 from kerasdistill.errors import WorkersLostError
 from kerasdistill.models import language, loading
 from kerasdistill.reading_files import open_file
+from kerasdistill.training import engines
 from kerasdistill.training.language_models import answers
 from pipelines.beam import files
 from pipelines.beam.runners import WORKER_DIED, make_runner, pipeline_options, score
@@ -44,19 +46,19 @@ class Teachers:
     def __init__(self, models: Sequence, top_k: int):
         self._models = models
         self._top_k = top_k
-        self._step = tf.function(self._answer)
+        self._step = engines.current().compiled(self._answer, models)
 
     def answers(self, ids: np.ndarray):
         """Yields (ids int32, log-probabilities float32), [streams, T, K] each, for
         every window of ids int32 [windows, streams, T]."""
         states = [language.start(model, ids.shape[1]) for model in self._models]
         for window in ids:
-            (values, words), states = self._step(tf.constant(window), states)
-            yield words.numpy(), values.numpy()
+            (values, words), states = self._step(window, states)
+            yield np.asarray(words, np.int32), np.asarray(values)
 
     def _answer(self, ids, states):
         predictions, after = answers(self._models, ids, states)
-        return tf.math.top_k(predictions, self._top_k), after
+        return ops.top_k(predictions, self._top_k), after
 
 
 class ScoreStreams(Worker):

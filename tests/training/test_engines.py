@@ -124,6 +124,7 @@ def test_the_loop_needs_no_more_than_an_engine(tmp_path):
         ("train", range(3)),
         "validate",
         "threads",
+        "close",
     ]
     expected = train(
         tmp_path / "graph",
@@ -172,6 +173,7 @@ def test_a_text_is_an_engines_too(tmp_path):
         ("session", 0, 0),
         ("train", range(6)),
         "threads",
+        "close",
     ]
 
 

@@ -60,6 +60,9 @@ class Engine(Protocol):
     def allow_gpu_growth(self) -> None:
         """Lets several processes share a GPU; no effect once the backend has begun."""
 
+    def device(self) -> str:
+        """What computes here: "cpu", "gpu" or "tpu"."""
+
     def resolve_precision(self, precision: str) -> str:
         """The Keras dtype policy of --precision; "auto" depends on the hardware."""
 

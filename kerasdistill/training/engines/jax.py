@@ -74,6 +74,10 @@ def allow_gpu_growth() -> None:
     os.environ.setdefault(_PREALLOCATE, "false")
 
 
+def device() -> str:
+    return jax.default_backend()
+
+
 def resolve_precision(precision: str) -> str:
     """For "auto", mixed_bfloat16 on TPUs and on GPUs from compute capability 8.0, else
     float32: XLA's bfloat16 is slower on processors."""

@@ -96,6 +96,10 @@ def allow_gpu_growth() -> None:
             tf.config.experimental.set_memory_growth(gpu, True)
 
 
+def device() -> str:
+    return "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
+
+
 def resolve_precision(precision: str) -> str:
     """For "auto", mixed_bfloat16 where the hardware multiplies bfloat16, else float32.
 
