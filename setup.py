@@ -41,11 +41,14 @@ REQUIRED = [
     "tqdm>=4.66,<5",
 ]
 REPORT = ["matplotlib>=3.9,<4"]
+# Keras' other backend: the engine for GPUs.
+JAX = ["jax>=0.7,<0.12"]
 TEST = [
     "pytest>=8.3,<10",
     "pytest-xdist>=3.6,<4",
     "hypothesis>=6.100,<7",
     *REPORT,
+    *JAX,
 ]
 LINT = ["ruff>=0.12,<0.18", "import-linter>=2.3,<3"]
 # Pinned, because warnings are errors and each release has new ones.
@@ -58,8 +61,6 @@ EXPORT = [
     "onnxruntime>=1.22,<2",
     "tf2onnx>=1.17,<2",
 ]
-# Keras' other backend, for models, losses and shells.
-JAX = ["jax>=0.7,<0.11"]
 SERVE = ["litserve>=0.2.16,<0.3"]
 # Each brings far more than training needs, so they are no part of [all].
 TRACKERS = [

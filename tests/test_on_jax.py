@@ -12,7 +12,7 @@ import small_trainings
 
 ROOT = Path(__file__).resolve().parents[1]
 # Written for any engine: they name no operation of TensorFlow's but in their data.
-SHARED = ("tests/training/test_fit.py", "tests/training/test_fit_text.py")
+SHARED = ["tests/training/test_fit.py", "tests/training/test_fit_text.py"]
 
 
 @pytest.mark.skipif(
@@ -20,11 +20,16 @@ SHARED = ("tests/training/test_fit.py", "tests/training/test_fit_text.py")
     reason="jax is not installed: kerasdistill[jax]",
 )
 @pytest.mark.parametrize(
-    "chosen", ["not slow", pytest.param("slow", marks=pytest.mark.slow)]
+    ("names", "chosen"),
+    [
+        (small_trainings.FEW, "engine and not slow"),
+        pytest.param(small_trainings.ALL, "slow or not slow", marks=pytest.mark.slow),
+    ],
+    ids=["few", "all"],
 )
-def test_trainings_on_jax(chosen, tmp_path):
+def test_trainings_on_jax(names, chosen, tmp_path):
     arrays = {}
-    for name in (*small_trainings.IMAGES, *small_trainings.TEXTS):
+    for name in names:
         for number, each in enumerate(small_trainings.trained(name)):
             arrays[f"{name}/{number:03d}"] = each
     np.savez(tmp_path / "trained.npz", **arrays)

@@ -6,12 +6,18 @@ import keras
 import numpy as np
 import pytest
 import small_trainings
-from small_trainings import IMAGES, TEXTS
+from small_trainings import ALL, FEW
 
 from kerasdistill.errors import UserError
 from kerasdistill.training import engines
 
-NAMES = [*IMAGES, *TEXTS]
+pytestmark = pytest.mark.engine
+
+
+def slow_but(few):
+    """`ALL`, those not in `few` marked slow."""
+    slow = pytest.mark.slow
+    return [pytest.param(n, marks=() if n in few else slow) for n in ALL]
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +38,13 @@ def assert_close(found, expected, tolerance):
         np.testing.assert_allclose(one, other, atol=tolerance, rtol=tolerance)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", slow_but(FEW))
 def test_the_same_as_on_tensorflow(name, on_tensorflow):
     found = small_trainings.trained(name)
     assert_close(found, arrays_of(on_tensorflow, name), 2e-4)
 
 
-@pytest.mark.parametrize("name", ["batch normalisation", "labels, clipped", "logits"])
+@pytest.mark.parametrize("name", slow_but({"batch normalisation"}))
 def test_two_devices_train_what_one_does(name):
     # Of 41 examples the last batch, 9, does not divide.
     alone = small_trainings.trained(name)

@@ -56,6 +56,10 @@ TEXTS = {
     "text, labels": (objectives.HardLabel(), 0),
     "text, live": (objectives.BanWithLabels(), 2),
 }
+#: Together these have each part of a step once; the others are combinations.
+FEW = ("labels, clipped", "weight decay", "dkpp, fresh", "batch normalisation")
+FEW += ("text, live",)
+ALL = (*IMAGES, *TEXTS)
 
 
 def trained(name: str) -> list[np.ndarray]:

@@ -123,6 +123,7 @@ def assert_same_run(one, other):
         np.testing.assert_array_equal(value, other_last[key])
 
 
+@pytest.mark.engine
 # Three steps an epoch: step 8 lies in the middle of the third.
 @pytest.mark.parametrize(
     "precision", ["float32", pytest.param("mixed_float16", marks=pytest.mark.slow)]
@@ -244,6 +245,7 @@ def test_enough_ends_a_training_and_one_that_was_killed_before_it_could(tmp_path
     assert table(tmp_path / "parts") == table(tmp_path / "whole")
 
 
+@pytest.mark.engine
 def test_diverged(tmp_path):
     training = dataclasses.replace(COSINE, learning_rate=1e30)
     with pytest.raises(DivergedError, match=r"loss is (nan|inf) at step [23] \(ep"):

@@ -111,6 +111,7 @@ def test_it_learns(tmp_path):
     assert found.val_score == min(row["val_perplexity"] for row in found.history)
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize("after", [7, 27])
 def test_resume_within_an_epoch_is_exact(tmp_path, uninterrupted, after):
     stopping(tmp_path, after=after)
@@ -135,6 +136,7 @@ def test_another_recipe_is_refused(tmp_path, whole):
         train(tmp_path, training=replace(TRAINING, learning_rate=0.1))
 
 
+@pytest.mark.engine
 def test_divergence_is_told(tmp_path):
     broken = replace(TRAINING, learning_rate=1e30, clip_norm=None)
     with pytest.raises(DivergedError, match="step"):
