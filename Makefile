@@ -13,12 +13,13 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint docs bench bench-oracle bench-torch clean
+.PHONY: help demo test test-slow test-oldest lint docs bench bench-oracle bench-torch clean
 
 help:
 	@echo "make demo       distil a digits student, quick (runs/demo)"
 	@echo "make test       unit and smoke tests, some minutes"
 	@echo "make test-slow  every test"
+	@echo "make test-oldest  the tests with the oldest versions allowed (.venv-oldest)"
 	@echo "make lint       ruff and import rules"
 	@echo "make docs       the documentation's pages (site/)"
 	@echo "make bench      augmentation, reader, training, fast layers, born-again step"
@@ -35,6 +36,16 @@ test: $(VENV)/.installed-dev
 
 test-slow: $(VENV)/.installed-slow
 	$(RUN) -m pytest -n 2 -m "slow or not slow"
+
+# Old packages with new ones below them warn of much, so that warnings are no errors.
+OLDEST := .venv-oldest/bin/python
+test-oldest:
+	$(PYTHON) -m venv .venv-oldest
+	$(OLDEST) -m pip install --quiet --no-deps --editable .
+	$(OLDEST) tests/support/oldest.py > .venv-oldest/oldest.txt
+	$(OLDEST) -m pip install --quiet --constraint .venv-oldest/oldest.txt \
+	    --editable ".[test]"
+	$(OLDEST) -m pytest -n 2 -W default
 
 lint: $(VENV)/.installed-dev
 	$(RUN) -m ruff check .
@@ -68,7 +79,7 @@ bench-torch:
 	    --torch-python .venv-peers/bin/python
 
 clean:
-	rm -rf $(VENV) .venv-peers build *.egg-info .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .venv-peers .venv-oldest build *.egg-info .pytest_cache .ruff_cache .import_linter_cache
 	rm -rf .hypothesis site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

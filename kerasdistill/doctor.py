@@ -1,6 +1,5 @@
 """What is installed and what there is to work with, with advice (for `doctor`)."""
 
-import importlib.util
 import json
 import os
 import platform
@@ -14,7 +13,7 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from kerasdistill import machine, own_packages
+from kerasdistill import machine, own_packages, packages
 from kerasdistill.errors import UserError
 from kerasdistill.files import nearest_existing, why_unwritable
 from kerasdistill.reading_files import read_bytes
@@ -22,6 +21,18 @@ from kerasdistill.reading_files import read_bytes
 OK, WARNING, FAILURE = "ok", "warning", "failure"
 _SMALL_DISK, _SMALL_MEMORY = 5e9, 4e9  # a set of 24 passes; a student's training
 _START_SECONDS = 180
+#: Without these nothing trains; every other package serves some verbs alone.
+LIGHT = ("tensorflow", "keras", "numpy")
+#: Where a run that goes on gives the same bits, and a replayed set the same views, as
+#: the tests found; setup.py allows more.
+SAME_BITS = {
+    "tensorflow": "==2.21.*",
+    "keras": "==3.15.*",
+    "numpy": "==2.*",
+    "keras-tuner": "==1.4.8",
+    "tensorflow-datasets": "==4.9.10",
+    "apache-beam": "==2.77.*",
+}
 _INFO = "dataset_info.json"
 _SEEN = (
     "import json, tensorflow as tf; from kerasdistill.training import engines; "
@@ -43,7 +54,7 @@ def examine(
         "checks" (each "check", "status" ok, warning or failure, "found", "advice"),
         "precision" and "devices".
     """
-    checks = [*_versions(), *_packages(), _backend()]
+    checks = [*_versions(), _same_bits(), *_packages(), _backend()]
     precision = "mixed_bfloat16" if machine.has_bfloat16() else "float32"
     devices = ["CPU"]
     if (start or machine.has_gpu()) and _works(checks):
@@ -99,13 +110,31 @@ def _versions() -> list[dict[str, Any]]:
 
 def _version(wanted: Requirement, *, needed: bool) -> dict[str, Any]:
     name, install = wanted.name, f"pip install '{wanted.name}{wanted.specifier}'"
-    try:
-        version = metadata.version(name)
-    except metadata.PackageNotFoundError:
-        if needed:
+    version = packages.version(packages.module_of(name))
+    if version is None:
+        if name in LIGHT:
             return _check(name, FAILURE, "not installed", install)
+        if needed:
+            found = "not installed, only some verbs need it"
+            return _check(name, WARNING, found, install)
         return _check(name, OK, "not installed, optional", f"for more, {install}")
     return _tested(name, version, wanted.specifier, advice=install)
+
+
+def _same_bits() -> dict[str, Any]:
+    """Whether runs that go on here are known to give the same bits."""
+    others = []
+    for name, tested in SAME_BITS.items():
+        version = packages.version(packages.module_of(name))
+        tested = SpecifierSet(tested)
+        if version is not None and not tested.contains(version, prereleases=True):
+            others.append(f"{name} {version}, tested {tested}")
+    if not others:
+        return _check("same bits", OK, "resumed and replayed as tested")
+    advice = (
+        "a run that goes on may end with other last digits; finish it where it began"
+    )
+    return _check("same bits", WARNING, "; ".join(others), advice)
 
 
 def _packages() -> list[dict[str, Any]]:
@@ -206,7 +235,7 @@ def _data(data_dir: str | None) -> list[dict[str, Any]]:
     advice = "cifar10 is fetched on first use; set TFDS_DATA_DIR if it lies elsewhere"
     found = f"{', '.join(names) or 'none'} prepared in {place}"
     checks = [_check("data", OK, found, "" if "cifar10" in names else advice)]
-    if importlib.util.find_spec("sklearn") is not None:
+    if packages.is_installed("sklearn"):
         checks.append(_check("data", OK, "digits (embedded)"))
     return checks
 

@@ -4,11 +4,10 @@ import json
 import os
 import platform
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
 
-from kerasdistill import __version__, machine, requests
+from kerasdistill import __version__, machine, packages, requests
 from kerasdistill.errors import BusyError, StaleArtifactError, UserError
 from kerasdistill.files import (
     digest_of,
@@ -199,19 +198,24 @@ def _backend() -> dict[str, str]:
 def _versions(of: dict[str, Any] | None = None) -> dict[str, str]:
     """What of an environment, by default this one, the bits of a result depend on."""
     of = environment() if of is None else of
-    packages = {name: of["packages"][name] for name in _COMPUTING}
+    computing = {name: of["packages"][name] for name in _COMPUTING}
     ours = ("kerasdistill", "backend")  # which older versions did not note
-    return {name: of[name] for name in ours if name in of} | packages
+    return {name: of[name] for name in ours if name in of} | computing
 
 
 def environment() -> dict[str, Any]:
-    """Versions and machine, for whoever compares figures later."""
+    """Versions and machine, for whoever compares figures later.
+
+    The version of a package that is not installed is None.
+    """
     return {
         "kerasdistill": __version__,
         "backend": machine.keras_backend(),
         "python": platform.python_version(),
         "machine": platform.machine(),
         "processors": len(os.sched_getaffinity(0)),
-        "packages": {name: metadata.version(name) for name in _PACKAGES},
+        "packages": {
+            name: packages.version(packages.module_of(name)) for name in _PACKAGES
+        },
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }

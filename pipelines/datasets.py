@@ -10,7 +10,7 @@ from kerasdistill.seeds import permutation
 from kerasdistill.terminal import say
 from pipelines.sources import digits, image_folder, repeats, tfds
 from pipelines.sources.examples import Examples, ImageData, Raw, Request
-from pipelines.sources.images import IMAGE_SHAPE, Shape, check_shape
+from pipelines.sources.shapes import IMAGE_SHAPE, Shape, check_shape
 from pipelines.sources.source import Source, blocks
 
 __all__ = ["SOURCES", "Examples", "ImageData", "Raw", "Request", "load"]

@@ -11,11 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from apache_beam.io.filesystem import BeamIOError
-from apache_beam.io.filesystems import FileSystems
-
 from kerasdistill.errors import UserError
 from pipelines.beam import files, shards
+from pipelines.beam.files import BeamIOError, FileSystems
 from pipelines.beam.job import WORKER_LOG, run_pipeline, stage
 from pipelines.beam.progress import Progress, reporting
 from pipelines.beam.runners import make_runner, pipeline_options

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,10 @@ import pytest  # noqa: E402
 from pipelines.datasets import Examples, ImageData  # noqa: E402
 
 CLASSES = ("circle", "square", "star")
+ROOT = Path(__file__).resolve().parents[1]
+# What is needed to install kerasdistill.
+PACKAGED = ("setup.py", "pyproject.toml", "README.md", "LICENSE")
+PACKAGED += ("kerasdistill", "pipelines", "tuners")
 TFDS_DEFAULT = "~/tensorflow_datasets"
 
 # Files begin in this order, the others after them: what takes longest begins first,
@@ -160,6 +165,25 @@ def bucket(tmp_path):
     (tmp_path / "bucket").mkdir()
     url = f"{bucket_file_system.PREFIX}{tmp_path}/bucket/set"
     return url, tmp_path / "bucket" / "set"
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory) -> Path:
+    """The wheel of this checkout, built from a copy: nothing is left in the sources."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in PACKAGED:
+        source, copy = ROOT / name, folder / "copy" / name
+        if source.is_dir():
+            shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copy(source, copy)
+    how = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "./copy"]
+    done = subprocess.run(how, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no wheel can be built here: {done.stderr[-200:]}")
+    (built,) = folder.glob("*.whl")
+    return built
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,12 @@
 """What `doctor` finds, where it is so and where it is not."""
 
-import importlib.metadata
 import json
 import subprocess
 import sys
 
 import pytest
 
-from kerasdistill import doctor, machine
+from kerasdistill import doctor, machine, packages
 from kerasdistill.cli.__main__ import main
 
 
@@ -28,6 +27,7 @@ def test_this_installation_works(tmp_path, capsys):
     found, checks = examined(tmp_path)
     assert found["works"] and found["devices"] == ["CPU"]
     assert checks["tensorflow"]["status"] == "ok" and "2.21" in str(checks)
+    assert checks["same bits"]["status"] == "ok"
     assert found["precision"] in checks["processor"]["advice"]
     data = [each for each in found["checks"] if each["check"] == "data"]
     assert data[0]["found"].startswith("cifar10 prepared") and not data[0]["advice"]
@@ -38,20 +38,24 @@ def test_this_installation_works(tmp_path, capsys):
 
 
 def test_what_is_missing_or_untested(tmp_path, capsys, monkeypatch):
-    real = importlib.metadata.version
+    versions = {"keras_tuner": None, "keras": "3.99.0", "matplotlib": "9.0"}
 
-    def version(name):
-        if name == "keras-tuner":
-            raise importlib.metadata.PackageNotFoundError(name)
-        return {"keras": "3.14.0", "matplotlib": "9.0"}.get(name) or real(name)
+    def version(module):
+        return versions[module] if module in versions else real(module)
 
-    monkeypatch.setattr(importlib.metadata, "version", version)
+    real = packages.version
+    monkeypatch.setattr(packages, "version", version)
     found, checks = examined(tmp_path)
-    assert not found["works"]
-    assert checks["keras-tuner"]["status"] == "failure"
+    assert found["works"]
+    assert checks["keras-tuner"]["status"] == "warning"
     assert "pip install 'keras-tuner" in checks["keras-tuner"]["advice"]
-    assert checks["keras"]["status"] == "warning" and "3.14.0" in str(checks["keras"])
+    assert checks["keras"]["status"] == "warning" and "3.99.0" in str(checks["keras"])
     assert checks["matplotlib"]["status"] == "warning"
+    same = checks["same bits"]
+    assert same["status"] == "warning" and same["found"].startswith("keras 3.99.0")
+    versions["tensorflow"] = None
+    found, checks = examined(tmp_path)
+    assert not found["works"] and checks["tensorflow"]["status"] == "failure"
     assert main(["doctor", "--workdir", str(tmp_path)]) == 1
     assert "cannot work as it is" in capsys.readouterr().out
 

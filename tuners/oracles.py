@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import keras_tuner
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 
+from kerasdistill import packages
 from kerasdistill.errors import UserError
 from kerasdistill.seeds import derive_seed
 from tuners.durable import Durable
@@ -22,7 +22,13 @@ class _Random(Durable, keras_tuner.oracles.RandomSearchOracle):
 class _Stock(Durable, keras_tuner.oracles.BayesianOptimizationOracle):
     """KerasTuner's own, whose random state is not among what it saves."""
 
+    def __init__(self, *args, **kwargs):
+        packages.require("sklearn", by="KerasTuner's oracle")
+        super().__init__(*args, **kwargs)
+
     def populate_space(self, trial_id):
+        from sklearn.exceptions import ConvergenceWarning
+
         # A random state that depends on the trial alone.
         seed = derive_seed(self.seed, len(self.trials))
         self._random_state = np.random.RandomState(seed)

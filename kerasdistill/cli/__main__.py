@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from kerasdistill import errors, machine, own_packages, terminal
+from kerasdistill import errors, machine, own_packages, packages, terminal
 from kerasdistill.cli import answers, arguments, finished, light, workplace
 from kerasdistill.errors import UserError, one_line
 from kerasdistill.running.steps import OnlyPlanned
@@ -33,6 +33,9 @@ def _run(argv: Sequence[str]) -> int:
         with terminal.libraries_aside():
             try:
                 answer = _answer(args)
+            except ModuleNotFoundError as error:
+                packages.require((error.name or "sys").split(".")[0], by=args.verb)
+                raise
             except OnlyPlanned as stopped:
                 steps = stopped.plan.lines() or ["nothing is left to do"]
                 answer = {**stopped.plan.to_json(), "text": "\n".join(steps)}

@@ -12,12 +12,11 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import kerasdistill
-from kerasdistill import files, machine
+from kerasdistill import files, machine, packages
 from kerasdistill.errors import UserError
 from kerasdistill.reading_files import read_bytes
 from kerasdistill.runs import environment
@@ -129,12 +128,12 @@ def of(args: argparse.Namespace) -> Finished | None:
 def _inputs(args: argparse.Namespace, data: list[Path]) -> dict[str, Any]:
     """What decides on the answer beside the command line: files and installation."""
     code = Path(kerasdistill.__file__).parents[1]
-    packages = [code / name for name in ("kerasdistill", "pipelines", "tuners")]
+    ours = [code / name for name in ("kerasdistill", "pipelines", "tuners")]
     inputs: dict[str, Any] = {
         "version": kerasdistill.__version__,
-        "code": [_look(package, ("__pycache__",)) for package in packages],
+        "code": [_look(package, ("__pycache__",)) for package in ours],
         "environment": {k: v for k, v in environment().items() if k != "command"},
-        "more_packages": [metadata.version(n) for n in ("scikit-learn", "pillow")],
+        "more_packages": [packages.version(n) for n in ("sklearn", "PIL")],
         "machine": [machine.has_gpu(), machine.has_bfloat16()],
         "variables": [*map(os.environ.get, ("KERAS_BACKEND", "CUDA_VISIBLE_DEVICES"))],
         "data": [_look(path) for path in data],

@@ -12,9 +12,7 @@ from kerasdistill.recipes import base
 from kerasdistill.running.steps import Cost, Results, Step
 from kerasdistill.runs import RunDirectory, read_json
 from kerasdistill.terminal import say
-from pipelines import checking, precompute
-from pipelines.beam import probe
-from pipelines.beam.progress import print_progress
+from pipelines import checking
 from pipelines.datasets import ImageData
 from pipelines.stored.layout import Layout
 from pipelines.stored.remaining import missing_work
@@ -63,7 +61,7 @@ class Labelling:
     beam_options: Sequence[str] = ()
     force: bool = False
     command: str | None = None
-    measure: Callable[..., probe.WorkerSpeed | None] | None = None
+    measure: Callable[..., Any] | None = None
 
     def step(self, name: str = STEP, needs: tuple[str, ...] = ()) -> Step:
         """The step that does it; `needs` are those whose results are looked at."""
@@ -86,6 +84,8 @@ class Labelling:
         return None if views or self.signal.keep_members else run.results()
 
     def _cost(self, run: RunDirectory | None, before: Results) -> Cost | None:
+        from pipelines.beam import probe  # a finished set needs no Apache Beam
+
         teachers = self.paths(before)
         if run is not None:  # else some of them stand in for what is not trained yet
             how = {"data": self.data, "force": self.force, "tell": True}
@@ -110,6 +110,9 @@ class Labelling:
         return Cost(seconds, num_bytes, how=f"{how}, {rate:.0f} views/s in {of}")
 
     def _work(self, run: RunDirectory, before: Results) -> dict[str, Any]:
+        from pipelines import precompute
+        from pipelines.beam.progress import print_progress
+
         teachers, target = self.paths(before), self._folder(run)
         made = precompute.run(
             teacher_paths=teachers,

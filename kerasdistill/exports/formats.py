@@ -1,6 +1,5 @@
 """A model in the formats that devices and servers run, each tried before it is kept."""
 
-import importlib.util
 import shutil
 import statistics
 import time
@@ -13,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasdistill import errors, evaluation, machine
+from kerasdistill import errors, evaluation, machine, packages
 from kerasdistill.errors import UserError
 from kerasdistill.exports import cards, litert, onnx_file
 from kerasdistill.exports import saved_model as export
@@ -161,14 +160,9 @@ def _remove(directory: Path, form: Format) -> None:
 
 
 def require(formats: Sequence[str]) -> None:
-    """UserError naming the first package that these formats miss."""
+    """UserError naming the packages that a format misses."""
     for name in formats:
-        for package in FORMATS[name].packages:
-            if importlib.util.find_spec(package) is None:
-                raise UserError(
-                    f"--format {name} needs {package}, which is not installed; "
-                    "install kerasdistill[export]"
-                )
+        packages.require(*FORMATS[name].packages, by=f"--format {name}")
 
 
 def latency(predict: Predict, images: np.ndarray) -> dict[str, Any]:

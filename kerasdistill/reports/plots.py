@@ -1,6 +1,5 @@
 """Pictures of reports; the only module that imports matplotlib, on use."""
 
-import importlib.util
 import io
 import math
 from collections.abc import Sequence
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasdistill import packages
 from kerasdistill.errors import UserError
 from kerasdistill.files import write_atomic
 from kerasdistill.reports.search import Dimension, Search, best_so_far
@@ -22,16 +22,12 @@ _DPI = 110
 
 def available() -> bool:
     """Whether matplotlib is installed."""
-    return importlib.util.find_spec("matplotlib") is not None
+    return packages.is_installed("matplotlib")
 
 
 def require() -> None:
     """UserError in one line if matplotlib is not installed."""
-    if not available():
-        raise UserError(
-            "a picture needs matplotlib, which is not installed; install the extra: "
-            "pip install 'kerasdistill[report]'"
-        )
+    packages.require("matplotlib", by="a picture")
 
 
 def figure(width: float, height: float, *, layout: str = "constrained") -> Any:

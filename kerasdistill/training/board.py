@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from kerasdistill import packages
+
 GRID_SIDE = 8  # pictures across and down
 _GAP = 2  # pixels between pictures
 
@@ -20,6 +22,7 @@ class Board:
     """
 
     def __init__(self, directory: str | Path):
+        packages.require("tensorboard", by="TensorFlow's summary of a training")
         self._writers = {
             split: tf.summary.create_file_writer(str(Path(directory) / split))
             for split in ("train", "validation")

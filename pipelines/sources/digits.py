@@ -1,15 +1,19 @@
 """scikit-learn's digits: small, and always there."""
 
 import numpy as np
-from PIL import Image
 
+from kerasdistill import packages
 from pipelines.sources.examples import Examples, Raw, Request
-from pipelines.sources.images import in_words, square
+from pipelines.sources.shapes import in_words
 
 
 def read(request: Request) -> Raw:
     """1,797 grey images of hand-written digits."""
+    packages.require("sklearn", "PIL", by="data set 'digits'")
+    from PIL import Image
     from sklearn.datasets import load_digits
+
+    from pipelines.sources.images import square
 
     shape, bunch = request.image_shape, load_digits()
     pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kerasdistill import packages
 from kerasdistill.errors import UserError, reason
-from pipelines.sources import folder_listing, images
+from pipelines.sources import folder_listing
 from pipelines.sources.examples import Examples, Raw, Request
 from pipelines.sources.folder_listing import LeftOut, Listing
-from pipelines.sources.images import Shape
+from pipelines.sources.shapes import Shape
 
 _NO_LABELS = (
     "no labels: validation is by agreement with the teacher, and there is no test split"
@@ -137,6 +138,9 @@ def _read(
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Images uint8 [n, H, W, C] of the n readable files, which files those are
     (bool [N]), and notes."""
+    packages.require("PIL", by="a folder of images")
+    from pipelines.sources import images
+
     pixels, kept = np.empty((len(paths), *shape), np.uint8), np.ones(len(paths), bool)
     deep: dict[int, int] = {}  # place -> largest value, of more than 8 bits
     with warnings.catch_warnings():

@@ -7,12 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from kerasdistill.errors import UserError
 from kerasdistill.reading_files import open_file
-
-IMAGE_SIDE = 32
-IMAGE_SHAPE = (IMAGE_SIDE, IMAGE_SIDE, 3)  # the papers'
-Shape = tuple[int, int, int]  # height, width, channels
+from pipelines.sources.shapes import IMAGE_SHAPE, Shape
 
 WHITE = 65_535  # of 16 bits
 _WHITES = (255, 4_095, WHITE)  # 8, 12 and 16 bits
@@ -117,21 +113,6 @@ def array_square(pixels: np.ndarray, shape: Shape = IMAGE_SHAPE) -> np.ndarray:
     if pixels.shape[-1] == 1:
         pixels = pixels[..., 0]
     return square(to_rgb(Image.fromarray(pixels)), shape)
-
-
-def check_shape(shape: Shape) -> None:
-    """UserError unless images can be brought to `shape`: square, grey or RGB."""
-    height, width, channels = shape
-    if height != width or not 8 <= height <= 1024 or channels not in (1, 3):
-        raise UserError(
-            f"images of {height}x{width}x{channels} were asked for; expected a square "
-            "of 8 to 1024 pixels a side with 1 (grey) or 3 channels (RGB)"
-        )
-
-
-def in_words(shape: Shape) -> str:
-    """Such as 32x32x3."""
-    return "x".join(map(str, shape))
 
 
 @functools.cache

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from kerasdistill import terminal
+from kerasdistill import packages, terminal
 from kerasdistill.errors import UserError, reason
 from pipelines.sources.examples import Examples, Raw, Request
-from pipelines.sources.images import Shape, array_square, in_words
+from pipelines.sources.shapes import Shape, in_words
 
 _PROBE_SECONDS = 10
 
@@ -22,6 +22,9 @@ def read(request: Request) -> Raw:
 
     UserError if there is no such set, or it has no images and labels or cannot be read.
     """
+    # It imports importlib_resources, and does not say so to pip.
+    needs = ("tensorflow_datasets", "importlib_resources")
+    packages.require(*needs, by=f"data set {request.name!r}")
     builder, shape = _builder(request.name, request.data_dir), request.image_shape
     config = getattr(builder, "builder_config", None)
     name = f"{builder.name}/{config.name}" if config else builder.name
@@ -130,6 +133,9 @@ def _read_split(builder: Any, split: str, shape: Shape) -> Examples:
         if builder.info.features["image"].shape == shape:
             images, labels = zip(*pairs.batch(1_000).as_numpy_iterator(), strict=True)
             return Examples.numbered(np.concatenate(images), np.concatenate(labels))
+        packages.require("PIL", by="an image size that is not the data set's own")
+        from pipelines.sources.images import array_square
+
         images, labels = [], []
         for image, label in pairs.as_numpy_iterator():
             images.append(array_square(image, shape))

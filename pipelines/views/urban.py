@@ -4,8 +4,8 @@ import functools
 
 import numpy as np
 import tensorflow as tf
-from scipy import ndimage
 
+from kerasdistill import packages
 from kerasdistill.recipes.base import Augmentation
 from pipelines.views.draws import uniform
 
@@ -109,6 +109,9 @@ def resize_matrices(
         (crop size, offset; 0 alone unless `placed`), and int32 [side - min_crop + 1]:
         where the matrices of each crop size, from min_crop up, begin.
     """
+    packages.require("scipy", by="the view urban")
+    from scipy import ndimage
+
     matrices, first = [], []
     for size in range(min_crop, side + 1):
         units = np.eye(size)

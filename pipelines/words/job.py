@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
-from apache_beam.io.filesystems import FileSystems
 from keras import ops
 
 from kerasdistill.errors import WorkersLostError
@@ -18,6 +17,7 @@ from kerasdistill.reading_files import open_file
 from kerasdistill.training import engines
 from kerasdistill.training.language_models import answers
 from pipelines.beam import files
+from pipelines.beam.files import FileSystems
 from pipelines.beam.runners import WORKER_DIED, make_runner, pipeline_options, score
 from pipelines.beam.shards import SCRATCH
 from pipelines.beam.workers import Worker

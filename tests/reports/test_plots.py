@@ -1,5 +1,7 @@
 """Pictures: that they are drawn, of what, and whole; their look is for the eye."""
 
+import importlib.util
+
 import pytest
 from PIL import Image
 
@@ -87,6 +89,6 @@ def test_a_file_that_cannot_be_written(write):
 
 
 def test_without_matplotlib_one_line_says_what_to_install(write, monkeypatch, tmp_path):
-    monkeypatch.setattr(plots.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"kerasdistill\[report\]"):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install 'matplotlib"):
         plots.search_picture([search.load(write())], tmp_path / "picture.png")

@@ -22,7 +22,6 @@ from kerasdistill.running.steps import Cost, Results, Step
 from kerasdistill.running.timing import TaughtBy
 from kerasdistill.runs import RunDirectory
 from kerasdistill.seeds import derive_seed
-from pipelines.beam import probe
 from pipelines.datasets import ImageData
 
 
@@ -88,7 +87,13 @@ def story(
         before = prefix + name_of(0)
         zero = recipe_of(recipe, 0)
         story.append(training.on_labels(zero, kind=KIND, name=before, **how))
-    probed = functools.cache(lambda *paths, **rest: probe.measure(list(paths), **rest))
+
+    @functools.cache
+    def probed(*paths: str, **rest: Any) -> Any:
+        from pipelines.beam import probe  # what is taught live needs no Apache Beam
+
+        return probe.measure(list(paths), **rest)
+
     how |= {"signal": signal, "teachers": teachers or Teachers(data)}
     for number in range(1, count + 1):
         own, name = recipe_of(recipe, number), prefix + name_of(number)

@@ -15,7 +15,6 @@ from kerasdistill.running.steps import Cost, Results, Step, size
 from kerasdistill.runs import RunDirectory
 from kerasdistill.terminal import say
 from kerasdistill.training.epochs import EpochStream
-from pipelines.words import job as text_job
 from pipelines.words import text, text_signal
 
 TOP_K = 64
@@ -81,6 +80,8 @@ def step(
         return _cost(teachers.load(before, data=data), request(before), cut)
 
     def work(run: RunDirectory, before: Results) -> dict[str, Any]:
+        from pipelines.words import job as text_job  # as below
+
         path = run.path / _FOLDER
         paths = teachers.of(before, fact="model")
         job = text_job.TextJob(
@@ -127,6 +128,8 @@ def read(
 def _cost(
     teachers: Sequence[keras.Model], request: text_signal.Request, cut: text.Windows
 ) -> Cost:
+    from pipelines.words import job as text_job  # reading one needs no Apache Beam
+
     scorer = text_job.Teachers(teachers, request.top_k)
     rows = request.rows(0)
     list(scorer.answers(cut.ids[:1, rows]))  # traces and compiles
