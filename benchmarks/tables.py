@@ -32,6 +32,8 @@ LEFT_OUT = (
     "picture",
     "path",
     "search",
+    "history",
+    "readable_name",
 )
 
 MIRRORED = "_mirrored"  # accuracies of the mean with the mirror image

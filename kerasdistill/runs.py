@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any, Self
 
-from kerasdistill import __version__, machine, packages, requests
+from kerasdistill import __version__, boards, machine, packages, requests
 from kerasdistill.errors import BusyError, StaleArtifactError, UserError
 from kerasdistill.files import (
     digest_of,
@@ -154,6 +154,8 @@ class RunDirectory:
     def finish(self, results: dict[str, Any]) -> dict[str, Any]:
         """Publishes the results; the run is finished from then on.
 
+        They also have its `readable_name`, if TensorBoard shows it by one.
+
         Raises:
             StaleArtifactError: the folder was removed, or replaced by another's.
         """
@@ -162,6 +164,8 @@ class RunDirectory:
                 f"run directory {self.path} was removed or replaced while this run was "
                 "at work in it; run the same command again"
             )
+        if (board := boards.of_run(self.path)) is not None:
+            results = {**results, "readable_name": board.name}
         write_sealed_json(self.path / "results.json", results)
         return self.results()
 

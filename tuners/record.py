@@ -126,30 +126,19 @@ def write(
     return finished
 
 
-def declare_on_board(folder: str | Path, space: Space) -> None:
-    """Tells TensorBoard's HParams page what is searched; once."""
-    directory = Path(folder, "tensorboard")
-    if any(directory.glob("*.tfevents.*")):
-        return
-    intervals = [
-        (d, (hparams.IntInterval if d.whole else hparams.RealInterval)(d.low, d.high))
-        for d in space.dimensions
-    ]
-    writer = tf.summary.create_file_writer(str(directory))
-    with contextlib.closing(writer), writer.as_default():
-        hparams.hparams_config(
-            hparams=[hparams.HParam(d.name, interval) for d, interval in intervals],
-            metrics=[hparams.Metric(OBJECTIVE, display_name="validation accuracy")],
-        )
+def show_on_board(
+    directory: Path, results: Mapping[str, Any], *, trial_id: str
+) -> None:
+    """A row on TensorBoard's page HParams: the trial's values and its validation
+    accuracy, beside the curves in `directory`.
 
-
-def show_on_board(trial_folder: Path, results: Mapping[str, Any]) -> None:
-    """One row of that page: the trial's values and its validation accuracy."""
-    directory = trial_folder / "tensorboard" / "hparams"
+    The space is not declared: TensorBoard shows one declared space for all searches,
+    but without any it shows every dimension and every curve's last value.
+    """
     if any(directory.glob("*.tfevents.*")):
         return
     writer = tf.summary.create_file_writer(str(directory))
     with contextlib.closing(writer), writer.as_default():
-        hparams.hparams(dict(results["values"]), trial_id=trial_folder.name)
+        hparams.hparams(dict(results["values"]), trial_id=trial_id)
         if results["status"] == "COMPLETED":
             tf.summary.scalar(OBJECTIVE, results[OBJECTIVE], step=results["epochs"])

@@ -4,10 +4,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from kerasdistill import boards
 from kerasdistill.cli import interpret
 from kerasdistill.errors import UserError
 from kerasdistill.files import why_unwritable
-from kerasdistill.reports import findings_text
+from kerasdistill.reports import findings_text, names
+from kerasdistill.runs import read_json
 from kerasdistill.terminal import fit
 from pipelines.datasets import ImageData
 from pipelines.stored.integrity import read_manifest
@@ -34,7 +36,7 @@ def run_inspect(args: argparse.Namespace) -> dict[str, Any]:
             data=data,
             workdir=args.workdir,
             sample=args.sample or inspection.SAMPLE,
-            output=_output(args, stored),
+            **_places(args, stored),
         )
         return {**findings, "text": findings_text.of_set(fit(findings))}
     model = inspection.model_at(args.path)
@@ -48,7 +50,7 @@ def run_inspect(args: argparse.Namespace) -> dict[str, Any]:
         data=data,
         split=args.split or "validation",
         teachers=args.teacher or (),
-        output=_output(args, model),
+        **_places(args, model),
         brought=interpret.brought(args),
     )
     return {**findings, "text": findings_text.of_model(fit(findings))}
@@ -64,11 +66,20 @@ def _check(args: argparse.Namespace, data: ImageData, identity: dict) -> None:
         )
 
 
-def _output(args: argparse.Namespace, path: Path) -> Path:
+def _places(args: argparse.Namespace, path: Path) -> dict[str, Path]:
+    """Where pictures go, and what TensorBoard shows: with the curves of the run."""
     if args.output:
-        return Path(args.output)
+        return {"output": Path(args.output)}
     path = path.resolve()
     in_run = path.is_file() or (path.parent / "recipe.json").is_file()
     if (reason := why_unwritable(args.workdir)) is not None:
         raise UserError(f"{reason}, or name a folder for the pictures with --output")
-    return Path(args.workdir) / f"inspect-{(path.parent if in_run else path).name}"
+    run, workdir = path.parent if in_run else path, Path(args.workdir)
+    output = workdir / f"inspect-{run.name}"
+    board = workdir / boards.FOLDER / output.name
+    inside = in_run and run.parent == workdir.resolve()
+    if inside and (run / "results.json").is_file():
+        results = read_json(run / "results.json")
+        name = names.readable(results["kind"], results)
+        board = boards.claim(workdir / run.name, name) / "inspect"
+    return {"output": output, "board": board}

@@ -1,6 +1,6 @@
 """Looking into a distillation set, or at what a model gets wrong."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +8,14 @@ import numpy as np
 
 from kerasdistill import evaluation
 from kerasdistill.errors import UserError
-from kerasdistill.experiments import adapting
+from kerasdistill.experiments import adapting, inspected
 from kerasdistill.experiments.adapting import AS_THEY_ARE, Brought
 from kerasdistill.experiments.labelling import FOLDER
 from kerasdistill.exports import cards
-from kerasdistill.files import write_atomic, write_json_atomic
 from kerasdistill.models import loading
-from kerasdistill.reports import findings, plots, sheets
+from kerasdistill.reports import findings, sheets
 from kerasdistill.running.opening import opened
 from kerasdistill.runs import read_json
-from kerasdistill.training import board
 from pipelines import checking
 from pipelines.datasets import ImageData
 from pipelines.distillation_set import DistillationSet
@@ -26,7 +24,6 @@ from pipelines.stored.layout import AVERAGING, MANIFEST_NAME
 
 SAMPLE = 4096  # views of a set that are looked at
 _BATCH = 256  # of them at once
-JSON = "inspection.json"
 
 
 def set_at(path: str | Path) -> Path | None:
@@ -56,11 +53,12 @@ def of_set(
     workdir: str | Path,
     sample: int,
     output: Path,
+    board: Path | None = None,
 ) -> dict[str, Any]:
     """Looks at the first `sample` views of the finished set in a directory.
 
-    Pictures, `inspection.json` and TensorBoard's files go to `output`. A replay set
-    makes its views from `data`.
+    Pictures and `inspection.json` go to `output`, TensorBoard's files to `board`
+    (None: there too). A replay set makes its views from `data`.
 
     Returns:
         The content of `inspection.json`.
@@ -103,7 +101,8 @@ def of_set(
         "histograms": lambda: sheets.histograms(*both, what=what),
         **sheets.lists(report),
     }
-    return _kept(report, output, drawn, {"label agreement": agreed})
+    places = {"output": output, "board": board}
+    return inspected.kept(report, drawn, {"label agreement": agreed}, **places)
 
 
 def of_model(
@@ -113,6 +112,7 @@ def of_model(
     split: str,
     teachers: Sequence[str],
     output: Path,
+    board: Path | None = None,
     brought: Brought = AS_THEY_ARE,
 ) -> dict[str, Any]:
     """What a model gets wrong, how far its confidence can be trusted, and where it
@@ -124,7 +124,7 @@ def of_model(
         split: validation, test or train.
         teachers: models whose mean logits are the teacher's. Without any, those that
             the run's distillation set holds of the validation images.
-        output: where to write, as for `of_set`.
+        output, board: where to write, as for `of_set`.
         brought: how the models are read.
 
     Returns:
@@ -172,7 +172,7 @@ def of_model(
             examples.images[chosen], captions, good=good
         )
     numbers = {"accuracy": report["accuracy"], "ece": report["calibration"]["ece"]}
-    return _kept(report, output, drawn, numbers)
+    return inspected.kept(report, drawn, numbers, output=output, board=board)
 
 
 def logits_of(
@@ -277,23 +277,3 @@ def _teacher_logits(
         return None
     members = tuple(number - 1 for number in origin.get("members") or ())
     return DistillationSet(place, manifest, data, members).validation_logits()
-
-
-def _kept(
-    report: dict[str, Any],
-    output: Path,
-    drawn: Mapping[str, Callable[[], Any]],
-    numbers: Mapping[str, float | None],
-) -> dict[str, Any]:
-    """Draws, where matplotlib is installed, and writes all under `output`."""
-    pictures = {}
-    if plots.available():
-        pictures = {name: plots.as_png(draw()) for name, draw in drawn.items()}
-        scalars = {name: each for name, each in numbers.items() if each is not None}
-        board.write_pictures(output / "board", pictures, scalars)
-    for name, content in pictures.items():
-        write_atomic(output / f"{name}.png", content)
-    report["pictures"] = [str(output / f"{name}.png") for name in pictures]
-    report["board"] = str(output / "board") if pictures else None
-    write_json_atomic(output / JSON, report)
-    return report

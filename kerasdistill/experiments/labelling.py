@@ -130,6 +130,7 @@ class Labelling:
         # Where verify finds them again.
         every = dict.fromkeys([*earlier.get("teachers", []), *teachers])
         results = {"kind": "precompute", **base.fields(made)}
+        results |= {"dataset": self.data.identity()}
         results |= {"distillation_set": target, "teachers": [*every]}
         # Also of one that was killed between its last shard and its results.
         if made.shards_done or not earlier:

@@ -10,12 +10,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasdistill import evaluation
+from kerasdistill import boards, evaluation
 from kerasdistill.exports import cards, model_card
 from kerasdistill.exports import saved_model as export
 from kerasdistill.models import fast_layers
 from kerasdistill.models.build import published
-from kerasdistill.recipes import base
+from kerasdistill.models.summary import num_trainable
+from kerasdistill.recipes import base, naming
 from kerasdistill.running import steps, timing
 from kerasdistill.running.building import built
 from kerasdistill.running.steps import Step
@@ -62,11 +63,13 @@ def on_labels(
     data: ImageData,
     workdir: str | Path,
     name: str | None = None,
+    number: int | None = None,
     meter: timing.Meter | None = None,
 ) -> Step:
     """The step, by default named as its kind, that trains on labels and live views.
 
-    `meter` is that of a story which measures many networks.
+    `number` is that of `trained`, `meter` that of a story which measures many
+    networks.
     """
     name, meter = name or kind, meter or timing.Meter()
     stream = functools.partial(labelled_stream, kind=kind, data=data)
@@ -79,7 +82,8 @@ def on_labels(
         return timing.training_cost(recipe, speed=speed, data=data, run=run)
 
     def work(run: RunDirectory, before: steps.Results) -> dict[str, Any]:
-        return trained(recipe, Material(stream), kind=kind, data=data, run=run)
+        how = {"kind": kind, "data": data, "run": run, "number": number}
+        return trained(recipe, Material(stream), **how)
 
     def stand_in(scratch: Path) -> dict[str, Any]:
         return {"model": save_untrained(recipe, scratch / f"{name}.keras", data)}
@@ -115,10 +119,16 @@ def trained(
     data: ImageData,
     run: RunDirectory,
     teacher: keras.Model | None = None,
+    number: int | None = None,
+    seed: int | None = None,
 ) -> dict[str, Any]:
-    """Trains and publishes a model; `teacher` is that of `building.built`."""
+    """Trains and publishes a model; `teacher` is that of `building.built`.
+
+    `number` and `seed` are, for its name, a generation's and its chain's.
+    """
     shared = {"data": data, "run": run, "teacher_logits": material.teacher_logits}
-    how = {"ask": material.ask, "teacher": teacher}
+    name = kind if number is None else f"{kind}-{number}"
+    how = {"ask": material.ask, "teacher": teacher, "name": name, "seed": seed}
     with material.reading():
         stream = material.stream(recipe)
         model, fitted = train(recipe, stream=stream, **how, **shared)
@@ -136,17 +146,26 @@ def train(
     enough: Callable[[Sequence[dict[str, float]]], bool] | None = None,
     ask: Callable | None = None,
     teacher: keras.Model | None = None,
+    board: Path | None = None,
+    name: str | None = None,
+    seed: int | None = None,
 ) -> tuple[keras.Model, FitResult]:
     """Builds and fits a model in the process's strategy; best epoch's weights.
 
     With `teacher_logits`, the teacher's on the validation images, every epoch also
     tells the loss and the agreement there; the best epoch is chosen as without.
     `enough` is `fit`'s, `ask` and `teacher` are those of `building.built`.
+    TensorBoard's files go to `board`, by default to the run's own folder for them,
+    whose name begins with `name` and ends with the `seed`.
     """
     shell = built(recipe, data, ask=ask, teacher=teacher)
     model, held_out = shell.student, data.validation
     weights = f"{model.count_params():,} weights"
     say(f"{run.path}: {model.name}, {weights}")
+    if board is None:
+        how = {"num_params": num_trainable(model), "seed": seed}
+        readable = naming.name_of(name or "run", base.to_json(recipe), **how)
+        board = boards.claim(run.path, readable)
     fitted = fit(
         shell,
         train=stream,
@@ -154,6 +173,7 @@ def train(
         training=recipe.training,
         directory=run.path,
         class_names=data.class_names,
+        board=board,
         enough=enough,
     )
     return model, fitted
@@ -212,6 +232,7 @@ def publish(
         "best_epoch": fitted.best_epoch,
         "seconds": fitted.seconds,
         "images_per_second": fitted.images_per_second,
+        "history": fitted.curves,
         "results": str(run.path / "results.json"),
         **facts,
     }

@@ -1,5 +1,6 @@
 """What goes into a training, epoch by epoch, and what comes out of it."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -48,3 +49,16 @@ class FitResult:
     seconds: float
     images_per_second: float
     history: tuple[Row, ...]
+
+    @property
+    def curves(self) -> list[dict[str, float | None]]:
+        """The history without its clocks, as JSON, which has no number for what is
+        not finite."""
+        return [
+            {
+                name: value if math.isfinite(value) else None
+                for name, value in row.items()
+                if not name.endswith("seconds")
+            }
+            for row in self.history
+        ]

@@ -25,6 +25,7 @@ def fit(
     training: Training,
     directory: Path,
     class_names: Sequence[str] = (),
+    board: Path | None = None,
     enough: Callable[[Sequence[Row]], bool] | None = None,
     engine: engines.Engine | None = None,
 ) -> FitResult:
@@ -39,8 +40,9 @@ def fit(
         model: a shell from `distillation_models`; weights of its own exist already.
         validation: batches of {"image", "label"[, "teacher_logits"]}; with the
             teacher's logits every epoch also tells the agreement with it.
-        directory: the run's folder; gets checkpoints/, metrics.csv, tensorboard/.
+        directory: the run's folder; gets checkpoints/ and metrics.csv.
         class_names: what TensorBoard calls the views of the first batch.
+        board: where TensorBoard's files go (None: tensorboard/ in the directory).
         enough: see `Epochs`.
         engine: what runs the epochs (None: that of Keras' backend).
 
@@ -62,10 +64,11 @@ def fit(
     batch = next(iter(train.batches(0)))
     first = model.completed({name: np.asarray(batch[name]) for name in batch})
     model(first, training=False)
-    epochs = Epochs(model, training, directory, train, engine, enough=enough)
+    board = board or directory / "tensorboard"
+    how = {"enough": enough, "board": board}
+    epochs = Epochs(model, training, directory, train, engine, **how)
     if not epochs.finished:
-        views = directory / "tensorboard" / "views"
-        write_views(views, first, class_names=class_names)
+        write_views(board / "train", first, class_names=class_names)
         epochs.run(validation)
     return epochs.finish()
 

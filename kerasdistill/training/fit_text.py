@@ -25,6 +25,7 @@ def fit_text(
     training: TextTraining,
     directory: Path,
     checkpoint_seconds: float = 600.0,
+    board: Path | None = None,
     engine: engines.Engine | None = None,
 ) -> FitResult:
     """As `fit.fit`, of a shell from `language_models`.
@@ -34,6 +35,7 @@ def fit_text(
         validate: the student's mean -log p of the validation text's words.
         checkpoint_seconds: at most so much work within an epoch is lost; the paper's
             LSTM takes hours for an epoch on two cores.
+        board: where TensorBoard's files go (None: tensorboard/ in the directory).
 
     Returns:
         What was done; `val_score` is the best epoch's perplexity, rates are in words.
@@ -49,6 +51,7 @@ def fit_text(
         directory,
         train,
         engine,
+        board=board,
         checkpoint_seconds=checkpoint_seconds,
         schedule=PerplexitySchedule(training.decay, training.least_gain),
         validate=validate,

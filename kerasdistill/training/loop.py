@@ -36,6 +36,7 @@ class Epochs:
     Attributes:
         enough: ends the training early where it is true of the history, a row of
             metrics an epoch.
+        board: where TensorBoard's files go (None: tensorboard/ in the directory).
         checkpoint_seconds: at most so much work within an epoch is lost.
         schedule: as it begins, and then as it is after the last epoch.
     """
@@ -47,6 +48,7 @@ class Epochs:
     engine: Engine
     _: KW_ONLY
     enough: Callable[[Sequence[Row]], bool] | None = None
+    board: Path | None = None
     checkpoint_seconds: float = math.inf
     schedule: PaperSchedule | PerplexitySchedule = PaperSchedule()
 
@@ -93,7 +95,7 @@ class Epochs:
             first_step=self._first_step,
             epochs=self.training.epochs,
         )
-        board = Board(self.directory / "tensorboard")
+        board = Board(self.board or self.directory / "tensorboard")
         try:
             while not self.finished:
                 self.begin()

@@ -9,7 +9,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from kerasdistill import evaluation, runs
 from kerasdistill.errors import StaleArtifactError
@@ -24,6 +23,7 @@ from kerasdistill.training import engines
 from kerasdistill.training.loop import Epochs
 from tuners import halving, record, spaces
 
+from ..support import on_board
 from . import search_program
 from .search_program import AUGMENTATION, asked, finish, outcomes, run
 
@@ -65,22 +65,15 @@ def test_a_search(image_data, tmp_path, trained, monkeypatch, capsys):
     assert recipe == finish(asked().space.recipe(best["values"]))
     assert reading.from_json(found["recipe"]) == recipe
     assert "trial 2 of 2: val_accuracy" in capsys.readouterr().err
-    assert_on_board(folder, ["trial_0", "trial_1"])
-
-
-def assert_on_board(folder, names):
-    """TensorBoard's files have the page of hyperparameters and every curve."""
-    tags = {}
-    for path in sorted(folder.rglob("*.tfevents.*")):
-        where = str(path.parent.relative_to(folder))
-        for event in tf.compat.v1.train.summary_iterator(str(path)):
-            for value in event.summary.value:
-                tags.setdefault(where, set()).add(value.tag)
-    assert "_hparams_/experiment" in tags["tensorboard"]
-    for name in names:
-        shown = tags[f"trials/{name}/tensorboard/hparams"]
-        assert {"_hparams_/session_start_info", "val_accuracy"} <= shown
-        assert "epoch_loss" in tags[f"trials/{name}/tensorboard/train"]
+    # TensorBoard's page HParams has every dimension, and every curve beside it.
+    board = tmp_path / "tensorboard"
+    assert found["readable_name"] == next(board.iterdir()).name
+    seen = on_board.seen(board)
+    assert seen.hparams == {each.name for each in asked().space.dimensions}
+    assert {("", "val_accuracy"), ("validation", "epoch_accuracy")} <= seen.metrics
+    for trial in ("trial-0", "trial-1"):
+        tags = seen.runs[f"{found['readable_name']}/{trial}/train"]
+        assert {"epoch_loss", "views of the first batch", "learning_rate"} <= tags
 
 
 class Gone(BaseException):

@@ -86,7 +86,8 @@ def story(
     if given is None and taught_by is None:
         before = prefix + name_of(0)
         zero = recipe_of(recipe, 0)
-        story.append(training.on_labels(zero, kind=KIND, name=before, **how))
+        first = {"kind": KIND, "name": before, "number": 0}
+        story.append(training.on_labels(zero, **first, **how))
 
     @functools.cache
     def probed(*paths: str, **rest: Any) -> Any:
@@ -113,7 +114,8 @@ def story(
             story.append(made)
         other = taught_by_recipe if number == 1 else None
         teacher = {"given": given, "before": before, "taught_by": other}
-        story.append(_learning(own, name=name, **teacher, **how))
+        named = {"number": number, "seed": recipe.training.seed}
+        story.append(_learning(own, name=name, named=named, **teacher, **how))
         given, before = None, name
     return story
 
@@ -127,6 +129,7 @@ def _learning(
     recipe: base.BornAgainRecipe,
     *,
     name: str,
+    named: dict[str, int],
     signal: Signal,
     teachers: Teachers,
     data: ImageData,
@@ -137,7 +140,8 @@ def _learning(
     taught_by: base.BornAgainRecipe | None,
 ) -> Step:
     """The step of a generation after the 0th, taught by what is given or by the step
-    `before`; `taught_by` is of a teacher with another recipe."""
+    `before`; `taught_by` is of a teacher with another recipe, `named` the
+    generation's number and its chain's seed."""
 
     def place(results: Results) -> RunDirectory:
         digest = given.digest if given else results[before]["weights_digest"]
@@ -149,8 +153,7 @@ def _learning(
             teacher = given or teachers.like(before, results[before])
             return {"teacher": teacher.model, "ask": teacher.model if live else None}
 
-        taught_here = recipe.training.objective.learns_from_teacher
-        live = signal.kind == "live" and taught_here
+        live = signal.kind == "live" and recipe.training.objective.learns_from_teacher
         key = given.path if given else "another" if taught_by else "own"
         stream = functools.partial(live_stream, data=data)
         if signal.kind == "stored":
@@ -168,7 +171,7 @@ def _learning(
             material = signals.stored(recipe, signal, results[how["name"]], **how)
         origin = {"model": teacher.path, "weights_digest": teacher.digest}
         material = replace(material, facts={"teacher": origin, **material.facts})
-        how = {"kind": KIND, "data": data, "run": run, "teacher": teacher.model}
+        how = {"kind": KIND, "data": data, "run": run, "teacher": teacher.model} | named
         return training.trained(recipe, material, **how)
 
     def stand_in(scratch: Path) -> dict[str, Any]:

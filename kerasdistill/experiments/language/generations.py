@@ -95,6 +95,7 @@ def story(
             kept = {"name": storing, "top_k": lineage.top_k}
             listed.append(stored_signal.step(recipe, **shared, **kept))
         shared |= {"signal": signal, "signal_step": storing}
+        shared |= {"number": number, "seed": lineage.recipe.training.seed}
         listed.append(model.step(recipe, **shared, name=name))
         teachers, signal = Models(trained=(name,)), None
     for members in _ensembles(lineage):
@@ -130,6 +131,10 @@ def scoring(
     def work(run: RunDirectory, before: Results) -> dict[str, Any]:
         scorer = Scorer(models.load(before, data=data))
         results = {"kind": "language-ensemble", "averaging": "mean-probabilities"}
+        results |= {
+            "dataset": data.identity(),
+            "members": models.of(before, fact="model"),
+        }
         for split, tokens in (("val", data.validation), ("test", data.test)):
             cut = model.for_scoring(tokens, data, window)
             results[f"{split}_perplexity"] = perplexity(scorer.nats(cut)[0])

@@ -7,13 +7,15 @@ from typing import Any
 
 import keras
 
+from kerasdistill import boards
 from kerasdistill.experiments.language import costs, saved
 from kerasdistill.experiments.language import signal as stored_signal
 from kerasdistill.experiments.language.saved import Models
 from kerasdistill.exports import cards, model_card
 from kerasdistill.exports import language as language_export
 from kerasdistill.models import language
-from kerasdistill.recipes import base
+from kerasdistill.models.summary import num_trainable
+from kerasdistill.recipes import base, naming
 from kerasdistill.running import steps
 from kerasdistill.running.steps import Cost, Results, Step
 from kerasdistill.runs import RunDirectory
@@ -56,11 +58,14 @@ def step(
     teachers: Models | None = None,
     signal: Signal | None = None,
     signal_step: str | None = None,
+    number: int = 0,
+    seed: int | None = None,
 ) -> Step:
     """The step that trains one model.
 
     Its teachers are asked for every window, unless their signal is given or stored by
-    the step `signal_step`.
+    the step `signal_step`. `number` and `seed` are, for its name, a generation's and
+    its chain's.
     """
     teachers = teachers or Models()
 
@@ -96,8 +101,12 @@ def step(
         kept = stored(before)
         shell, stream = begin(before, kept)
         with kept.reading() if kept is not None else contextlib.nullcontext():
-            fitted = _fit(shell, recipe, stream=stream, data=data, run=run)
+            board = _board(shell, recipe, run=run, number=number, seed=seed)
+            fitted = _fit(shell, recipe, stream=stream, data=data, run=run, board=board)
         results = _publish(shell.student, fitted, recipe, data=data, run=run)
+        if signal_step is not None:
+            path = before[signal_step]["distillation_set"]
+            results["distillation_set"] = {"path": path}
         paths = teachers.of(before, fact="model")
         return {**results, "teachers": paths} if paths else results
 
@@ -145,14 +154,24 @@ def _untrained(recipe: base.LanguageModelRecipe, *, data: TextData) -> keras.Mod
     return language.build(recipe.architecture, words=data.words, **how)
 
 
-def _fit(shell, recipe, *, stream, data: TextData, run: RunDirectory) -> FitResult:
+def _board(shell, recipe, *, run: RunDirectory, number: int, seed: int | None) -> Path:
+    kind = f"{KIND}-generation-{number}" if number else KIND
+    how = {"num_params": num_trainable(shell.student), "seed": seed}
+    name = naming.name_of(kind, base.to_json(recipe), **how)
+    return boards.claim(run.path, name)
+
+
+def _fit(
+    shell, recipe, *, stream, data: TextData, run: RunDirectory, board: Path
+) -> FitResult:
     student = shell.student
     weights = f"{student.count_params():,} weights"
     say(f"{run.path}: {student.name}, {weights}")
     scorer = Scorer([student])
     validation = for_scoring(data.validation, data, recipe.training.window)
     how = {"train": stream, "validate": lambda: scorer.nats(validation)[0]}
-    return fit_text(shell, **how, training=recipe.training, directory=run.path)
+    how |= {"directory": run.path, "board": board}
+    return fit_text(shell, **how, training=recipe.training)
 
 
 def _publish(
@@ -194,6 +213,7 @@ def _publish(
         "best_epoch": fitted.best_epoch,
         "seconds": fitted.seconds,
         "words_per_second": fitted.images_per_second,
+        "history": fitted.curves,
         "results": str(run.path / "results.json"),
     }
 

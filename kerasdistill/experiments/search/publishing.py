@@ -35,7 +35,10 @@ def published(
         val_score=best[OBJECTIVE],
         seconds=sum(trial.get("seconds", 0.0) for trial in trials),
         images_per_second=best["images_per_second"],
-        history=(),
+        history=tuple(
+            {"epoch": number, OBJECTIVE: score}
+            for number, score in enumerate(best["curve"], start=1)
+        ),
     )
     model = loading.load(best["folder"] / "model.keras")
     how = {"kind": search.kind, "data": data, "run": folder, "teacher_logits": logits}

@@ -28,7 +28,6 @@ class Tables:
         self._began = time.monotonic()
         self._before = len(record.trials(folder))
         require_hope(record.trials(folder), left=search.max_trials)
-        record.declare_on_board(folder, search.space)
 
     def trial_ended(self, oracle: Durable) -> None:
         """Called by whoever asks the oracle; UserError where there is no more hope."""

@@ -10,10 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from kerasdistill import boards
 from kerasdistill.errors import DivergedError
 from kerasdistill.experiments.search.definition import Search
 from kerasdistill.exports import cards
-from kerasdistill.recipes import base
+from kerasdistill.recipes import base, naming
 from kerasdistill.running import training
 from kerasdistill.runs import RunDirectory
 from kerasdistill.training import engines
@@ -57,16 +58,26 @@ def run(trainer: Trainer, point: Values, folder: Path) -> float:
     # What Keras keeps of its models would add up over a hundred trials.
     keras.utils.clear_session()
     recipe = trainer.search.recipe(point)
+    board = _board(trainer.search, folder)
     with RunDirectory(folder, {"recipe": recipe}) as place:
         results = place.results()
         if results is None:
             values = {"values": trainer.search.space.values(point)}
-            results = place.finish(values | _trained(trainer, recipe, place))
+            made = _trained(trainer, recipe, place, board)
+            results = place.finish(values | made)
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-        record.show_on_board(folder, results)
+        record.show_on_board(board, results, trial_id=folder.name)
     if results["status"] == "FAILED":
         raise DivergedError(results["error"])
     return results[OBJECTIVE]
+
+
+def _board(search: Search, folder: Path) -> Path:
+    """A trial's folder for TensorBoard, in that of its search."""
+    how = {"num_params": search.family.get("budget"), "seed": search.seed}
+    recipe = base.to_json(search.middle)
+    name = naming.name_of(f"{search.kind}-search-{search.oracle}", recipe, **how)
+    return boards.claim(folder.parents[1], name) / folder.name.replace("_", "-")
 
 
 def shortened(
@@ -89,7 +100,9 @@ def shortened(
     )
 
 
-def _trained(trainer: Trainer, recipe: Any, place: RunDirectory) -> dict[str, Any]:
+def _trained(
+    trainer: Trainer, recipe: Any, place: RunDirectory, board: Path
+) -> dict[str, Any]:
     # Without others to compare with, no trial is hopeless.
     others = _curves_before(place.path) if trainer.search.prune else []
 
@@ -105,6 +118,7 @@ def _trained(trainer: Trainer, recipe: Any, place: RunDirectory) -> dict[str, An
             run=place,
             teacher_logits=trainer.teacher_logits,
             enough=enough,
+            board=board,
         )
     except Exception as error:
         expected = isinstance(error, (DivergedError, MemoryError))
