@@ -5,7 +5,7 @@ from typing import Any
 
 from kerasdistill import terminal
 from kerasdistill.cli import summing_up
-from kerasdistill.reports import born_again, tables
+from kerasdistill.reports import born_again, own_words, tables
 
 _FIRST = ("test_accuracy", "val_accuracy", "teacher_agreement", "num_params")
 _PLACES = ("model", "saved_model", "distillation_set", "results", "best_recipe")
@@ -29,6 +29,7 @@ def readable(answer: dict[str, Any], *, same_data: Sequence[str] = ()) -> str:
         lines += [born_again.text(answer["born_again"]), ""]
     if "generations" in answer:
         lines += [*_generations(answer), *summing_up.of_generations(answer), ""]
+        answer = summing_up.with_best(answer)
     for row in answer.get("layers", ()):
         shape = "x".join(map(str, row["output_shape"] or ["-"]))
         lines.append(
@@ -41,7 +42,7 @@ def readable(answer: dict[str, Any], *, same_data: Sequence[str] = ()) -> str:
         fixed = "" if row["fixed"] is None else f"fixed at {row['fixed']:g}"
         lines.append(f"{row['name']:<20}{row['kind']:<8}{ends:<28}{fixed}".rstrip())
     trained = {"model", "saved_model", "num_params"} <= answer.keys()
-    if trained:
+    if trained and "generations" not in answer:
         lines += [*summing_up.summary(answer), ""]
     if isinstance(made := answer.get("distillation_set"), dict):
         answer["distillation_set"] = made.get("path")
@@ -75,10 +76,17 @@ def _exports(answer: dict[str, Any]) -> list[str]:
 
 def _generations(answer: dict[str, Any]) -> list[str]:
     """A line for each generation and each ensemble of them."""
-    heads = ["model", "parameters", "validation", "test", "file"]
+    heads = ["model", "weights", "validation", "test", "file"]
     rows = []
     for row in (*answer["generations"], *answer["ensembles"]):
-        name = row["name"] if "name" in row else f"generation {row['generation']}"
-        scores = [tables.percent(row[f"{part}_accuracy"]) for part in ("val", "test")]
-        rows.append([name, f"{row['num_params']:,}", *scores, row["model"]])
+        if (name := row.get("name")) is None:
+            members = row.get("members")
+            name = f"mean of {', '.join(map(str, members or ()))}"
+            if members is None:
+                name = f"generation {row['generation']}"
+        count, model = row.get("num_params"), row.get("model", "-")
+        # Of several teachers, their files.
+        model = model if isinstance(model, str) else f"{len(model)} models"
+        scores = [own_words.score(row, split) for split in ("val", "test")]
+        rows.append([name, "-" if count is None else f"{count:,}", *scores, model])
     return tables.table(heads, rows)

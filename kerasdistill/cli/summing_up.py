@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from kerasdistill import boards
+from kerasdistill.reports import own_words
 from kerasdistill.reports.tables import percent
 
 _FAR_APART = 0.05  # of validation and test
@@ -39,23 +41,46 @@ def summary(answer: dict[str, Any]) -> list[str]:
 
 
 def of_generations(answer: dict[str, Any]) -> list[str]:
-    """Whether the best student of a born-again run is better than its teacher."""
-    rows = answer["generations"]
-    if any(row.get("test_accuracy") is None for row in rows) or len(rows) < 2:
+    """Whether the best student of a chain is better than its teacher."""
+    if (best := _best(answer)) is None:
         return []
-    teacher, *students = rows
-    best = max(students, key=lambda row: row["val_accuracy"])
-    scores = [percent(row["test_accuracy"]) for row in (best, teacher)]
-    if best["test_accuracy"] > teacher["test_accuracy"]:
-        word = "better than"
-    elif best["test_accuracy"] == teacher["test_accuracy"]:
-        word = "as good as"
-    else:
-        word = "not as good as"
+    teacher, text = answer["generations"][0], "test_perplexity" in best
+    name = "test_perplexity" if text else "test_accuracy"
+    if teacher.get(name) is None or best.get(name) is None:
+        return []
+    who = f"generation {best['generation']}, the best by validation"
+    ours, theirs = (own_words.score(each, "test") for each in (best, teacher))
+    ours += f" on the test {'text' if text else 'images'}"
+    better = best[name] < teacher[name] if text else best[name] > teacher[name]
+    if better:
+        return [f"{who}, is better than the teacher: {ours} against {theirs}"]
+    if best[name] == teacher[name]:
+        return [f"{who}, is as good as the teacher: {ours}"]
     return [
-        f"the best student by validation, generation {best['generation']} "
-        f"({scores[0]} of the test images), is {word} the teacher ({scores[1]})"
+        f"the teacher is better than its best student: {theirs} against {ours} of "
+        f"{who}; train longer, or with another loss"
     ]
+
+
+def with_best(answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer with its best student's model, and what lies beside it, as its own
+    where it has none."""
+    best = _best(answer)
+    if best is None or not isinstance(best.get("model"), str):
+        return answer
+    beside = Path(best["model"]).with_name("saved_model")
+    own = {"model": best["model"], "saved_model": str(beside)}
+    return {**own, "num_params": best["num_params"], **answer}
+
+
+def _best(answer: dict[str, Any]) -> dict[str, Any] | None:
+    """The student with the best validation score; None without any."""
+    students = answer["generations"][1:]
+    if all(row.get("val_perplexity") is not None for row in students):
+        return min(students, key=lambda row: row["val_perplexity"], default=None)
+    if any(row.get("val_accuracy") is None for row in students):
+        return students[-1]
+    return max(students, key=lambda row: row["val_accuracy"], default=None)
 
 
 def _size(answer: dict[str, Any]) -> str:
@@ -70,9 +95,30 @@ def next_steps(answer: dict[str, Any], *, same_data: Sequence[str]) -> list[str]
     lines = [f"{program} evaluate {saved} {shlex.join(same_data)}"]
     if "test_perplexity" not in answer:
         lines += [f"{program} inspect {model}", f"{program} export {model} --all"]
-    folder = shlex.quote(str(Path(answer["model"]).parent))
-    lines += [f"tensorboard --logdir {folder}"]
+    run = Path(answer["model"]).parent
+    inside = (run / boards.FOLDER).is_dir()  # as older versions kept it
+    logdir = run if inside else run.parent / boards.FOLDER
+    lines += [f"tensorboard --logdir {shlex.quote(str(logdir))}"]
     return ["next:", *(f"  {line.rstrip()}" for line in lines)]
+
+
+def next_for(row: dict[str, Any]) -> list[str]:
+    """Commands that lead on from a row of a report; none where its files are not."""
+    run, program = Path(row["path"]).parent, called()
+    if row["kind"] == "precompute" and (stored := run / "distillation_set").is_dir():
+        place = shlex.quote(str(stored))
+        lines = [f"{program} inspect {place}"]
+        how = f"--budget 1M --convs 3 --distillation-set {place}"
+        return [*lines, f"{program} student {how}"]
+    if not (model := run / "model.keras").is_file():
+        return []
+    place = shlex.quote(str(model))
+    if row["test_perplexity"] is not None:
+        return [f"{program} evaluate {place} --data-dir FOLDER"]
+    lines = [f"{program} inspect {place}", f"{program} export {place} --all"]
+    if row["kind"] in ("teacher", "ensemble"):
+        lines += [f"{program} student --budget 1M --convs 3 --teacher {place}"]
+    return lines
 
 
 def called() -> str:

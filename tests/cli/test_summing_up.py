@@ -55,7 +55,7 @@ def test_at_most_one_warning(changes, word):
 
 @pytest.mark.parametrize(
     ("accuracy", "word"),
-    [(0.8, "is better"), (0.7, "as good as"), (0.6, "not as good")],
+    [(0.8, "is better"), (0.7, "as good as"), (0.6, "the teacher is better")],
 )
 def test_generations_beside_their_teacher(accuracy, word):
     rows = [{"generation": 0, "val_accuracy": 0.7, "test_accuracy": 0.7}]
