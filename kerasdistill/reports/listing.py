@@ -1,30 +1,33 @@
-"""The runs under a workdir: what each is, whether somebody is at work, and removal."""
+"""The runs under a workdir: what each is, and whether somebody is at work."""
 
 import os
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from kerasdistill import boards
 from kerasdistill.errors import BusyError, UserError
 from kerasdistill.files import lock
 from kerasdistill.reading_files import open_file
 from kerasdistill.recipes.describing import describe_json
-from kerasdistill.reports.tables import percent, table
+from kerasdistill.reports import names
+from kerasdistill.reports.tables import finite, percent, table
 from kerasdistill.runs import LOCK, read_json
 
-_RESULTS = "results.json"
+RESULTS = "results.json"
 
 
 def runs(workdir: str | Path) -> list[dict[str, Any]]:
     """Every run under `workdir`, by name; a run inside another is the other's.
 
     Returns:
-        For each "name" (its path below the workdir), "path", "kind", "state"
-        (finished, unfinished or held), "what" for people, "accuracy" on test, "bytes"
-        and "age_seconds" since it last changed. A damaged file leaves fields None.
+        For each "name" (its path below the workdir), "readable_name", "path", "kind",
+        "state" (finished, unfinished or held), "what" for people, "accuracy" and
+        "perplexity" on test, "members" (names, of an ensemble or a chain of
+        generations), "bytes" and "age_seconds" since it last changed. A damaged file
+        leaves fields None.
 
     Raises:
         UserError: there is no such workdir.
@@ -32,7 +35,25 @@ def runs(workdir: str | Path) -> list[dict[str, Any]]:
     workdir = Path(workdir)
     if not workdir.is_dir():
         raise UserError(f"{workdir} is no folder; give the --workdir of runs")
-    return [_described(path, workdir) for path in _paths(workdir)]
+    paths = _paths(workdir)
+    boards_of: dict[Path, list[Path]] = {}
+    for place in {path.parent for path in paths}:
+        boards_of |= boards.of_runs(place)
+    described = [_described(path, workdir) for path in paths]
+    shown = [boards_of.get(path) for path in paths]
+    words = [
+        board[0].name if board else run["readable_name"]
+        for board, run in zip(shown, described, strict=True)
+    ]
+    called = names.distinct(words, fixed=list(map(bool, shown)))
+    for run, name in zip(described, called, strict=True):
+        run["readable_name"] = name
+    by_folder = {run["path"].rpartition("/")[2]: run for run in described}
+    for run in described:
+        members = (by_folder.get(name) for name in run["members"])
+        known = zip(run["members"], members, strict=True)
+        run["members"] = [own["readable_name"] if own else name for name, own in known]
+    return described
 
 
 def _paths(workdir: Path) -> list[Path]:
@@ -46,23 +67,34 @@ def _paths(workdir: Path) -> list[Path]:
 
 
 def _described(path: Path, workdir: Path) -> dict[str, Any]:
-    results, request = _read(path / _RESULTS), _read(path / "recipe.json")
-    state = "finished" if (path / _RESULTS).exists() else "unfinished"
-    size, changed = _size(path)
-    accuracy = results.get("test_accuracy")
+    results, request = read(path / RESULTS), read(path / "recipe.json")
+    state = "finished" if (path / RESULTS).exists() else "unfinished"
+    size, changed = folder_size(path)
+    kind = results.get("kind") or path.name.rpartition("-")[0] or path.name
     return {
         "name": str(path.relative_to(workdir)),
+        "readable_name": names.readable(kind, {**request, **results}),
         "path": str(path),
-        "kind": results.get("kind") or path.name.rpartition("-")[0] or path.name,
+        "kind": kind,
         "state": "held" if _is_held(path) else state,
         "what": _what({**request, **results}),
-        "accuracy": accuracy if isinstance(accuracy, float) else None,
+        "accuracy": finite(results.get("test_accuracy")),
+        "perplexity": finite(results.get("test_perplexity")),
+        "members": _members(results),
         "bytes": size,
         "age_seconds": max(0.0, time.time() - changed),
     }
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _members(results: dict[str, Any]) -> list[str]:
+    """The folders of the models that an ensemble, or a chain, is made of."""
+    models = results.get("members") if "averaging" in results else None
+    models = models or [row.get("model") for row in results.get("generations") or ()]
+    paths = [Path(each) for each in models if isinstance(each, str)]
+    return [path.parent.name or path.name for path in paths]
+
+
+def read(file: Path) -> dict[str, Any]:
     try:
         content = read_json(file)
     except UserError:
@@ -70,7 +102,7 @@ def _read(file: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _size(path: Path) -> tuple[int, float]:
+def folder_size(path: Path) -> tuple[int, float]:
     """Bytes of all files, and when the newest was written."""
     total, newest = 0, path.stat().st_mtime
     for place, _, files in os.walk(path):
@@ -103,14 +135,16 @@ def _what(run: dict[str, Any]) -> str:
 
 def _is_held(path: Path) -> bool:
     try:
-        with _holding(path):
+        with holding(path):
             return False
     except BusyError:
         return True
+    except OSError:  # another user's: nobody here can tell
+        return False
 
 
 @contextmanager
-def _holding(path: Path) -> Iterator[None]:
+def holding(path: Path) -> Iterator[None]:
     """Keeps every process out of a run and of those in it, a search's trials;
     BusyError if one is in."""
     with ExitStack() as stack:
@@ -120,65 +154,12 @@ def _holding(path: Path) -> Iterator[None]:
             try:
                 lock(file.fileno(), place)
             except BlockingIOError:
-                raise _busy(path) from None
+                raise busy(path) from None
         yield
 
 
-def _busy(run: str | Path) -> BusyError:
+def busy(run: str | Path) -> BusyError:
     return BusyError(f"{run} is in use by another process; end it first")
-
-
-def clean(
-    workdir: str | Path,
-    *,
-    names: Sequence[str] = (),
-    unfinished: bool = False,
-    dry_run: bool = False,
-) -> dict[str, Any]:
-    """Removes the named runs, or all unfinished ones; never one that is held.
-
-    Args:
-        workdir: where they are.
-        names: of runs, as `runs` has them; checked before anything is removed.
-        unfinished: remove every run without results.
-        dry_run: only say what would be removed.
-
-    Returns:
-        "removed" and "kept" (unfinished but held), each a list of runs as from `runs`,
-        "bytes" of those removed, and "dry_run".
-
-    Raises:
-        UserError: neither names nor `unfinished`, or both, or a name is no run's.
-        BusyError: a named run is held.
-    """
-    if bool(names) == unfinished:
-        raise UserError(
-            "runs clean needs --unfinished, or --run NAME for each run to remove"
-        )
-    present = {each["name"]: each for each in runs(workdir)}
-    if strangers := [name for name in names if name not in present]:
-        raise UserError(
-            f"{strangers[0]!r} is no run in {workdir}; see them with: runs list"
-        )
-    if held := [name for name in names if present[name]["state"] == "held"]:
-        raise _busy(f"run {held[0]}")
-    chosen, kept = [present[name] for name in dict.fromkeys(names)], []
-    if unfinished:
-        for run in present.values():
-            if not Path(run["path"], _RESULTS).exists():
-                (kept if run["state"] == "held" else chosen).append(run)
-    if not dry_run:
-        for run in chosen:
-            _remove(Path(run["path"]))
-    count = sum(run["bytes"] for run in chosen)
-    return {"removed": chosen, "kept": kept, "bytes": count, "dry_run": dry_run}
-
-
-def _remove(path: Path) -> None:
-    with _holding(path):
-        # Should this be interrupted, what is left is no finished run.
-        (path / _RESULTS).unlink(missing_ok=True)
-        shutil.rmtree(path)
 
 
 def listed(described: Sequence[dict[str, Any]]) -> str:
@@ -186,24 +167,25 @@ def listed(described: Sequence[dict[str, Any]]) -> str:
     if not described:
         return "no runs"
     rows = [
-        [run["name"], run["kind"], run["state"], percent(run["accuracy"])]
-        + [size(run["bytes"]), age(run["age_seconds"])]
+        [run["readable_name"], run["state"], _score(run), size(run["bytes"])]
+        + [age(run["age_seconds"]), run["name"]]
         for run in described
     ]
-    what = ["what", *(run["what"] for run in described)]
-    lines = zip(
-        table(["run", "kind", "state", "test", "size", "age"], rows), what, strict=True
-    )
+    what = ["what", *map(_in_words, described)]
+    heads = ["run", "state", "test", "size", "age", "folder"]
+    lines = zip(table(heads, rows), what, strict=True)
     return "\n".join(f"{line}  {text}".rstrip() for line, text in lines)
 
 
-def cleaned(done: dict[str, Any]) -> str:
-    """`clean` for people."""
-    verb = "would remove" if done["dry_run"] else "removed"
-    lines = [f"{verb} {run['name']} ({size(run['bytes'])})" for run in done["removed"]]
-    lines += [f"kept {run['name']}: a process is at work" for run in done["kept"]]
-    lines.append(f"{verb} {len(done['removed'])} runs, {size(done['bytes'])}")
-    return "\n".join(lines)
+def _score(run: dict[str, Any]) -> str:
+    if run["perplexity"] is not None:
+        return f"perplexity {run['perplexity']:.2f}"
+    return percent(run["accuracy"])
+
+
+def _in_words(run: dict[str, Any]) -> str:
+    of = f"of {', '.join(run['members'])}" if run["members"] else ""
+    return ", ".join(filter(None, (run["what"], of)))
 
 
 def size(count: float) -> str:

@@ -1,13 +1,12 @@
-"""Runs in a workdir, listed and removed."""
+"""Runs in a workdir, listed."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
+from kerasdistill import boards
 from kerasdistill.cli.__main__ import main
-from kerasdistill.errors import BusyError, UserError
+from kerasdistill.errors import UserError
 from kerasdistill.reports import listing
 from kerasdistill.runs import RunDirectory
 
@@ -59,32 +58,6 @@ def test_a_damaged_run_is_listed(workdir):
     )
 
 
-def test_clean_needs_to_be_told_what(workdir):
-    finished = by_state(workdir)["finished"]
-    for wrong in ({}, {"names": [finished], "unfinished": True}):
-        with pytest.raises(UserError, match="--unfinished, or --run"):
-            listing.clean(workdir, **wrong)
-    for name in ("..", "notes", "../x", str(workdir / finished), ""):
-        with pytest.raises(UserError, match="is no run"):
-            listing.clean(workdir, names=[finished, name])
-    assert len(listing.runs(workdir)) == 3
-
-
-def test_clean_unfinished(workdir):
-    would = listing.clean(workdir, unfinished=True, dry_run=True)
-    assert len(would["removed"]) == 2 and len(listing.runs(workdir)) == 3
-    done = listing.clean(workdir, unfinished=True)
-    assert done["bytes"] == would["bytes"] > 0
-    assert [each["state"] for each in listing.runs(workdir)] == ["finished"]
-    assert (workdir / "notes").is_dir()
-
-
-def test_clean_a_named_run(workdir):
-    name = by_state(workdir)["finished"]
-    listing.clean(workdir, names=[name])
-    assert not (workdir / name).exists() and len(listing.runs(workdir)) == 2
-
-
 HOLD = """
 import sys
 from kerasdistill.runs import RunDirectory
@@ -95,23 +68,25 @@ with RunDirectory(Path(sys.argv[1]), {}):
 """
 
 
-def test_what_a_live_process_holds_is_never_removed(workdir):
-    search = next(workdir.glob("demo/*"))
-    trial = search / "trials" / "00"
-    command = [sys.executable, "-c", HOLD, str(trial)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, **pipes) as holder:
-        assert holder.stdout.readline() == "in\n"
-        # A process in a trial holds the search.
-        name = str(search.relative_to(workdir))
-        assert by_state(workdir)["held"] == name
-        with pytest.raises(BusyError):
-            listing.clean(workdir, names=[name])
-        done = listing.clean(workdir, unfinished=True)
-        assert [each["name"] for each in done["kept"]] == [name]
-        assert len(done["removed"]) == 1 and trial.is_dir()
-        holder.stdin.close()
-    assert by_state(workdir)["unfinished"] == name
+def test_texts_have_perplexities_and_ensembles_members(tmp_path):
+    def finish(verb, results):
+        with RunDirectory.open(tmp_path, verb, {}) as run:
+            run.finish(results)
+        return run.path
+
+    text = finish("language-model", made.language_model(test=93.43))
+    models = [finish(verb, made.results(verb)) for verb in ("teacher", "student")]
+    members = [f"runs/{path.name}/model.keras" for path in (*models, text)]
+    finish("ensemble", made.ensemble(3) | {"members": members, "averaging": "x"})
+    boards.claim(models[0], "teacher-by-name")
+    found = {each["kind"]: each for each in listing.runs(tmp_path)}
+    assert found["language-model"]["perplexity"] == 93.43
+    assert found["language-model"]["accuracy"] is None
+    assert found["teacher"]["readable_name"] == "teacher-by-name"
+    names = ["teacher-by-name", "student-1M-3conv-s0"]
+    assert found["ensemble"]["members"][:2] == names
+    printed = listing.listed(list(found.values()))
+    assert "perplexity 93.43" in printed and "of teacher-by-name, student" in printed
 
 
 def test_the_verb(workdir, capsys):
@@ -119,13 +94,6 @@ def test_the_verb(workdir, capsys):
     assert main([*line, "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["runs"]) == 3
     assert main([*line, "--unfinished"]) == 2
-    line[1] = "clean"
-    assert main(line) == 2
-    assert main([*line, "--unfinished", "--dry-run"]) == 0
-    assert "would remove 2 runs" in capsys.readouterr().out
-    name = by_state(workdir)["finished"]
-    assert main([*line, "--run", name, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["removed"][0]["name"] == name
 
 
 def test_sizes_and_ages():
