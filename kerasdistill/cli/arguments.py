@@ -131,7 +131,7 @@ VERBS = {
     "evaluate": (look.evaluate, "score a model on a data set"),
     "export": (look.export, "write a model as SavedModel, LiteRT, ONNX, ..."),
     "inspect": (look.inspect, "look into a set, or at a model's mistakes"),
-    "report": (look.report, "the papers' tables beside what was measured"),
+    "report": (look.report, "your runs, and the papers' tables beside them"),
     "runs": (look.runs, "list the runs of a workdir, or clean it"),
     "doctor": (look.doctor, "versions, devices, space and data, with advice"),
     "reproduce": (distil.reproduce, "run what a table of the papers needs, at a scale"),

@@ -162,10 +162,11 @@ RULES: dict[str, tuple[tuple[str, Fits, str], ...]] = {
         ("words", _with("sample"), "--sample TEXT"),
     ),
     "report": (
-        ("png", _compares, "report search and report born-again"),
-        ("html format", lambda args: not _compares(args), "report of all runs"),
+        ("html format papers", lambda args: not _compares(args), "report of all runs"),
     ),
-    "runs": (("run unfinished dry_run", _is("what", "clean"), "runs clean"),),
+    "runs": (
+        ("run unfinished unreferenced dry_run", _is("what", "clean"), "runs clean"),
+    ),
     "reproduce": (
         ("trials max_budget", _is("table", *_URBAN), ", ".join(_URBAN)),
         ("teacher store", _is("table", *_URBAN[1:]), ", ".join(_URBAN[1:])),

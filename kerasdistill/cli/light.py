@@ -9,21 +9,22 @@ from typing import Any
 from kerasdistill import terminal
 from kerasdistill.cli.generation_options import LANGUAGE_MODELS
 from kerasdistill.errors import UserError
-from kerasdistill.files import write_atomic
+from kerasdistill.files import why_unwritable, write_atomic
 
 
 def run_report(args: argparse.Namespace) -> dict[str, Any]:
-    """report: every run's results beside the papers', or one search's."""
+    """report: every run's results, and the papers' beside them, or one search's."""
     what, *places = args.path or [None]
     if what in REPORTS:
         if not places:
             raise UserError(f"report {what} needs PATH: the folders of its runs")
         return REPORTS[what](args, places)
+    from kerasdistill.cli import summing_up
     from kerasdistill.reports import page, plots, render
     from kerasdistill.reports.collect import FILE, collect
-    from kerasdistill.reports.overview import overview
+    from kerasdistill.reports.overview import overview, shown
 
-    if args.html:
+    if args.html or args.png:
         plots.require()  # before anything is read
     places = args.path or [args.workdir]
     if not args.path and not Path(args.workdir).exists():
@@ -36,11 +37,15 @@ def run_report(args: argparse.Namespace) -> dict[str, Any]:
             "folders; a file of another name is read if it is given by name"
         )
     report = overview(collected)
+    for row in report["own_runs"]:
+        row["next"] = summing_up.next_for(row)
+    report["png"] = _own_picture(args, report["own_runs"])
+    visible = shown(report, papers=args.papers)
     for problem in report["problems"]:
         terminal.say(problem)
     if args.html:
         try:
-            write_atomic(args.html, page.page(report))
+            write_atomic(args.html, page.page(visible))
         except OSError as error:
             raise UserError(
                 f"{args.html} cannot be written ({error.strerror}); choose another "
@@ -50,9 +55,24 @@ def run_report(args: argparse.Namespace) -> dict[str, Any]:
     if name == "terminal":
         colour = terminal.has_colours()
         look = {"width": shutil.get_terminal_size().columns, "colour": colour}
-    text = render.FORMATS[name](terminal.fit(report), **look)
+    text = render.FORMATS[name](terminal.fit(visible), **look)
     coloured = look.get("colour", False)
     return {**report, "html": args.html, "text": text, "coloured": coloured}
+
+
+def _own_picture(args: argparse.Namespace, rows: list[dict[str, Any]]) -> str | None:
+    """The picture of the user's runs; by default in the workdir that was read."""
+    from kerasdistill.reports import own_plots, plots
+
+    file = args.png
+    if file is None and not args.path and why_unwritable(args.workdir) is None:
+        file = str(Path(args.workdir) / "report.png")
+    if file is None or not plots.available():
+        return None
+    if (drawn := own_plots.against_weights(rows)) is None:
+        return None
+    plots.save(drawn, file)
+    return file
 
 
 def report_search(args: argparse.Namespace, places: list[str]) -> dict[str, Any]:
@@ -91,14 +111,15 @@ def _picture(args: argparse.Namespace, any_drawn: bool) -> str | None:
 
 def run_runs(args: argparse.Namespace) -> dict[str, Any]:
     """runs: list them, or clean some away."""
-    from kerasdistill.reports import listing
+    from kerasdistill.reports import cleaning, listing
 
     if args.what == "list":
         runs = listing.runs(args.workdir)
         return {"runs": runs, "text": listing.listed(terminal.fit(runs))}
-    options = {"unfinished": args.unfinished, "dry_run": args.dry_run}
-    done = listing.clean(args.workdir, names=args.run or (), **options)
-    return {**done, "text": listing.cleaned(terminal.fit(done))}
+    same = ("unfinished", "unreferenced", "dry_run")
+    options = {name: getattr(args, name) for name in same}
+    done = cleaning.clean(args.workdir, names=args.run or (), **options)
+    return {**done, "text": cleaning.cleaned(terminal.fit(done))}
 
 
 def run_doctor(args: argparse.Namespace) -> dict[str, Any]:

@@ -74,7 +74,11 @@ def report(verb: argparse.ArgumentParser) -> None:
     add("path", nargs="*", metavar="[search|born-again] PATH", help=about)
     add("--html", metavar="FILE", help="one page with the figure, besides")
     add("--format", choices=REPORT_FORMATS, help="printed (default: terminal)")
-    add("--png", metavar="FILE", help="their picture (default: PATH/report.png)")
+    about = (
+        "the picture (default: report.png in --workdir, or in PATH after those words)"
+    )
+    add("--png", metavar="FILE", help=about)
+    add("--papers", action="store_true", help="the papers' tables, empty ones too")
 
 
 def runs(verb: argparse.ArgumentParser) -> None:
@@ -82,7 +86,11 @@ def runs(verb: argparse.ArgumentParser) -> None:
     add("what", choices=("list", "clean"), help="show runs, or remove some")
     add("--run", nargs="+", metavar="NAME", help="clean these, as list names them")
     add("--unfinished", action="store_true", help="clean all that have no results")
-    add("--dry-run", action="store_true", help="only say what would be removed")
+    about = "clean sets that no run was trained on, checkpoints of finished runs, and "
+    about += "what is left of removed ones"
+    add("--unreferenced", action="store_true", help=about)
+    about = "only say what would be removed"
+    add("--dry-run", "--plan", action="store_true", help=about)
 
 
 def doctor(verb: argparse.ArgumentParser) -> None:

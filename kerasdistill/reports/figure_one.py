@@ -1,5 +1,6 @@
 """Figure 1 of the first paper: accuracy against parameters, family by family."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -51,8 +52,9 @@ def points(runs: Iterable[Found]) -> list[dict[str, Any]]:
                     "path": run.path,
                 }
             )
-        except (NoCell, KeyError, TypeError, ValueError):
+        except (NoCell, KeyError, TypeError, ValueError, AttributeError):
             continue  # the tables say why
+    shown = [each for each in shown if math.isfinite(height(each))]
     return sorted(shown, key=lambda each: (each["family"], each["num_params"]))
 
 

@@ -3,7 +3,7 @@
 import string
 from typing import Any
 
-from kerasdistill.reports import figure_one, measured, orderings, paper
+from kerasdistill.reports import figure_one, measured, orderings, own, paper
 from kerasdistill.reports.collect import Collected
 from kerasdistill.reports.tables import MISSING
 
@@ -12,14 +12,15 @@ Cells = dict[tuple[str, str, str], dict[str, Any]]  # (table, row, column) -> me
 
 
 def overview(collected: Collected) -> dict[str, Any]:
-    """Published next to measured, for every table; complete with no run at all.
+    """The user's runs; published next to measured, for every table, complete with no
+    run at all.
 
     Returns:
-        `tables` (each with `rows` of `cells`: `published`, `measured` from
-        `measured.cell`, `quoted` where the paper has a value from elsewhere,
-        and the `mark` of a note), `notes` by mark, the
-        first paper's `figure` (`points`, `gaps`) and `orderings`, the `unplaced`
-        runs with why, `problems` with files, and how many `runs` there were.
+        `own_runs` of `own.rows`, `tables` (each with how many cells are `filled`, and
+        `rows` of `cells`: `published`, `measured` from `measured.cell`, `quoted` where
+        the paper has a value from elsewhere, and the `mark` of a note), `notes` by
+        mark, the first paper's `figure` (`points`, `gaps`) and `orderings`, the
+        `unplaced` runs with why, `problems` with files, and how many `runs` there were.
     """
     placed, unplaced, problems = measured.sort_out(collected.runs)
     cells = {at: measured.cell(runs) for at, runs in placed.items()}
@@ -28,12 +29,33 @@ def overview(collected: Collected) -> dict[str, Any]:
     points = figure_one.points(collected.runs)
     return {
         "runs": len(collected.runs),
+        "own_runs": own.rows(collected.runs),
         "tables": tables,
         "notes": {mark: text for text, mark in notes.items()},
         "figure": {"points": points, "gaps": figure_one.gaps(points)},
         "orderings": _orderings(cells),
         "unplaced": unplaced,
         "problems": [*collected.problems, *problems],
+    }
+
+
+def shown(report: dict[str, Any], *, papers: bool = False) -> dict[str, Any]:
+    """What people see of an overview: of the papers, what some run has measured, or
+    with `papers` all."""
+    if papers:
+        return report
+    tables = [table for table in report["tables"] if table["filled"]]
+    rows = [row for table in tables for row in table["rows"]]
+    marks = {cell["mark"] for row in rows for cell in row["cells"]}
+    figure = report["figure"]
+    gaps = [gap for gap in figure["gaps"] if gap["measured"] is not None]
+    return {
+        **report,
+        "tables": tables,
+        "notes": {m: text for m, text in report["notes"].items() if m in marks},
+        "figure": {"points": figure["points"], "gaps": gaps},
+        "orderings": [each for each in report["orderings"] if each["compared"]],
+        "unplaced": [],
     }
 
 
@@ -65,6 +87,9 @@ def _table(table: paper.Table, cells: Cells, notes: dict[str, str]) -> dict[str,
         "source": table.source,
         "unit": paper.UNITS[table.unit],
         "columns": list(table.columns),
+        "filled": sum(
+            each["measured"] is not None for r in rows for each in r["cells"]
+        ),
         "rows": rows,
     }
 

@@ -1,11 +1,10 @@
 """A report as one HTML page that needs nothing else: no script, no other file."""
 
-import base64
 from collections.abc import Iterable
 from html import escape
 from typing import Any
 
-from kerasdistill.reports import figure_one, overview, paper, plots
+from kerasdistill.reports import figure_one, overview, own_page, paper
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -32,36 +31,42 @@ thead th { background: #f4f5f7; } thead th:first-child { background: #f4f5f7; }
 .held { color: #17692f; } .not-held { color: #a3231f; }
 .not-measured { color: #595959; }
 li { margin: .3rem 0; overflow-wrap: anywhere; }
-img { width: 100%; max-width: 36rem; height: auto; }
+img { width: 100%; max-width: 36rem; height: auto; display: block; }
+summary { cursor: pointer; font-weight: 600; margin: .6rem 0; }
+pre { background: #f4f5f7; padding: .6rem; overflow-x: auto; }
 """
 _HEAD = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src \
 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>kerasdistill: published and measured</title>
+<title>kerasdistill: report</title>
 <style>{_STYLE}</style></head><body>"""
 _HINT = '<p class="hint">scroll sideways for more columns &rarr;</p>'
+_GUIDE = (
+    "<h1>The papers' tables</h1><p>Each cell shows the published value, below it ours "
+    "with n, the number of seeds (mean ± standard deviation for more than one), and "
+    "how long it was trained; letters point to the notes. Runs of one recipe count "
+    "together; of several recipes the one with the best validation score is shown.</p>"
+)
 _MANY = 4  # columns that a narrow window does not show side by side
 
 
 def page(report: dict[str, Any]) -> str:
-    """The whole page; everything in it that came from a file is escaped.
+    """The whole page of an overview, see `overview.shown`; everything in it that came
+    from a file is escaped.
 
     Raises:
         UserError: matplotlib, which draws the figure, is not installed.
     """
-    count, unplaced = report["runs"], map(overview.unplaced_text, report["unplaced"])
+    unplaced = map(overview.unplaced_text, report["unplaced"])
     notes = (f"[{mark}] {text}" for mark, text in report["notes"].items())
     return "\n".join(
         [
             _HEAD,
-            "<h1>kerasdistill: published and measured</h1>",
-            f"<p>{count} finished run{'s' * (count != 1)}. Each cell shows the "
-            "published value, below it ours with n, the number of seeds (mean ± "
-            "standard deviation for more than one), and how long it was trained; "
-            "letters point to the notes. Runs of one recipe count together; of several "
-            "recipes the one with the best validation score is shown.</p>",
+            "<h1>kerasdistill: report</h1>",
+            own_page.section(report["own_runs"]),
+            _GUIDE if report["tables"] else "",
             *map(_table, report["tables"]),
             _section("Notes", notes),
             _orderings(report["orderings"]),
@@ -116,12 +121,16 @@ def _orderings(orderings: list[dict[str, Any]]) -> str:
         f"({escape(overview.ordering_text(each))})</li>"
         for each in orderings
     )
+    if not items:
+        return ""
     return f"<h2>Orderings of {escape(paper.URBAN)}</h2><ul>{items}</ul>"
 
 
 def _figure(figure: dict[str, Any]) -> str:
-    drawn = plots.as_svg(figure_one.drawn(figure["points"]))
-    picture = base64.b64encode(drawn).decode()
+    if not (figure["points"] or figure["gaps"]):
+        return ""
+    what = "accuracy against parameters, published and measured"
+    picture = own_page.picture(figure_one.drawn(figure["points"]), what)
     gaps = _section(
         "Compression gap at 10M (points above 0/1 labels)",
         map(overview.gap_text, figure["gaps"]),
@@ -140,6 +149,5 @@ def _figure(figure: dict[str, Any]) -> str:
         "search's five best trials, dashed the best and the fifth best, a cross a "
         "single run; short lines are models on 0/1 labels, a star is the "
         f"{escape(figure_one.LABELS[paper.SNN])}.</p>"
-        f'<img alt="accuracy against parameters, published and measured" '
-        f'src="data:image/svg+xml;base64,{picture}">{gaps}{points}'
+        f"{picture}{gaps}{points}"
     )

@@ -1,4 +1,7 @@
-"""A report's overview as text: terminal, Markdown, CSV or LaTeX."""
+"""A report's overview as text: terminal, Markdown, CSV or LaTeX.
+
+Each writes what is in it: see `overview.shown`.
+"""
 
 import csv
 import io
@@ -11,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kerasdistill.reports import figure_one, overview, paper
+from kerasdistill.reports import figure_one, overview, own_text, paper
 
 _LABEL, _CELL = 20, 11  # characters that a row's label and a cell need at least
 _COLUMNS = (
@@ -32,13 +35,16 @@ def terminal(report: dict[str, Any], *, width: int = 100, colour: bool = False) 
         highlight=False,
         emoji=False,
     )
+    for line, style in own_text.terminal(report["own_runs"], width=width):
+        console.print(Text(line, style=style), soft_wrap=True)
     across = max(1, (width - _LABEL) // _CELL)
     for table in report["tables"]:
         heading = f"{table['source']}, {table['title']} - {table['unit']}"
         console.print(Text(heading, style="bold"), soft_wrap=True)
         for start in range(0, len(table["columns"]), across):
             console.print(_grid(table, slice(start, start + across)))
-    console.print(Text("each cell: published, measured, how\n", style="dim"))
+    if report["tables"]:
+        console.print(Text("each cell: published, measured, how\n", style="dim"))
     for line in _rest(report):
         text = Text(line)
         for status, style in _STYLES.items():
@@ -73,12 +79,14 @@ def _stacked(cell: dict[str, Any]) -> Text:
 def _rest(report: dict[str, Any]) -> list[str]:
     """Notes, orderings, figure and what has no place, line by line."""
     lines = [f"[{mark}] {text}" for mark, text in report["notes"].items()]
-    lines += ["", f"Orderings of {paper.URBAN}"]
+    if report["orderings"]:
+        lines += ["", f"Orderings of {paper.URBAN}"]
     for each in report["orderings"]:
         lines.append(
             f"{each['status']}: {each['claim']} ({overview.ordering_text(each)})"
         )
-    lines += ["", "Compression gap at 10M (points above 0/1 labels)"]
+    if report["figure"]["gaps"]:
+        lines += ["", "Compression gap at 10M (points above 0/1 labels)"]
     lines += map(overview.gap_text, report["figure"]["gaps"])
     if points := report["figure"]["points"]:
         lines += ["", "Figure 1, validation accuracy in %"]
@@ -115,21 +123,28 @@ def _side_by_side(cell: dict[str, Any]) -> str:
 
 def markdown(report: dict[str, Any]) -> str:
     """Tables for a README: "published / measured (how)"."""
-    lines = []
+    lines = [f"## {own_text.TITLE}", ""]
+    heads, rows = own_text.table(report["own_runs"])
+    lines += [*_md_table(heads, rows), ""] if rows else [own_text.NOTHING, ""]
     for table in report["tables"]:
-        heads = _heads(table)
         lines += [
             f"## {_md(table['source'])}, {_md(table['title'])}",
             "",
             f"{_md(table['unit'])}; {_GUIDE}.",
             "",
-            f"| {' | '.join(map(_md, heads))} |",
-            "|---" * len(heads) + "|",
-            *(f"| {' | '.join(map(_md, row))} |" for row in _rows(table)),
+            *_md_table(_heads(table), _rows(table)),
             "",
         ]
     lines += [f"- {_md(line)}" if line else "" for line in _rest(report)]
     return "\n".join(lines).rstrip()
+
+
+def _md_table(heads: list[str], rows: list[list[str]]) -> list[str]:
+    return [
+        f"| {' | '.join(map(_md, heads))} |",
+        "|---" * len(heads) + "|",
+        *(f"| {' | '.join(map(_md, row))} |" for row in rows),
+    ]
 
 
 def _md(text: str) -> str:
@@ -138,11 +153,13 @@ def _md(text: str) -> str:
 
 
 def comma_separated(report: dict[str, Any]) -> str:
-    """One line a cell: table, row, column, published, and what was measured; then
+    """One line a score of an own run, one line a cell: table, row, column, published,
+    and what was measured; then
     Figure 1's points, the compression gaps and the orderings as tables of their own."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, _COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
+    writer.writerows(own_text.csv_lines(report["own_runs"]))
     for table in report["tables"]:
         for row in table["rows"]:
             line = {"table": table["name"], "row": row["label"], "unit": table["unit"]}
@@ -228,22 +245,30 @@ _FITTED = r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%"
 def latex(report: dict[str, Any]) -> str:
     """A table environment for each, made smaller where it is wider than the text."""
     lines = [r"% needs \usepackage{booktabs} and \usepackage{graphicx} (\resizebox)"]
+    heads, rows = own_text.table(report["own_runs"])
+    if rows:
+        lines += _tex_table(own_text.TITLE, heads, rows, numbers=len(heads) - 1)
     for table in report["tables"]:
         caption = f"{table['source']}, {table['title']}; {table['unit']}; {_GUIDE}"
-        head, *rows = (
-            " & ".join(map(_tex, row)) + r" \\"
-            for row in (_heads(table), *_rows(table))
-        )
-        lines += [
-            r"\begin{table}",
-            rf"\caption{{{_tex(caption)}}}",
-            _FITTED,
-            rf"\begin{{tabular}}{{ll{'r' * len(table['columns'])}}}",
-            *(r"\toprule", head, r"\midrule", *rows, r"\bottomrule"),
-            *(r"\end{tabular}}", r"\end{table}", ""),
-        ]
+        numbers = len(table["columns"])
+        lines += _tex_table(caption, _heads(table), _rows(table), numbers=numbers)
     lines += [_tex(line) + r"\par" if line else "" for line in _rest(report)]
     return "\n".join(lines).rstrip()
+
+
+def _tex_table(
+    caption: str, heads: list[str], rows: list[list[str]], *, numbers: int
+) -> list[str]:
+    """The last columns, so many, are numbers."""
+    head, *body = (" & ".join(map(_tex, row)) + r" \\" for row in (heads, *rows))
+    return [
+        r"\begin{table}",
+        rf"\caption{{{_tex(caption)}}}",
+        _FITTED,
+        rf"\begin{{tabular}}{{{'l' * (len(heads) - numbers)}{'r' * numbers}}}",
+        *(r"\toprule", head, r"\midrule", *body, r"\bottomrule"),
+        *(r"\end{tabular}}", r"\end{table}", ""),
+    ]
 
 
 def _tex(text: str) -> str:

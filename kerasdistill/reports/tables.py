@@ -1,6 +1,7 @@
 """Reports as text for people."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,12 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
         ).rstrip()
         for row in cells
     ]
+
+
+def finite(value: Any) -> float | None:
+    """The number, or None for what is none."""
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if plain and math.isfinite(value) else None
 
 
 def percent(fraction: float | None) -> str:

@@ -78,7 +78,13 @@ def test_the_terminal_cuts_no_number(found, width):
 def test_csv_has_a_line_for_each_cell_and_ordering(found):
     rows = list(csv.DictReader(io.StringIO(render.comma_separated(found))))
     cells = sum(len(row["cells"]) for table in found["tables"] for row in table["rows"])
-    assert len(rows) == cells + 2 + 4 + 5  # single runs, gaps, orderings
+    papers = [row for row in rows if row["table"] != "runs"]
+    assert len(papers) == cells + 2 + 4 + 5  # single runs, gaps, orderings
+    own = [row for row in rows if row["table"] == "runs"]
+    assert {row["column"] for row in own} == {
+        *("val_accuracy", "test_accuracy", "num_params"),
+        *("val_perplexity", "test_perplexity"),
+    }
     tables = [row for row in rows if "-table-" in row["table"]]
     (ours,) = (row for row in tables if row["status"] == "measured")
     assert (ours["table"], ours["column"]) == ("urban-table-2", "1M")
@@ -130,7 +136,7 @@ def test_latex_escapes(found):
     text = render.latex(found)
     assert r"90.7 / 79.00 $\pm$ 1.41" in text
     assert r"\textbackslash{}bf" in text and r"\$x\_1\$" in text
-    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 8
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 9
     assert text.count("{") == text.count("}")
 
 
@@ -138,8 +144,8 @@ def test_latex_tables_fit_the_page(found):
     text = render.latex(found)
     assert "graphicx" in text.splitlines()[0] and text.startswith("%")
     fitted = r"\\resizebox\{.*\\textwidth.*\}\{!\}\{%\n\\begin\{tabular\}"
-    assert len(re.findall(fitted, text)) == 8
-    assert text.count("\\end{tabular}}\n") == 8
+    assert len(re.findall(fitted, text)) == 9  # the papers' eight, and own runs
+    assert text.count("\\end{tabular}}\n") == 9
 
 
 @pytest.mark.slow
@@ -158,10 +164,12 @@ def test_the_page_stands_alone_and_escapes(found):
     shown = Page(text)
     assert shown.open == [] and "script" not in shown.tags
     assert EVIL in "".join(shown.text)
-    assert shown.tags.count("table") == 8
-    assert len(shown.links) == 1 and shown.links[0].startswith("data:image/svg+xml")
-    drawn = base64.b64decode(shown.links[0].partition(",")[2])
-    assert b"<svg" in drawn and b"<script" not in drawn
+    assert shown.tags.count("table") == 9
+    assert len(shown.links) == 2  # own runs, and the paper's figure
+    for link in shown.links:
+        assert link.startswith("data:image/svg+xml")
+        drawn = base64.b64decode(link.partition(",")[2])
+        assert b"<svg" in drawn and b"<script" not in drawn
     assert "http" not in re.sub("Content-Security-Policy|http-equiv", "", text)
     assert 'name="viewport"' in text
     assert "missing" in text and "79.00 ± 1.41" in text
