@@ -57,20 +57,35 @@ def answer(text: str, *, coloured: bool = False) -> bool:
     return True
 
 
+def program() -> str:
+    """How the command line was called, to say what to type next: by its name, or as a
+    module."""
+    name = os.path.basename(sys.argv[0])
+    return name if name == "kerasdistill" else "python -m kerasdistill.cli"
+
+
 def has_colours() -> bool:
-    """Whether the answer goes to a terminal."""
-    return sys.__stdout__ is not None and sys.__stdout__.isatty()
+    """Whether the answer goes to a terminal, and nobody wants it plain.
+
+    NO_COLOR (https://no-color.org) asks for that, as does a terminal that is "dumb".
+    """
+    return not os.environ.get("NO_COLOR") and _is_terminal(sys.__stdout__)
 
 
-def has_bars() -> bool:
-    """Whether bars are seen moving; else they are lines of a log."""
-    return sys.stderr is not None and sys.stderr.isatty()
+def _is_terminal(stream: Any) -> bool:
+    """Whether it is one that can do more than print lines."""
+    seen = stream is not None and stream.isatty()
+    return seen and os.environ.get("TERM") != "dumb"
 
 
 def bar(what: str = "", **options: Any) -> Any:
-    """tqdm's bar on stderr; `what` is going on, `options` are tqdm's own."""
+    """tqdm's bar on stderr, or nothing where stderr is no terminal, such as a log.
+
+    `what` is going on; `options` are tqdm's own.
+    """
     from tqdm import tqdm
 
+    options = {"disable": not _is_terminal(sys.stderr), **options}
     return tqdm(desc=escaped(what), file=_Guard(sys.stderr), **options)
 
 

@@ -99,6 +99,9 @@ class DistillationSet:
     def __post_init__(self) -> None:
         augmentation_of(self.path, self.manifest)  # refuses one that is damaged
 
+    def __repr__(self) -> str:
+        return f"<DistillationSet {str(self.path)!r}: {self.manifest.in_short()}>"
+
     @property
     def _mixed(self) -> bool:
         return augment.mixes(augmentation_of(self.path, self.manifest))

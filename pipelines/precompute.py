@@ -7,7 +7,7 @@ thread, so no result depends on the number of workers, on shards or on restarts.
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,6 +42,18 @@ class PrecomputeResult:
     members: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a plan saw, which need not be looked at again.
+
+    `checked` are the weights' digests of teachers that `checking.check_teacher` passed
+    on these data; `start` is in how many shards' time the workers start.
+    """
+
+    checked: Set[str] = frozenset()
+    start: float = 0.0
+
+
 def run(
     *,
     teacher_paths: Sequence[str],
@@ -61,6 +73,7 @@ def run(
     force: bool = False,
     command: str | None = None,
     progress: Progress | None = None,
+    seen: Seen = Seen(),
     before: Callable[[list[int], int], None] | None = None,
 ) -> PrecomputeResult:
     """Makes, finishes or extends a distillation set.
@@ -86,6 +99,7 @@ def run(
         force: accept a card-less teacher that disagrees with the labels.
         command: what finishes this set; errors about an unfinished set quote it.
         progress: called with (shards ready, shards in all, seconds left or None).
+        seen: what a plan saw.
         before: called once, after all checks, if there is anything to do: with the
             views in every shard that is going to be scored, and the bytes of them.
 
@@ -105,6 +119,7 @@ def run(
     samples = (len(data.train), len(data.validation))
     layout = Layout(*samples, passes, seed, block_views, views_per_shard)
     how = {"augmentation": augmentation, "keep_members": keep_members, "force": force}
+    how["checked"] = seen.checked
     fields = planning.request_fields(**signal, **how, data=data, layout=layout)
     request = shards.joined_with_earlier(output, fields)
     layout = replace(layout, passes=request["passes"])
@@ -125,7 +140,7 @@ def run(
     began = time.monotonic()
     shards.write_plan(output, request, layout, command)
     job = stage(output, teachers, data, augmentation, request, layout)
-    with reporting(job, todo, progress):
+    with reporting(job, todo, progress, start=seen.start):
         run_pipeline(job, todo, options, runner)
     speed = sum(views) / (time.monotonic() - began)
     result = _publish(output, request, layout, shards_done=len(todo))

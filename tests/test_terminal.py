@@ -27,7 +27,7 @@ class Failing(io.StringIO):
 @pytest.mark.parametrize("name", UNFIT.values(), ids=UNFIT)
 def test_names_that_control_nothing(name, capsys):
     terminal.say(f"{name}: said")
-    with terminal.bar(name, total=1, delay=0) as bar:
+    with terminal.bar(name, total=1, delay=0, disable=False) as bar:
         bar.update()
     with terminal.guarded(), terminal.libraries_aside():
         print(name.replace("\n", " ").replace("\r", " "))  # a library does
@@ -65,7 +65,7 @@ def test_a_lost_stderr_is_silence(number):
     with contextlib.redirect_stderr(Failing(number)), terminal.guarded():
         terminal.say("said")
         print("said by a library", file=sys.stderr)
-        with terminal.bar("a bar", total=2, delay=0, mininterval=0) as bar:
+        with terminal.bar("a bar", total=2, mininterval=0, disable=False) as bar:
             bar.update(2)
     closed = io.StringIO()
     closed.close()
@@ -91,3 +91,41 @@ def test_errors_stay_guarded(capsys):
     print("a\x1bb", file=sys.stderr)
     assert capsys.readouterr().err == "a\\x1bb\n"
     sys.stderr = before
+
+
+class Terminal(io.StringIO):
+    """A stream that says that it is a terminal."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("variables", "coloured"),
+    [
+        ({"TERM": "xterm"}, True),
+        ({"TERM": "xterm", "NO_COLOR": ""}, True),  # as if it were not set
+        ({"TERM": "xterm", "NO_COLOR": "1"}, False),
+        ({"TERM": "dumb"}, False),
+    ],
+)
+def test_colours_can_be_turned_off(variables, coloured, monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "__stdout__", Terminal())
+    assert terminal.has_colours() is coloured
+    monkeypatch.setattr(sys, "__stdout__", io.StringIO())
+    assert not terminal.has_colours()
+
+
+@pytest.mark.parametrize(
+    ("typed", "program"),
+    [
+        ("/usr/bin/kerasdistill", "kerasdistill"),
+        ("kerasdistill/cli/__main__.py", "python -m kerasdistill.cli"),
+    ],
+)
+def test_commands_are_named_as_they_are_typed(typed, program, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [typed, "runs", "list"])
+    assert terminal.program() == program

@@ -115,6 +115,7 @@ def _common(verb: argparse.ArgumentParser) -> None:
     add("--split-seed", type=natural, help="the validation split (0)")
     add("--quick", action="store_true", help="a shrunken recipe: minutes")
     add("--json", action="store_true", help="one JSON object on stdout")
+    add("--no-color", action="store_true", help="plain text, as with NO_COLOR set")
     add("--precision", choices=PRECISIONS, default="auto", help="default: auto")
     add("--deterministic", action="store_true", help="TensorFlow's same-bits kernels")
 

@@ -31,7 +31,8 @@ _NEVER += ("plan", "force", "sample", "custom_objects")
 # Options that must name files. Any other that names one is looked at too, but these.
 _READ = ("teacher", "distillation_set", "recipe", "student", "weights")
 _NO_INPUTS = ("verb", "workdir", "dataset", "data_dir", "output", "tracker")
-_UNIMPORTANT = ("workdir", "json", "own_options", "dataset_given", "tracker")
+_UNIMPORTANT = ("workdir", "json", "no_color", "own_options", "dataset_given")
+_UNIMPORTANT += ("tracker",)
 # Every process that opens a run's folder writes these anew.
 _VOLATILE = ("lock", "environment.json")
 

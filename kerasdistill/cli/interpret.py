@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kerasdistill import terminal
 from kerasdistill.cli import arguments, requested
 from kerasdistill.cli.distilling_options import TAKE_UNLABELLED
 from kerasdistill.errors import UserError
@@ -184,7 +185,7 @@ def _class_names(args: argparse.Namespace, set_path: str | None) -> tuple[str, .
 
 
 def command() -> str:
-    return shlex.join(["python", "-m", "kerasdistill.cli", *sys.argv[1:]])
+    return f"{terminal.program()} {shlex.join(sys.argv[1:])}"
 
 
 def passes_of(args: argparse.Namespace) -> int:

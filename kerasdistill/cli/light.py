@@ -53,7 +53,7 @@ def run_report(args: argparse.Namespace) -> dict[str, Any]:
             ) from error
     look, name = {}, args.format or "terminal"
     if name == "terminal":
-        colour = terminal.has_colours()
+        colour = terminal.has_colours() and not args.no_color
         look = {"width": shutil.get_terminal_size().columns, "colour": colour}
     text = render.FORMATS[name](terminal.fit(visible), **look)
     coloured = look.get("colour", False)

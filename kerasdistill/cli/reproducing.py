@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from kerasdistill import terminal
 from kerasdistill.cli import born_again, interpret, language, requested, searching
 from kerasdistill.cli import reproduced_tables as tables
 from kerasdistill.cli.arguments import parse
@@ -76,7 +77,7 @@ def _text(answer: dict[str, Any], args: argparse.Namespace) -> str:
             score = f"{100 * each['accuracy']:.2f} %"
         lines.append(f"{score:>8}  {each['command']}")
     lines += [f"failed: {row['command']}: {row['error']}" for row in answer["failed"]]
-    report = f"python -m kerasdistill.cli report --workdir {shlex.quote(args.workdir)}"
+    report = f"{terminal.program()} report --workdir {shlex.quote(args.workdir)}"
     return "\n".join([*lines, "next:", f"  {report}"])
 
 

@@ -1,12 +1,11 @@
 """What a finished training is worth, in the words of one who looks at it once."""
 
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kerasdistill import boards
+from kerasdistill import boards, terminal
 from kerasdistill.reports import own_words
 from kerasdistill.reports.tables import percent
 
@@ -90,7 +89,7 @@ def _size(answer: dict[str, Any]) -> str:
 
 def next_steps(answer: dict[str, Any], *, same_data: Sequence[str]) -> list[str]:
     """Commands that lead on, in the form in which this one was typed."""
-    model, program = shlex.quote(answer["model"]), called()
+    model, program = shlex.quote(answer["model"]), terminal.program()
     saved = shlex.quote(answer["saved_model"])
     lines = [f"{program} evaluate {saved} {shlex.join(same_data)}"]
     if "test_perplexity" not in answer:
@@ -104,7 +103,7 @@ def next_steps(answer: dict[str, Any], *, same_data: Sequence[str]) -> list[str]
 
 def next_for(row: dict[str, Any]) -> list[str]:
     """Commands that lead on from a row of a report; none where its files are not."""
-    run, program = Path(row["path"]).parent, called()
+    run, program = Path(row["path"]).parent, terminal.program()
     if row["kind"] == "precompute" and (stored := run / "distillation_set").is_dir():
         place = shlex.quote(str(stored))
         lines = [f"{program} inspect {place}"]
@@ -119,12 +118,6 @@ def next_for(row: dict[str, Any]) -> list[str]:
     if row["kind"] in ("teacher", "ensemble"):
         lines += [f"{program} student --budget 1M --convs 3 --teacher {place}"]
     return lines
-
-
-def called() -> str:
-    """How the program was called: by its name, or as a module."""
-    name = Path(sys.argv[0]).name
-    return name if name == "kerasdistill" else "python -m kerasdistill.cli"
 
 
 def _accuracy(answer: dict[str, Any], of: str = "") -> float | None:

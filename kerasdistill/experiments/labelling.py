@@ -62,6 +62,7 @@ class Labelling:
     force: bool = False
     command: str | None = None
     measure: Callable[..., Any] | None = None
+    seen: dict[str, Any] = field(default_factory=dict)  # by the plan, for the work
 
     def step(self, name: str = STEP, needs: tuple[str, ...] = ()) -> Step:
         """The step that does it; `needs` are those whose results are looked at."""
@@ -90,7 +91,9 @@ class Labelling:
         if run is not None:  # else some of them stand in for what is not trained yet
             how = {"data": self.data, "force": self.force, "tell": True}
             for path in teachers:
-                checking.check_teacher(loading.load(path), path, **how)
+                model = loading.load(path)
+                checking.check_teacher(model, path, **how)
+                self.seen.setdefault("checked", set()).add(weights_digest(model))
         kept = teachers if self.signal.keep_members else []
         digests = [weights_digest(loading.load(path)) for path in kept]
         shard_views, num_bytes = self._missing(run, digests)
@@ -106,6 +109,8 @@ class Labelling:
             return Cost(None, num_bytes, how=how)
         seconds = probe.expected_seconds(shard_views, workers=count, speed=speed)
         rate = max(1, count) * speed.views_per_second
+        shards_per_second = rate * len(shard_views) / sum(shard_views)
+        self.seen["start"] = speed.startup_seconds * shards_per_second
         of = f"{count} worker{'s' * (count != 1)}" if count else "this process"
         return Cost(seconds, num_bytes, how=f"{how}, {rate:.0f} views/s in {of}")
 
@@ -124,6 +129,7 @@ class Labelling:
             beam_options=self.beam_options,
             force=self.force,
             command=self.command,
+            seen=precompute.Seen(**self.seen),
             **vars(self.signal),
         )
         earlier = run.results() or {}

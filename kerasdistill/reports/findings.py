@@ -115,10 +115,10 @@ def disagreement(
 
 
 def top_three(logits: np.ndarray, names: Sequence[str]) -> list[str]:
-    """The three likeliest classes of each example, such as "cat 71, dog 20, ox 3"."""
+    """The three likeliest classes of each example: "cat 71 %, dog 20 %, ox 3 %"."""
     likely = evaluation.probabilities(logits)
     order = np.argsort(-likely, axis=1, kind="stable")[:, :3]
     return [
-        ", ".join(f"{names[place]} {100 * row[place]:.0f}" for place in places)
+        ", ".join(f"{names[place]} {100 * row[place]:.0f} %" for place in places)
         for row, places in zip(likely, order, strict=True)
     ]

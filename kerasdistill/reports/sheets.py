@@ -13,6 +13,7 @@ ACROSS = 6
 MOST = 36  # pictures on a sheet
 _GOOD, _BAD, _BLUE = "#2a9d5c", "#c0392b", "#1f77b4"
 _NAMED = 30  # classes up to which a matrix names them
+_SIDE, _LINE, _GAP = 1.61, 0.125, 0.1  # inches: a picture, a line below it, between
 
 
 def contact_sheet(
@@ -28,12 +29,16 @@ def contact_sheet(
     """
     count = min(len(images), MOST)
     down = -(-count // ACROSS)
+    texts = [_wrapped(caption) for caption in captions[:count]]
+    below = _GAP + _LINE * max(text.count("\n") + 1 for text in texts)
+    height = down * (_SIDE + below + _GAP)
     # Every panel is alike: no layout has to be searched for, which takes seconds.
-    figure = plots.figure(ACROSS * 1.75, down * 2.35, layout="none")
-    figure.subplots_adjust(0.01, 0.22 / down, 0.99, 1 - 0.02 / down, 0.08, 0.42)
+    figure = plots.figure(ACROSS * 1.75, height, layout="none")
+    edges = (0.01, below / height, 0.99, 1 - _GAP / height)
+    figure.subplots_adjust(*edges, wspace=0.08, hspace=(below + _GAP) / _SIDE)
     panels = np.ravel(figure.subplots(down, ACROSS, squeeze=False))
-    for panel, image, caption, fine in zip(
-        panels, images[:count], captions, good, strict=False
+    for panel, image, text, fine in zip(
+        panels, images[:count], texts, good, strict=False
     ):
         shown = image[..., 0] if image.shape[-1] == 1 else image
         panel.imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
@@ -42,8 +47,7 @@ def contact_sheet(
         colour = "#888888" if fine is None else _GOOD if fine else _BAD
         for side in panel.spines.values():
             side.set(color=colour, linewidth=2.5)
-        lines = [textwrap.fill(line, 26) for line in caption.split("\n")]
-        panel.set_xlabel(_plain("\n".join(lines)), fontsize=7)
+        panel.set_xlabel(text, fontsize=7)
     for panel in panels[count:]:
         panel.remove()
     return figure
@@ -105,15 +109,21 @@ def confusion(matrix: np.ndarray, names: Sequence[str]) -> Any:
     return figure
 
 
-def bars(values: Sequence[tuple[str, float]], *, what: str, most: float = 0.0) -> Any:
-    """A bar for each of the first `MOST` names, from the top; the axis is called `what`
-    and reaches `most` at least."""
+def bars(
+    values: Sequence[tuple[str, float]],
+    *,
+    what: str,
+    most: float = 0.0,
+    form: str = "%.1f %%",
+) -> Any:
+    """A bar for each of the first `MOST` names, from the top, with its value in a form;
+    the axis is called `what` and reaches `most` at least."""
     shown = values[:MOST]
     figure = plots.figure(6.0, 1.2 + 0.24 * len(shown))
     axes = figure.subplots()
     places = range(len(shown))
     drawn = axes.barh(places, [value for _, value in shown], color=_BLUE)
-    axes.bar_label(drawn, fmt="%.4g", fontsize=7, padding=2)
+    axes.bar_label(drawn, fmt=form, fontsize=7, padding=2)
     axes.set_yticks(places, [_plain(name) for name, _ in shown], fontsize=8)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.12 * max(most, *(value for _, value in shown)))
@@ -136,13 +146,16 @@ def lists(findings: Mapping[str, Any]) -> dict[str, Callable[[], Any]]:
     agreeing = enumerate(findings.get("members_agreeing", ()))
     members = [(f"{number} members", count) for number, count in agreeing]
     drawn = {
-        "per_class": (classes, "accuracy of the class, %", 100),
-        "confused": (pairs, "of the first class, %", 0),
-        "members": (members, "views in which so many name the mean's class", 0),
+        "per_class": (classes, {"what": "accuracy of the class, %", "most": 100}),
+        "confused": (pairs, {"what": "of the first class, %"}),
+        "members": (
+            members,
+            {"what": "views in which so many name the mean's class", "form": "%d"},
+        ),
     }
     return {
-        name: functools.partial(bars, values, what=what, most=most)
-        for name, (values, what, most) in drawn.items()
+        name: functools.partial(bars, values, **how)
+        for name, (values, how) in drawn.items()
         if values
     }
 
@@ -165,6 +178,12 @@ def calibration(calibrated: dict[str, Any]) -> Any:
     axes.set_title(f"expected calibration error {calibrated['ece']:.4f}", fontsize=10)
     axes.legend(loc="upper left", fontsize=8)
     return figure
+
+
+def _wrapped(caption: str) -> str:
+    """As wide as a panel; of a name that is very long the beginning is enough."""
+    how = {"width": 26, "max_lines": 3, "placeholder": " …"}
+    return _plain("\n".join(textwrap.fill(line, **how) for line in caption.split("\n")))
 
 
 def _plain(text: str) -> str:

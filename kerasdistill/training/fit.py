@@ -57,7 +57,8 @@ def fit(
             "larger data set"
         )
     engine = engine or engines.current()
-    engine.compile(model, lambda: _optimizer(training, train.steps_per_epoch))
+    rate = _rate(training, train.steps_per_epoch)
+    engine.compile(model, lambda: _optimizer(training, rate))
     model.complete = train.complete
     # Metrics and seed generators create their state when first used.
     train.prepare(0)
@@ -65,7 +66,7 @@ def fit(
     first = model.completed({name: np.asarray(batch[name]) for name in batch})
     model(first, training=False)
     board = board or directory / "tensorboard"
-    how = {"enough": enough, "board": board}
+    how = {"enough": enough, "board": board, "rate": rate}
     epochs = Epochs(model, training, directory, train, engine, **how)
     if not epochs.finished:
         write_views(board / "train", first, class_names=class_names)
@@ -73,16 +74,23 @@ def fit(
     return epochs.finish()
 
 
-def _optimizer(training: Training, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    rate: Any = training.learning_rate
-    if training.schedule != "paper":
-        if training.epochs is None:
-            raise UserError(
-                f"a {training.schedule} schedule needs a number of epochs; add "
-                "--epochs N or use --schedule paper"
-            )
-        scheduled = {"cosine": _cosine, "linear": _linear, "steps": _stepped}
-        rate = scheduled[training.schedule](training, steps_per_epoch)
+def _rate(
+    training: Training, steps_per_epoch: int
+) -> float | schedules.LearningRateSchedule:
+    if training.schedule == "paper":
+        return training.learning_rate
+    if training.epochs is None:
+        raise UserError(
+            f"a {training.schedule} schedule needs a number of epochs; add "
+            "--epochs N or use --schedule paper"
+        )
+    scheduled = {"cosine": _cosine, "linear": _linear, "steps": _stepped}
+    return scheduled[training.schedule](training, steps_per_epoch)
+
+
+def _optimizer(
+    training: Training, rate: float | schedules.LearningRateSchedule
+) -> keras.optimizers.Optimizer:
     if training.optimizer == "muon":
         return Muon(rate, training.momentum, batch_size=training.batch_size)
     return keras.optimizers.SGD(rate, momentum=training.momentum, nesterov=True)

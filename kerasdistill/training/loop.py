@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasdistill import requests, terminal
+from kerasdistill import requests
 from kerasdistill.errors import DivergedError, StaleArtifactError
 from kerasdistill.files import write_atomic
 from kerasdistill.recipes.base import Training
@@ -22,6 +22,7 @@ from kerasdistill.training import checkpoint, trackers
 from kerasdistill.training.board import Board
 from kerasdistill.training.engines import Engine, Session
 from kerasdistill.training.epochs import EpochStream, FitResult, Row
+from kerasdistill.training.progress import EpochProgress
 from kerasdistill.training.schedules import PaperSchedule, PerplexitySchedule
 
 GUARD_EVERY = 50  # steps between looks at the loss: a look waits for the device
@@ -39,6 +40,7 @@ class Epochs:
         board: where TensorBoard's files go (None: tensorboard/ in the directory).
         checkpoint_seconds: at most so much work within an epoch is lost.
         schedule: as it begins, and then as it is after the last epoch.
+        rate: see `EpochProgress`.
     """
 
     shell: keras.Model
@@ -51,6 +53,7 @@ class Epochs:
     board: Path | None = None
     checkpoint_seconds: float = math.inf
     schedule: PaperSchedule | PerplexitySchedule = PaperSchedule()
+    rate: Callable[[int], Any] | float = 0.0
 
     # What a line about an epoch shows; the last that is there chooses the best epoch.
     shown = (
@@ -64,8 +67,8 @@ class Epochs:
     def __post_init__(self):
         self._checkpoints = self.directory / "checkpoints"
         self._history: list[Row] = []
-        self._bar = terminal.bar(disable=True)
-        self._of = f"/{self.training.epochs}" if self.training.epochs else ""
+        how = (self.train.steps_per_epoch, self.training.epochs, self.shown, self.rate)
+        self._progress = EpochProgress(*how)
         # What an interrupted process did of the epoch to come.
         self._first_step, self._spent = 0, 0.0
         self._resume()
@@ -107,7 +110,7 @@ class Epochs:
                 board.write(self.epoch, metrics)
                 trackers.progress(self.directory, self._history)
         finally:
-            self._bar.close()  # what is said next has a line of its own
+            self._progress.close()
             session.close()
             board.close()
 
@@ -132,23 +135,13 @@ class Epochs:
             self.shell.reset_metrics()
         self._saved = time.monotonic()
         self._began = self._saved - self._spent
-        # A log gets a line per epoch anyway, and a bar of a long one now and then.
-        pace, delay = (0.5, 0) if terminal.has_bars() else (30, 30)
-        self._bar = terminal.bar(
-            f"epoch {self.epoch + 1}{self._of}",
-            total=self.train.steps_per_epoch,
-            initial=self._first_step,
-            unit="step",
-            mininterval=pace,
-            delay=delay,
-            leave=False,
-        )
+        self._progress.begin(self.epoch + 1, done=self._first_step)
         self.train.prepare(self.epoch)
 
     def after_step(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Moves the bar; now and then checks the loss and writes a checkpoint."""
         done, now = step + 1, time.monotonic()
-        self._bar.update(done - self._bar.n)
+        self._progress.step(self.epoch + 1, done=done)
         unfinished = done < self.train.steps_per_epoch
         due = unfinished and now - self._saved >= self.checkpoint_seconds
         known = isinstance(metrics["loss"], float)
@@ -167,9 +160,9 @@ class Epochs:
     def end(self, metrics: Row, train_seconds: float) -> Row:
         """Checks, records, schedules and checkpoints.
 
-        To the metrics it adds the learning rate that the epoch was trained at.
+        To the metrics it adds the learning rate, a schedule's of the step to come.
         """
-        self._bar.close()
+        self._progress.close()
         self.train.check()
         self._guard(self.train.steps_per_epoch - 1, metrics)
         self._guard_weights()
@@ -183,7 +176,8 @@ class Epochs:
             rate = self.training.learning_rate * self.schedule.factor
             self.shell.optimizer.learning_rate = rate
         self._save()
-        self._report(row)
+        best = f"best {self.best():.4f} in epoch {self.schedule.best_epoch}"
+        say(self._progress.line(row, epoch=self.epoch, best=best))
         return metrics
 
     def error(self, row: Row) -> float:
@@ -275,18 +269,6 @@ class Epochs:
                 f"the run began with {state['threads']} threads and goes on with "
                 f"{threads}: the last bits of the result may differ"
             )
-
-    def _report(self, row: Row) -> None:
-        left = ""
-        if epochs := self.training.epochs:
-            seconds = row["seconds"] * (epochs - self.epoch)
-            left = f", about {self._bar.format_interval(seconds)} left"
-        shown = [f"{name} {row[name]:.4f}" for name in self.shown if name in row]
-        say(
-            f"epoch {self.epoch}{self._of}: {', '.join(shown)} (best {self.best():.4f} "
-            f"in epoch {self.schedule.best_epoch}), learning rate "
-            f"{row['learning_rate']:.2g}, {row['seconds']:.0f} s{left}"
-        )
 
     def _threads(self) -> dict[str, int]:
         return {"processors": len(os.sched_getaffinity(0)), **self.engine.threads()}

@@ -27,8 +27,11 @@ def print_progress(ready: int, total: int, seconds_left: float | None) -> None:
 
 
 @contextlib.contextmanager
-def reporting(job: Job, todo: list[Work], progress: Progress | None) -> Iterator[None]:
-    """Counts finished shards in a thread while the pipeline runs."""
+def reporting(
+    job: Job, todo: list[Work], progress: Progress | None, *, start: float = 0.0
+) -> Iterator[None]:
+    """Counts finished shards in a thread while the pipeline runs; until the first of
+    them is begun the time of `start` shards passes."""
     names = [last_written(job.layout, work, job.kept_digests) for work in todo]
     pending = [files.join(job.output, sidecar_name(name)) for name in names]
     # A damaged shard's sidecar is still there: it must not count as ready.
@@ -38,7 +41,7 @@ def reporting(job: Job, todo: list[Work], progress: Progress | None) -> Iterator
         yield
         return
     interval = 1.0 if FileSystems.get_scheme(job.output) is None else 15.0
-    arguments = (pending, job.layout.num_shards - len(todo), progress, interval)
+    arguments = (pending, job.layout.num_shards - len(todo), progress, interval, start)
     with beside(functools.partial(_report, *arguments)):
         yield
 
@@ -48,6 +51,7 @@ def _report(
     skipped: int,
     progress: Progress,
     interval: float,
+    start: float,
     stop: threading.Event,
 ) -> None:
     total, began, ready = len(pending), time.monotonic(), 0
@@ -57,7 +61,16 @@ def _report(
         pending = [path for path in pending if not FileSystems.exists(path)]
         if (now := total - len(pending)) > ready:
             ready = now
-            left = (time.monotonic() - began) / ready * (total - ready)
+            left = seconds_left(time.monotonic() - began, ready, total, start=start)
             progress(skipped + ready, skipped + total, left)
         if stopping:
             return
+
+
+def seconds_left(seconds: float, ready: int, total: int, *, start: float) -> float:
+    """What a job of `total` shards has before it, after so many seconds with `ready`.
+
+    `start` is what comes once, such as compiling, in shards' time: it says nothing of
+    the shards to come.
+    """
+    return seconds / (ready + start) * (total - ready)

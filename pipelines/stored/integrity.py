@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from kerasdistill import terminal
 from kerasdistill.errors import StaleArtifactError, UserError
 from kerasdistill.files import digest_of, sha256_file
 from kerasdistill.reading_files import read_bytes
@@ -194,7 +195,7 @@ def _unfinished(path: Path) -> UserError:
     except (OSError, ValueError, KeyError, TypeError):
         return UserError(
             f"{path} is not a distillation set (no {MANIFEST_NAME}); make one with: "
-            "python -m kerasdistill.cli precompute --teacher PATH"
+            f"{terminal.program()} precompute --teacher PATH"
         )
     names = layout.shard_names()
     done = sum((path / sidecar_name(name)).exists() for name in names)

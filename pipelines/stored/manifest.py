@@ -93,6 +93,15 @@ class Manifest:
             del value["targets"]
         return value
 
+    def in_short(self) -> str:
+        """For people: how much there is of what."""
+        files = (self.shards, *self.member_shards)
+        size = sum(shard.bytes for shards in files for shard in shards)
+        return (
+            f"{self.views:,} views in {self.passes} passes of {self.dataset['name']}, "
+            f"{self.num_classes} classes, store {self.store}, {size:,} bytes"
+        )
+
     @classmethod
     def from_json(cls, value: Any, *, where: str = "manifest.json") -> "Manifest":
         """Reads `to_json`'s value; StaleArtifactError names a field that is off."""

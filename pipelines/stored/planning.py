@@ -1,7 +1,7 @@
 """What a precompute run is to make, and whether it can, before it starts."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from kerasdistill.errors import StaleArtifactError, UserError
 from kerasdistill.files import require_space, sha256_bytes
 from kerasdistill.models import loading
+from kerasdistill.models.digest import weights_digest
 from kerasdistill.training import engines
 from pipelines import checking, scoring
 from pipelines.datasets import ImageData
@@ -61,13 +62,16 @@ def request_fields(
     keep_members: bool,
     layout: Layout,
     force: bool,
+    checked: Set[str] = frozenset(),
 ) -> dict[str, Any]:
-    """The part of the manifest that is known beforehand, teachers checked."""
+    """The part of the manifest that is known beforehand, teachers checked but for those
+    whose weights' digests are in `checked`."""
     engines.current().allow_gpu_growth()
     teachers = []
     for path in teacher_paths:
         teacher = loading.load(path)
-        checking.check_teacher(teacher, path, data=data, force=force)
+        if weights_digest(teacher) not in checked:
+            checking.check_teacher(teacher, path, data=data, force=force)
         teachers.append(teacher)
     fields = scoring.signal_fields(teachers, teacher_paths)
     digests = [teacher["weights_digest"] for teacher in fields["teachers"]]

@@ -17,6 +17,7 @@ from kerasdistill.running.timing import Speed, Stopwatch
 from kerasdistill.runs import RunDirectory
 from kerasdistill.training import checkpoint
 from kerasdistill.training.schedules import PaperSchedule
+from pipelines import checking
 from pipelines.beam.probe import WorkerSpeed
 
 pytestmark = pytest.mark.measured
@@ -208,8 +209,16 @@ def label(image_data, tmp_path, monkeypatch, recipe):
     return make
 
 
-def test_only_missing_shards_are_planned(label, tmp_path, capsys):
+def test_only_missing_shards_are_planned(label, tmp_path, capsys, monkeypatch):
+    tried, check = [], checking.check_values
+
+    def counted(*what, **how):
+        tried.append(what)
+        return check(*what, **how)
+
+    monkeypatch.setattr(checking, "check_values", counted)
     made, asked = label(2)
+    assert len(tried) == 1  # by the plan, for the work
     # Two passes of 41, and the validation images of 15.
     assert made["planned_seconds"] == pytest.approx(3.0 + 97 / 100)
     assert made["process_seconds"] > 0

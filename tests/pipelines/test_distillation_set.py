@@ -337,3 +337,11 @@ def test_reading_does_not_import_beam():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "False"
+
+
+def test_its_repr_says_how_much_there_is(images):
+    opened = distillation_set.open(images)
+    told = repr(opened)
+    size = sum(file.stat().st_size for file in images.glob("*.tfrecord-*-of-?????"))
+    assert str(images) in told and f"{size:,} bytes" in told
+    assert "82 views in 2 passes of shapes, 3 classes, store images" in told

@@ -331,6 +331,21 @@ def test_progress_counts_shards_and_says_when_it_ends(make_set):
     assert seen[-1] == (7, 7, 0.0)
 
 
+def test_the_workers_start_says_nothing_of_the_shards_to_come():
+    for ready in (1, 5, 24):  # a second each, after twenty
+        left = progress.seconds_left(20.0 + ready, ready, 25, start=20.0)
+        assert left == pytest.approx(25 - ready)
+
+
+def test_a_teacher_that_the_plan_has_tried_is_not_tried_again(make_set, tmp_path):
+    softmax = build_teacher(activation="softmax")
+    path = save(softmax, tmp_path / "softmax")
+    with pytest.raises(UserError, match="probabilities"):
+        make_set(teacher_paths=[path])
+    seen = precompute.Seen(checked={weights_digest(softmax)})
+    assert make_set(teacher_paths=[path], seen=seen).shards_done
+
+
 def test_a_printed_line_of_progress_has_the_time_left(capsys):
     progress.print_progress(3, 6, 3725.0)
     captured = capsys.readouterr()

@@ -25,7 +25,7 @@ def test_doubts_are_close_second_choices():
 
 def test_top_three():
     logits = np.log([[0.2, 0.7, 0.1]])
-    assert findings.top_three(logits, NAMES) == ["dog 70, cat 20, ox 10"]
+    assert findings.top_three(logits, NAMES) == ["dog 70 %, cat 20 %, ox 10 %"]
 
 
 def test_per_class_of_an_absent_class():

@@ -2,11 +2,12 @@
 
 import importlib.util
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from kerasdistill.errors import UserError
-from kerasdistill.reports import plots, search
+from kerasdistill.reports import plots, search, sheets
 
 from .conftest import content
 
@@ -92,3 +93,17 @@ def test_without_matplotlib_one_line_says_what_to_install(write, monkeypatch, tm
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install 'matplotlib"):
         plots.search_picture([search.load(write())], tmp_path / "picture.png")
+
+
+def test_long_captions_are_whole_and_apart():
+    names = ["golden retriever 51 %, flat-coated retriever 44 %, otter 2 %"] * 7
+    captions = [f"{'W' * 200}\nstudent: {name}\nteacher: {name}" for name in names]
+    images = np.zeros((7, 8, 8, 3), np.uint8)
+    figure = sheets.contact_sheet(images, captions, good=[True] * 7)
+    figure.draw_without_rendering()
+    first, below = figure.axes[0], figure.axes[6]
+    for panel in (first, below):
+        text = panel.xaxis.label.get_window_extent()
+        assert text.y0 >= 0 and text.y1 <= panel.get_window_extent().y0
+        assert panel.xaxis.label.get_text().count("otter 2 %") == 2
+    assert first.xaxis.label.get_window_extent().y0 >= below.get_window_extent().y1
