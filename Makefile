@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help demo test test-slow test-oldest lint docs bench bench-oracle bench-torch clean
 
 help:
-	@echo "make demo       distil a digits student, quick (runs/demo)"
+	@echo "make demo       distil a digits student, three minutes (runs/demo)"
 	@echo "make test       unit and smoke tests, some minutes"
 	@echo "make test-slow  every test"
 	@echo "make test-oldest  the tests with the oldest versions allowed (.venv-oldest)"
@@ -28,8 +28,12 @@ help:
 	@echo "make clean      remove $(VENV), site and caches; runs/ stays"
 
 demo: $(VENV)/.installed
-	$(RUN) -m kerasdistill.cli student --dataset digits --budget 1M --convs 3 \
-	    --quick --workdir runs/demo
+	@mkdir -p runs
+	$(RUN) -m kerasdistill.cli student --dataset digits --budget 1M --convs 3 --quick \
+	    --fast --passes 12 --epochs 12 --workdir runs/demo > runs/demo.txt
+	$(RUN) -m kerasdistill.cli inspect --workdir runs/demo \
+	    "$$(sed -n 's/^distillation_set: *//p' runs/demo.txt)"
+	@cat runs/demo.txt
 
 test: $(VENV)/.installed-dev
 	$(RUN) -m pytest -n 2
@@ -87,7 +91,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(VENV)/bin/python $(PACKAGING)
-	$(RUN) -m pip install --quiet --editable .
+	$(RUN) -m pip install --quiet --editable ".[report]"
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/bin/python $(PACKAGING)

@@ -105,6 +105,20 @@ def libraries_aside() -> contextlib.AbstractContextManager[Any]:
     return contextlib.redirect_stdout(_Guard(sys.stderr))
 
 
+@contextlib.contextmanager
+def native_aside() -> Iterator[None]:
+    """Within it, what is written to descriptor 2 is dropped: native code of libraries
+    logs there, past Python. So is what is said; errors come as ever."""
+    before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+
+
 def open_missing() -> None:
     """Opens standard descriptors that this process began without on the null device.
 

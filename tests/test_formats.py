@@ -162,6 +162,14 @@ def test_a_residual_network_in_every_format(digits, tmp_path):
     assert set(told) == set(formats.FORMATS)
 
 
+@needs("litert", "litert-int8")
+@pytest.mark.slow
+def test_converters_log_nothing(digits, tmp_path, capfd):
+    how = {"formats": ["litert", "litert-int8"], "card": {}, **digits}
+    formats.write_formats(of_convs(2), tmp_path / "out", **how)
+    assert capfd.readouterr().err == ""
+
+
 @needs("litert-int8")
 def test_a_blank_image_spoils_no_range(digits, tmp_path):
     """Standardisation divides by its deviation of nothing."""

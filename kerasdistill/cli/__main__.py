@@ -112,17 +112,11 @@ def _start(*, deterministic: bool) -> None:
     # would bury the one line that matters.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.getLogger().setLevel(logging.ERROR)  # Beam misses tools of Google's cloud
-    native = os.dup(2)
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
+    with terminal.native_aside():
         from kerasdistill.training import engines
 
         engines.settle()
         engines.current().start(deterministic=deterministic)
-    finally:
-        os.dup2(native, 2)
-        os.close(native)
 
 
 if __name__ == "__main__":

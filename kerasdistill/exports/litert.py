@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasdistill import machine
+from kerasdistill import machine, terminal
 from kerasdistill.exports import saved_model as export
 
 
@@ -52,7 +52,8 @@ def run(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     """A function from uint8 images [N, H, W, C] to logits [N, classes]."""
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(model_path=str(path), num_threads=machine.cores())
+    with terminal.native_aside():
+        interpreter = Interpreter(str(path), num_threads=machine.cores())
     image = interpreter.get_input_details()[0]
     output = interpreter.get_output_details()[0]["index"]
     shapes = [None]  # of the last call
@@ -60,7 +61,8 @@ def run(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     def predict(images: np.ndarray) -> np.ndarray:
         if shapes[0] != images.shape:
             interpreter.resize_tensor_input(image["index"], images.shape)
-            interpreter.allocate_tensors()
+            with terminal.native_aside():
+                interpreter.allocate_tensors()
             shapes[0] = images.shape
         interpreter.set_tensor(image["index"], images.astype(image["dtype"]))
         interpreter.invoke()
@@ -72,7 +74,11 @@ def run(path: Path) -> Callable[[np.ndarray], np.ndarray]:
 @contextlib.contextmanager
 def _saved(model: keras.Model) -> Iterator[str]:
     """The folder of its SavedModel, from which converters can be made within."""
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        warnings.catch_warnings(),
+        terminal.native_aside(),
+    ):
         warnings.simplefilter("ignore")  # of a converter that moves to another package
         export.write_saved_model(model, folder)
         yield folder

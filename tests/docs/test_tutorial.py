@@ -17,7 +17,7 @@ COMMAND = ["$", "python", "-m", "kerasdistill.cli"]
 
 def run_command(line: str, capsys) -> str:
     """A command line as a shell would give it to `main`: what it prints."""
-    words = shlex.split(line)
+    words = shlex.split(line, comments=True)
     assert words[: len(COMMAND)] == COMMAND, f"{line!r} is not run by this test"
     given = [found for word in words[4:] for found in sorted(glob.glob(word)) or [word]]
     code = main(given)
