@@ -183,6 +183,7 @@ def calibration(calibrated: dict[str, Any]) -> Any:
 def _wrapped(caption: str) -> str:
     """As wide as a panel; of a name that is very long the beginning is enough."""
     how = {"width": 26, "max_lines": 3, "placeholder": " …"}
+    caption = caption.replace(" %", "\N{NO-BREAK SPACE}%")
     return _plain("\n".join(textwrap.fill(line, **how) for line in caption.split("\n")))
 
 
