@@ -13,6 +13,7 @@ FAR = -200.0  # below, cancellation in log_h is a larger error than the series' 
 GRID_BITS = 9  # 512 points of a Sobol grid
 INCUMBENTS, NEAR_EACH, NEAR_DEVIATIONS = 3, 20, (0.001, 0.01, 0.1)
 STARTS = 3  # from the grid, and as many from around the incumbents
+ROUGH = {"maxiter": 20, "ftol": 1e-3}  # of an ascent that is only compared with others
 
 
 def log_h(u: np.ndarray) -> np.ndarray:
@@ -80,23 +81,23 @@ def proposals(
     generator = np.random.default_rng(seed)
     grid = scipy.stats.qmc.Sobol(len(cube.axes), rng=generator).random_base2(GRID_BITS)
     near = around(incumbents, generator=generator)
-    rows, starts = [], []
+    pool, starts = [], []
     for candidates in (cube.snap(grid), cube.snap(near)):
-        order = np.argsort(-scores(candidates), kind="stable")
-        rows.append(candidates)
-        starts.extend(candidates[order[:STARTS]])
-    refined = cube.snap(np.array([ascended(model, cube, start) for start in starts]))
-    top = refined[np.argmax(scores(refined))]
-    for _ in cube.axes:  # each round changes at most one value
-        others = cube.neighbours(top)
+        gains = scores(candidates)
+        pool.append((candidates, gains))
+        starts.extend(candidates[np.argsort(-gains, kind="stable")[:STARTS]])
+    ends = [ascended(model, cube, start, rough=True) for start in starts]
+    others = cube.snap(np.array(ends))
+    for _ in range(1 + len(cube.axes)):
         gains = scores(others)
-        if gains.argmax() == 0 or gains.max() <= gains[0]:
+        pool.append((others, gains))
+        if len(pool) > 3 and gains.max() <= gains[0]:
             break
+        # Each round but the first changes at most one value.
         top = ascended(model, cube, others[gains.argmax()])
-        top = cube.snap(top[None])[0]
-        rows.append(others)
-    pool = np.concatenate([*rows, refined, top[None]])
-    return pool[np.argsort(-scores(pool), kind="stable")]
+        others = cube.neighbours(cube.snap(top[None])[0])
+    rows, gains = (np.concatenate(parts) for parts in zip(*pool, strict=True))
+    return rows[np.argsort(-gains, kind="stable")]
 
 
 def around(incumbents: np.ndarray, *, generator: np.random.Generator) -> np.ndarray:
@@ -109,8 +110,11 @@ def around(incumbents: np.ndarray, *, generator: np.random.Generator) -> np.ndar
     return np.clip(np.where(anew, generator.random(rows.shape), moved), 0, 1)
 
 
-def ascended(model: GaussianProcess, cube: Cube, start: np.ndarray) -> np.ndarray:
-    """Positions [A] up the gradient from a snapped start [A], for the axes that move.
+def ascended(
+    model: GaussianProcess, cube: Cube, start: np.ndarray, *, rough: bool = False
+) -> np.ndarray:
+    """Positions [A] up the gradient from a snapped start [A], for the axes that move;
+    `rough` if near the top is good enough.
 
     Steps are in units of the length scales, which makes all directions alike.
     """
@@ -119,13 +123,14 @@ def ascended(model: GaussianProcess, cube: Cube, start: np.ndarray) -> np.ndarra
     if not moving:
         return start
     axes, columns = (np.array(numbers) for numbers in zip(*moving, strict=True))
-    x = cube.columns(start[None])[0]
+    x, positions = cube.columns(start[None]), start[None].copy()
     units = np.minimum(model.hyperparameters.typical_length_scales[columns], 1.0)
 
     def loss(scaled: np.ndarray) -> tuple[float, np.ndarray]:
-        x[columns] = scaled * units
-        value, gradient = log_expected_improvement_gradient(model, x)
-        return -value, -gradient[columns] * units
+        positions[0, axes] = x[0, columns] = scaled * units
+        cube.refresh(x, positions)
+        value, gradient = log_expected_improvement_gradient(model, x[0])
+        return -value, -cube.pulled_back(gradient[None], positions)[0, axes] * units
 
     best = scipy.optimize.minimize(
         loss,
@@ -133,7 +138,7 @@ def ascended(model: GaussianProcess, cube: Cube, start: np.ndarray) -> np.ndarra
         jac=True,
         method="L-BFGS-B",
         bounds=[(0.0, 1.0 / unit) for unit in units],
-        options={"maxiter": 50},
+        options={"maxiter": 50, **(ROUGH if rough else {})},
     )
     end = start.copy()
     end[axes] = np.clip(best.x * units, 0.0, 1.0)

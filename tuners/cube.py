@@ -2,7 +2,8 @@
 
 A point has one *position* in [0, 1] for each hyperparameter, Fixed ones included. What
 the Gaussian process sees are *columns*: positions of ordered hyperparameters, a
-one-hot group for each unordered choice, nothing for those with a single value.
+one-hot group for each unordered choice, nothing for those with a single value; in the
+place of a momentum, if that is wanted, the effective rate.
 """
 
 import dataclasses
@@ -13,6 +14,8 @@ from typing import Any
 import keras_tuner
 import numpy as np
 from keras_tuner.engine import hyperparameters as kinds
+
+from tuners.effective_rate import EffectiveRate
 
 INACTIVE = 0.5  # where an inactive hyperparameter stands, so that it counts for nothing
 MAX_TABLE = 512  # values; with more of them, a hyperparameter passes for continuous
@@ -114,13 +117,35 @@ def _centres(kind: kinds.HyperParameter) -> np.ndarray | None:
 
 @dataclasses.dataclass(frozen=True)
 class Cube:
-    """The whole space; parents stand before the axes that depend on them."""
+    """The whole space; parents stand before the axes that depend on them.
+
+    `effective_rate` names the axes of a learning rate and of its momentum. While both
+    are searched, the momentum's column holds their effective rate.
+    """
 
     axes: tuple[Axis, ...]
+    effective_rate: tuple[str, str] | None = None
 
     @classmethod
-    def of(cls, hyperparameters: keras_tuner.HyperParameters) -> "Cube":
-        return cls(tuple(Axis.of(kind) for kind in hyperparameters.space))
+    def of(
+        cls,
+        hyperparameters: keras_tuner.HyperParameters,
+        *,
+        effective_rate: tuple[str, str] | None = None,
+    ) -> "Cube":
+        """UserError where the two have no effective rate."""
+        cube = cls(tuple(map(Axis.of, hyperparameters.space)), effective_rate)
+        _ = cube._rate
+        return cube
+
+    @functools.cached_property
+    def names(self) -> list[str]:
+        """Of each group of columns."""
+        names = [axis.hyperparameter.name for axis in self.axes if axis.width]
+        if self._rate is None:
+            return names
+        replaced = self._rate.momentum.name
+        return [self._rate.name if name == replaced else name for name in names]
 
     @functools.cached_property
     def groups(self) -> np.ndarray:
@@ -131,9 +156,30 @@ class Cube:
     @functools.cached_property
     def moving(self) -> list[tuple[int, int]]:
         """(axis, its column) for each axis that may be moved along a gradient."""
-        first = np.cumsum([0, *(axis.width for axis in self.axes)])
-        pairs = zip(range(len(self.axes)), first.tolist(), strict=False)
+        pairs = enumerate(self._first_columns)
         return [(axis, column) for axis, column in pairs if self.axes[axis].moves]
+
+    @functools.cached_property
+    def _first_columns(self) -> list[int]:
+        return np.cumsum([0, *(axis.width for axis in self.axes)])[:-1].tolist()
+
+    @functools.cached_property
+    def _pair(self) -> tuple[int, int] | None:
+        """The axes of the learning rate and of the momentum, if both are searched and
+        no condition lets several share a name."""
+        numbers = [
+            number
+            for name in self.effective_rate or ()
+            for number, axis in enumerate(self.axes)
+            if axis.hyperparameter.name == name and axis.width
+        ]
+        return tuple(numbers) if len(numbers) == 2 else None
+
+    @functools.cached_property
+    def _rate(self) -> EffectiveRate | None:
+        if self._pair is None:
+            return None
+        return EffectiveRate(*(self.axes[n].hyperparameter for n in self._pair))
 
     def snap(self, positions: np.ndarray) -> np.ndarray:
         """Positions [M, A] that stand for values, inactive ones at one place."""
@@ -178,7 +224,30 @@ class Cube:
                 parts.append(ONE_HOT * np.eye(axis.count)[chosen])
             elif axis.width:
                 parts.append(positions[:, [number]])
-        return np.concatenate(parts, axis=1)
+        columns = np.concatenate(parts, axis=1)
+        self.refresh(columns, positions)
+        return columns
+
+    def refresh(self, columns: np.ndarray, positions: np.ndarray) -> None:
+        """Puts the effective rate at positions [M, A] into columns [M, C]."""
+        if self._rate is not None:
+            rate, momentum = (positions[:, number] for number in self._pair)
+            column = self._first_columns[self._pair[1]]
+            columns[:, column] = self._rate.column(rate, momentum)
+
+    def pulled_back(self, gradients: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """Gradients by columns [M, C], by the positions [M, A] of axes that move."""
+        pulled = np.zeros(positions.shape)
+        for axis, column in self.moving:
+            pulled[:, axis] = gradients[:, column]
+        if self._rate is not None:
+            rate, momentum = self._pair
+            by_rate, by_momentum = self._rate.slopes(
+                positions[:, rate], positions[:, momentum]
+            )
+            pulled[:, rate] += by_rate * pulled[:, momentum]
+            pulled[:, momentum] *= by_momentum
+        return pulled
 
     def neighbours(self, positions: np.ndarray) -> np.ndarray:
         """Rows that differ from positions [A] in the value of one axis that does not

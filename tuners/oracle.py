@@ -37,6 +37,11 @@ class GaussianProcessOracle(Durable):
             Fewer serve smooth functions a little better, but leave more of a noisy
             one, such as a training, unseen. Until two trials have ended, the sequence
             goes on.
+        effective_rate: the names of a learning rate and of its momentum, two floats
+            without steps. The model then sees log(rate / (1 - momentum)) in the place
+            of the momentum, on which trainings depend more evenly; what is proposed
+            and stored stays a momentum. While one of the two is not searched, nothing
+            changes. An oracle that is reloaded goes on as its search began.
 
     Trials that still run are taken to end as the model expects, so that workers get
     different points. Failed trials, and those whose score is not finite, count as
@@ -50,16 +55,19 @@ class GaussianProcessOracle(Durable):
         *,
         seed: int | None = None,
         num_initial_points: int = 8,
+        effective_rate: tuple[str, str] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(objective, max_trials, seed=seed, **options)
         if seed is not None:  # KerasTuner reads 0 as None
             self.seed = self._seed_state = seed
         self.num_initial_points = num_initial_points
+        self.effective_rate = effective_rate
+        self._cube()  # refuses names that can't be meant
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """The next trial's status and values, in KerasTuner's form."""
-        cube = Cube.of(self.hyperparameters)
+        cube = self._cube()
         positions, scores, pending = self._history(cube)
         started = len(self.trials)
         if not cube.axes:
@@ -79,10 +87,11 @@ class GaussianProcessOracle(Durable):
         """The length scale of each hyperparameter with more than one value, typical of
         the samples, in units of its range (on its own scale); small ones matter most.
 
-        Empty before two trials have ended well. Where conditions let several
-        hyperparameters share a name, the smallest of theirs.
+        An effective rate stands there as "rate/(1-momentum)", with the names of the
+        two, instead of the momentum. Empty before two trials have ended well. Where
+        conditions let several hyperparameters share a name, the smallest of theirs.
         """
-        cube = Cube.of(self.hyperparameters)
+        cube = self._cube()
         positions, scores, _ = self._history(cube)
         if np.isfinite(scores).sum() < 2 or not cube.groups.size:
             return {}
@@ -90,18 +99,26 @@ class GaussianProcessOracle(Durable):
             model = self._model(cube, positions, scores)
         lengths = model.hyperparameters.typical_length_scales
         smallest: dict[str, float] = {}
-        names = [axis.hyperparameter.name for axis in cube.axes if axis.width]
-        for group, name in enumerate(names):
+        for group, name in enumerate(cube.names):
             length = float(lengths[np.argmax(cube.groups == group)])
             smallest[name] = min(length, smallest.get(name, np.inf))
         return smallest
 
     def get_state(self) -> dict[str, Any]:
-        return {**super().get_state(), "num_initial_points": self.num_initial_points}
+        own = {"num_initial_points": self.num_initial_points}
+        if self.effective_rate is not None:
+            own["effective_rate"] = list(self.effective_rate)
+        return {**super().get_state(), **own}
 
     def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
         self.num_initial_points = state["num_initial_points"]
+        # Searches that began before there was one have none.
+        names = state.get("effective_rate")
+        self.effective_rate = None if names is None else tuple(names)
+
+    def _cube(self) -> Cube:
+        return Cube.of(self.hyperparameters, effective_rate=self.effective_rate)
 
     def _history(self, cube: Cube) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Positions [N, A] and scores [N] of ended trials, positions [P, A] of others.

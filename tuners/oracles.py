@@ -51,16 +51,19 @@ def make(
     hyperparameters: keras_tuner.HyperParameters,
     max_trials: int,
     seed: int,
+    effective_rate: tuple[str, str] | None = None,
 ) -> keras_tuner.Oracle:
     """The oracle called `name`, a key of `ORACLES`; it maximises validation accuracy.
 
-    `max_trials` counts trials of earlier calls too.
+    `max_trials` counts trials of earlier calls too. `effective_rate` is what
+    `GaussianProcessOracle` says; the others have no use for it.
 
     Raises:
         UserError: no oracle of that name.
     """
     if name not in ORACLES:
         raise UserError(f"oracle {name!r} is unknown; expected {', '.join(ORACLES)}")
+    own = {"effective_rate": effective_rate} if name == "gp" else {}
     oracle = ORACLES[name](
         objective=keras_tuner.Objective(OBJECTIVE, "max"),
         max_trials=max_trials,
@@ -70,6 +73,7 @@ def make(
         # It would raise while it holds its lock, before it has saved anything; a
         # search that finds nothing at all is stopped by `search.Tuner`.
         max_consecutive_failed_trials=None,
+        **own,
     )
     oracle.verbose = 0
     return oracle

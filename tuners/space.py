@@ -64,10 +64,15 @@ class Dimension:
 
 @dataclass(frozen=True)
 class Space:
-    """A box of hyperparameters and the recipe of each of its points."""
+    """A box of hyperparameters and the recipe of each of its points.
+
+    `effective_rate` names the learning rate and its momentum, if those are among the
+    dimensions: what an oracle may know about how they act together.
+    """
 
     dimensions: tuple[Dimension, ...]
     make: Callable[[dict[str, Value]], base.Recipe]
+    effective_rate: tuple[str, str] | None = None
 
     @property
     def free(self) -> tuple[Dimension, ...]:

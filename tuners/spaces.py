@@ -26,6 +26,7 @@ _TEACHER_DROPOUTS = (
     "dropout_dense_2",
 )
 _TIED = "dropout_dense_2"
+_RATE = ("learning_rate", "momentum")
 _COLOURS = ("hue", "saturation", "value", "saturation_scale", "value_scale")
 
 
@@ -43,9 +44,10 @@ def student(
     """
     family = partial(urban2017.student, convs=convs, hidden=hidden, **request)
     family()  # a request without widths is refused here, not in a trial
-    names = ["learning_rate", "momentum", "input_scale", "init_scale"]
+    names = [*_RATE, "input_scale", "init_scale"]
     others = _dimensions(urban2017_bounds.STUDENT_RANGES, names)
-    return Space((*others, *_widths(convs, hidden)), partial(_student, family))
+    dimensions = (*others, *_widths(convs, hidden))
+    return Space(dimensions, partial(_student, family), _RATE)
 
 
 def baseline(
@@ -63,10 +65,10 @@ def baseline(
     family()
     pools = range(1, 1 + len(POOLED_AFTER[convs or 0]))
     dropouts = [*(f"dropout_conv_{pool}" for pool in pools), "dropout_dense"]
-    names = ["learning_rate", "momentum", *dropouts]
+    names = [*_RATE, *dropouts]
     others = _dimensions(urban2017_bounds.BASELINE_RANGES, names)
     dimensions = (*others, *_widths(convs, hidden))
-    return Space(dimensions, partial(_baseline, family, dropouts))
+    return Space(dimensions, partial(_baseline, family, dropouts), _RATE)
 
 
 def teacher(*, tie_dropout: bool = False) -> Space:
@@ -77,7 +79,7 @@ def teacher(*, tie_dropout: bool = False) -> Space:
     """
     ranges = urban2017_bounds.TEACHER_RANGES
     names = [name for name in ranges if not (tie_dropout and name == _TIED)]
-    return Space(_dimensions(ranges, names), _teacher)
+    return Space(_dimensions(ranges, names), _teacher, _RATE)
 
 
 def _dimensions(
@@ -107,7 +109,7 @@ def _sized(family: Family, values: Values) -> base.StudentRecipe:
 
 
 def _moving(training: base.Training, values: Values) -> base.Training:
-    moving = {name: values[name] for name in ("learning_rate", "momentum")}
+    moving = {name: values[name] for name in _RATE}
     return replace(training, **moving)
 
 

@@ -69,6 +69,7 @@ def oracle(search: Search) -> Durable:
         hyperparameters=search.space.hyperparameters(),
         max_trials=search.max_trials,
         seed=search.seed,
+        effective_rate=search.space.effective_rate,
     )
 
 
