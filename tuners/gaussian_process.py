@@ -5,8 +5,10 @@ of hyperparameters, samples of what they may be (`inference`), and predicts by e
 Points are rows of [0, 1]^d; values are to be minimised, and standardised before.
 """
 
+import contextlib
 import dataclasses
 import functools
+from collections.abc import Iterator
 
 import numpy as np
 import scipy.linalg
@@ -37,8 +39,12 @@ class Hyperparameters:
 
     def covariance(self, points: np.ndarray) -> np.ndarray:
         """Of observations at points [N, d]; [S, N, N]."""
-        distances = scaled_distances(points, points, self.length_scales)
-        covariances = self.amplitude[:, None, None] * matern52(distances)
+        covariances = np.empty((len(self.noise), len(points), len(points)))
+        each = each_scaled_distances(points, points, self.length_scales)
+        for covariance, amplitude, distances in zip(
+            covariances, self.amplitude, each, strict=True
+        ):
+            np.multiply(amplitude, matern52(distances), out=covariance)
         diagonal = np.arange(len(points))
         covariances[:, diagonal, diagonal] += self.noise[:, None]
         return covariances
@@ -49,30 +55,51 @@ def scaled_distances(
 ) -> np.ndarray:
     """sqrt5 r with r^2 = sum_d ((a_d - b_d) / l_d)^2; [N, d], [M, d], [S, d] ->
     [S, N, M]."""
-    a, b = a / length_scales[:, None], b / length_scales[:, None]
-    squares = (a**2).sum(2)[:, :, None] + (b**2).sum(2)[:, None]
-    squares -= 2 * a @ b.transpose(0, 2, 1)
-    return SQRT5 * np.sqrt(np.maximum(squares, 0.0))
+    return np.array([*each_scaled_distances(a, b, length_scales)])
+
+
+def each_scaled_distances(
+    a: np.ndarray, b: np.ndarray, length_scales: np.ndarray
+) -> Iterator[np.ndarray]:
+    """The same, [N, M] for each set of length scales: one fits into a processor's
+    cache, where all would not."""
+    # Rows side by side in memory, else BLAS would not take them.
+    a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
+    for lengths in length_scales:
+        scaled_a, scaled_b = a / lengths, b / lengths
+        squares = np.square(scaled_a).sum(1)[:, None] + np.square(scaled_b).sum(1)
+        squares -= 2 * scaled_a @ scaled_b.T
+        np.sqrt(np.maximum(squares, 0.0, out=squares), out=squares)
+        yield np.multiply(SQRT5, squares, out=squares)
 
 
 def matern52(distances: np.ndarray) -> np.ndarray:
     """(1 + s + s^2/3) exp(-s) of s = sqrt5 r, elementwise."""
-    return (1 + distances + distances**2 / 3) * np.exp(-distances)
+    value = distances**2
+    value /= 3
+    value += 1 + distances
+    decay = np.negative(distances)
+    value *= np.exp(decay, out=decay)
+    return value
 
 
 def cholesky(matrices: np.ndarray) -> np.ndarray:
     """Lower factors of [.., N, N]; the diagonals grow, from 1e-10 of their means, until
     there are any."""
+    with contextlib.suppress(np.linalg.LinAlgError):
+        factors = np.linalg.cholesky(matrices)
+        if np.isfinite(factors[..., -1, -1]).all():  # else the matrices are not
+            return factors
     if not np.isfinite(matrices).all():
         raise ValueError("a covariance is not finite, so no jitter would help")
     means = np.diagonal(matrices, axis1=-2, axis2=-1).mean(-1)
     diagonals = means[..., None, None] * np.eye(matrices.shape[-1])
-    jitter = 0.0
+    jitter = 1e-10
     while True:
         try:
             return np.linalg.cholesky(matrices + jitter * diagonals)
         except np.linalg.LinAlgError:
-            jitter = max(10 * jitter, 1e-10)
+            jitter *= 10
 
 
 def inverted(factors: np.ndarray) -> np.ndarray:
@@ -113,11 +140,15 @@ class GaussianProcess:
     def posterior(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of the function, without noise, at x [M, d]; [S, M]."""
         given = self.hyperparameters
-        cross = matern52(scaled_distances(x, self.points, given.length_scales))
-        cross *= given.amplitude[:, None, None]
-        half = cross @ self._inverse_factor.transpose(0, 2, 1)
-        mean = given.mean[:, None] + (cross @ self._weights[..., None])[..., 0]
-        variance = given.amplitude[:, None] - np.einsum("smn,smn->sm", half, half)
+        mean, variance = np.empty((2, len(given.mean), len(x)))
+        each = each_scaled_distances(x, self.points, given.length_scales)
+        for sample, distances in enumerate(each):
+            cross = matern52(distances)
+            cross *= given.amplitude[sample]
+            half = cross @ self._inverse_factor[sample].T
+            mean[sample] = given.mean[sample] + cross @ self._weights[sample]
+            variance[sample] = given.amplitude[sample]
+            variance[sample] -= np.einsum("mn,mn->m", half, half)
         return mean, self._positive(variance)
 
     def posterior_gradients(

@@ -19,8 +19,8 @@ from tuners.gaussian_process import (
     GaussianProcess,
     Hyperparameters,
     cholesky,
+    each_scaled_distances,
     matern52,
-    scaled_distances,
 )
 
 LOG_LENGTH_RANGE = np.log([1e-2, 1e2])
@@ -60,7 +60,7 @@ def negative_log_posterior(
     """
     lengths = np.exp(theta[:-2])[groups]
     amplitude, noise = np.exp(theta[-2:])
-    distances = scaled_distances(points, points, lengths[None])[0]
+    (distances,) = each_scaled_distances(points, points, lengths[None])
     decay = amplitude * np.exp(-distances)
     signal = decay * (1 + distances + distances**2 / 3)
     kernel = signal.copy()
@@ -74,14 +74,14 @@ def negative_log_posterior(
     loss = 0.5 * centred @ weights + np.log(np.diag(factor)).sum()
     loss += 0.5 * np.log(total)
     # d loss / d kernel
-    outer = inverse - np.outer(weights, weights) - np.outer(ones, ones) / total
-    outer *= 0.5
+    pairs = np.stack([weights, ones / np.sqrt(total)])
+    outer = 0.5 * (inverse - pairs.T @ pairs)
     # d kernel / d log l_d = 5/3 amplitude (1 + s) exp(-s) (difference_d / l_d)^2
     slopes = 5 / 3 * outer * decay * (1 + distances)
     scaled = points / lengths
-    pairs = 2 * (slopes.sum(0) @ scaled**2 - (slopes @ scaled * scaled).sum(0))
+    columns = 2 * (slopes.sum(0) @ scaled**2 - (slopes @ scaled * scaled).sum(0))
     prior, prior_gradient = log_prior(theta)
-    by_group = np.bincount(groups, pairs, minlength=len(theta) - 2)
+    by_group = np.bincount(groups, columns, minlength=len(theta) - 2)
     gradient = np.concatenate(
         [by_group, [(outer * signal).sum(), noise * np.trace(outer)]]
     )
@@ -89,7 +89,8 @@ def negative_log_posterior(
 
 
 def likeliest(points: np.ndarray, values: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """The theta that is likeliest under the priors; arguments as above."""
+    """The theta that is likeliest under the priors, roughly, since samples are taken
+    around it; arguments as above."""
     return scipy.optimize.minimize(
         negative_log_posterior,
         np.log([FIRST_LENGTH] * _count(groups) + [FIRST_AMPLITUDE, FIRST_NOISE]),
@@ -97,7 +98,7 @@ def likeliest(points: np.ndarray, values: np.ndarray, groups: np.ndarray) -> np.
         jac=True,
         method="L-BFGS-B",
         bounds=_bounds(groups),
-        options={"maxiter": 100, "gtol": 1e-2, "ftol": 1e-7},
+        options={"maxiter": 100, "gtol": 1e-2, "ftol": 1e-4},
     ).x
 
 
@@ -132,7 +133,7 @@ def curvature(theta: np.ndarray, points: np.ndarray, groups: np.ndarray) -> np.n
     """
     lengths = np.exp(theta[:-2])[groups]
     amplitude, noise = np.exp(theta[-2:])
-    distances = scaled_distances(points, points, lengths[None])[0]
+    (distances,) = each_scaled_distances(points, points, lengths[None])
     slopes = 5 / 3 * amplitude * (1 + distances) * np.exp(-distances)
     scaled = (points / lengths).T
     changes = np.zeros((len(theta), len(points), len(points)))
@@ -142,10 +143,11 @@ def curvature(theta: np.ndarray, points: np.ndarray, groups: np.ndarray) -> np.n
     changes[-2] = amplitude * matern52(distances)
     changes[-1] = noise * np.eye(len(points))
     inverse = _inverse(cholesky(changes[-2] + changes[-1]))
-    turned = (inverse @ changes).reshape(len(theta), -1)
-    across = (changes @ inverse).reshape(len(theta), -1)
+    turned = inverse @ changes
+    across = turned.transpose(0, 2, 1).reshape(len(theta), -1)
+    information = 0.5 * turned.reshape(len(theta), -1) @ across.T
     priors = [*(0.8 * np.cosh(2 * theta[:-2])), amplitude, 30 * noise]
-    return 0.5 * turned @ across.T + np.diag(np.maximum(priors, FLATTEST))
+    return information + np.diag(np.maximum(priors, FLATTEST))
 
 
 def fit(
@@ -178,7 +180,7 @@ def fit(
         return density + 0.5 * (steps**2).sum(1)
 
     steps = np.zeros((samples, len(theta)))
-    weight = weights(steps)
+    weight = np.repeat(weights(steps[:1]), samples)
     for _ in range(STEPS):
         steps, weight = _slice_step(weights, steps, weight, generator)
     theta = theta + steps @ root
@@ -218,7 +220,9 @@ def _slice_step(
 def _hyperparameters(
     theta: np.ndarray, groups: np.ndarray, mean: np.ndarray | None = None
 ) -> Hyperparameters:
-    lengths, others = np.exp(theta[:, :-2])[:, groups], np.exp(theta[:, -2:])
+    # Rows side by side in memory, else BLAS would not take what is made of them.
+    lengths = np.ascontiguousarray(np.exp(theta[:, :-2])[:, groups])
+    others = np.exp(theta[:, -2:])
     mean = np.zeros(len(theta)) if mean is None else mean
     return Hyperparameters(lengths, others[:, 0], others[:, 1], mean)
 
