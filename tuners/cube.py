@@ -83,7 +83,7 @@ class Axis:
     def position(self, value: Any) -> float:
         """Where a value stands; one that is no longer in the space: its default."""
         if self.centres is None:
-            return float(np.clip(self.hyperparameter.value_to_prob(value), 0, 1))
+            return min(max(float(self.hyperparameter.value_to_prob(value)), 0.0), 1.0)
         if value in self.values:
             return float(self.centres[self.values.index(value)])
         if isinstance(value, int | float) and not isinstance(self.values[0], str):

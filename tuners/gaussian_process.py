@@ -112,15 +112,19 @@ class GaussianProcess:
     """The process given values at points [N, d], under S sets of hyperparameters.
 
     values: [S, N], since what is only believed to be seen differs between them.
+    factors: of the observations' covariances, [S, N, N], if they are at hand.
     """
 
     points: np.ndarray
     values: np.ndarray
     hyperparameters: Hyperparameters
+    factors: np.ndarray | None = None
 
     @functools.cached_property
     def _inverse_factor(self) -> np.ndarray:
         """L^-1 [S, N, N], L L^T = K + noise I; a product is cheaper than a solve."""
+        if self.factors is not None:
+            return inverted(self.factors)
         return inverted(cholesky(self.hyperparameters.covariance(self.points)))
 
     @functools.cached_property

@@ -32,6 +32,7 @@ FIRST_LENGTH, FIRST_AMPLITUDE, FIRST_NOISE = 0.5, 1.0, 1e-3
 SAMPLES = 10  # as Spearmint has it
 STEPS = 3  # of each sample's chain
 FLATTEST = 0.25  # curvature that the approximation has at least: deviations up to 2
+MOST_CURVED = 150  # points that the approximation is of; of more, evenly chosen ones
 
 
 def log_prior(theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -104,9 +105,10 @@ def likeliest(points: np.ndarray, values: np.ndarray, groups: np.ndarray) -> np.
 
 def log_posteriors(
     theta: np.ndarray, points: np.ndarray, values: np.ndarray, groups: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """As `negative_log_posterior` has it, of many theta [S, G + 2] at once, with the
-    mean of the process and its variance, given each; [S] each.
+    mean of the process and its variance, given each; [S] each. And the covariances'
+    Cholesky factors, [S, N, N].
 
     Nothing is likely beyond the ranges of the hyperparameters.
     """
@@ -123,14 +125,19 @@ def log_posteriors(
     density = -0.5 * (squares - across**2 / total) - logs - 0.5 * np.log(total)
     inside = ((theta >= low) & (theta <= high)).all(1)
     density = np.where(inside, density + log_prior(theta)[0], -np.inf)
-    return density, across / total, 1 / total
+    return density, across / total, 1 / total, factors
 
 
 def curvature(theta: np.ndarray, points: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Fisher's information about theta, and the priors'; [G + 2, G + 2].
 
-    It is 1/2 tr(K^-1 dK/di K^-1 dK/dj), positive where a Hessian need not be.
+    It is 1/2 tr(K^-1 dK/di K^-1 dK/dj), positive where a Hessian need not be. Of many
+    points some stand for all: the samples are not of this approximation, but found
+    with its help.
     """
+    every = -(-len(points) // MOST_CURVED)
+    stand_for = len(points) / len(points[::every])
+    points = points[::every]
     lengths = np.exp(theta[:-2])[groups]
     amplitude, noise = np.exp(theta[-2:])
     (distances,) = each_scaled_distances(points, points, lengths[None])
@@ -145,7 +152,7 @@ def curvature(theta: np.ndarray, points: np.ndarray, groups: np.ndarray) -> np.n
     inverse = _inverse(cholesky(changes[-2] + changes[-1]))
     turned = inverse @ changes
     across = turned.transpose(0, 2, 1).reshape(len(theta), -1)
-    information = 0.5 * turned.reshape(len(theta), -1) @ across.T
+    information = 0.5 * stand_for * turned.reshape(len(theta), -1) @ across.T
     priors = [*(0.8 * np.cosh(2 * theta[:-2])), amplitude, 30 * noise]
     return information + np.diag(np.maximum(priors, FLATTEST))
 
@@ -184,10 +191,11 @@ def fit(
     for _ in range(STEPS):
         steps, weight = _slice_step(weights, steps, weight, generator)
     theta = theta + steps @ root
-    _, mean, variance = log_posteriors(theta, points, values, groups)
+    _, mean, variance, factors = log_posteriors(theta, points, values, groups)
     mean = mean + np.sqrt(variance) * generator.normal(size=samples)
     hyperparameters = _hyperparameters(theta, groups, mean)
-    return GaussianProcess(points, np.tile(values, (samples, 1)), hyperparameters)
+    tiled = np.tile(values, (samples, 1))
+    return GaussianProcess(points, tiled, hyperparameters, factors)
 
 
 def _slice_step(
