@@ -1,10 +1,10 @@
-"""Keeps measured results, and writes the README's tables from them.
+"""Keeps measured results, and writes the tables of the README and of docs/results.md.
 
     python benchmarks/tables.py keep NAME runs/VERB-DIGEST   # results.json -> results/
-    python benchmarks/tables.py write                        # results/ -> README.md
+    python benchmarks/tables.py write                        # results/ -> the pages
 
-NAME-s1 and so on are further seeds of NAME. The README's tables of accuracies, errors
-and perplexities are generated here; its speeds are benchmarks/README.md's.
+Tables of accuracies, errors and perplexities are generated here. Speeds are
+benchmarks/README.md's.
 """
 
 import statistics
@@ -13,29 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kerasdistill.files import write_atomic, write_json_atomic
+from kept import RESULTS, ROOT, hours, keep, kept, seeds, spread
+
+from kerasdistill.files import write_atomic
 from kerasdistill.reports import born_again, paper
 from kerasdistill.runs import read_json
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
 MARKS = "<!-- {}: generated -->", "<!-- {}: end -->"
-# Paths say nothing on another machine.
-LEFT_OUT = (
-    "model",
-    "saved_model",
-    "results",
-    "chain",
-    "best_recipe",
-    "trials_table",
-    "teachers",
-    "picture",
-    "path",
-    "search",
-    "history",
-    "readable_name",
-)
-
 MIRRORED = "_mirrored"  # accuracies of the mean with the mirror image
 
 ROWS = (  # file, what it is, published accuracy and where it is printed, which of ours
@@ -96,75 +80,24 @@ TEXTS = (  # Penn Treebank
 )
 
 
-def keep(name: str, run: Path) -> None:
-    """Copies what a finished run found, without paths, to benchmarks/results."""
-    results = read_json(run / "results.json")
-    kept = without_paths(results)
-    if stored := kept.get("distillation_set"):  # a report tells its passes
-        kept["distillation_set"] = {k: v for k, v in stored.items() if k != "path"}
-    environment = read_json(run / "environment.json")
-    kept["environment"] = {**environment, "command": None}
-    if (run / "trials.json").exists():  # of a search
-        kept["curve"] = [
-            trial["val_accuracy"] for trial in read_json(run / "trials.json")["trials"]
-        ]
-    write_json_atomic(RESULTS / f"{name}.json", kept)
-
-
-def without_paths(value: Any) -> Any:
-    """Nested JSON values without the fields in LEFT_OUT and lists of paths."""
-    if isinstance(value, dict):
-        kept = {k: v for k, v in value.items() if k not in LEFT_OUT and not _paths(v)}
-        return {k: without_paths(v) for k, v in kept.items()}
-    return [without_paths(each) for each in value] if isinstance(value, list) else value
-
-
-def _paths(value: Any) -> bool:
-    """Whether it is a list of paths, such as an ensemble's members."""
-    if not isinstance(value, list) or not value:
-        return False
-    return all(isinstance(each, str) and "/" in each for each in value)
-
-
-def _kept(name: str) -> dict[str, Any] | None:
-    """What `keep` wrote under this name."""
-    path = RESULTS / f"{name}.json"
-    return read_json(path) if path.exists() else None
-
-
-def _seeds(name: str) -> list[dict[str, Any]]:
-    """The same of all seeds."""
-    first = _kept(name)
-    others = sorted(RESULTS.glob(f"{name}-s[0-9].json"))
-    return [first, *map(read_json, others)] if first else []
-
-
-def spread(values: Sequence[float]) -> str:
-    """Percentages' mean, ± their deviation over seeds."""
-    mean = f"{100 * statistics.mean(values):.2f}"
-    if len(values) == 1:
-        return mean
-    return f"{mean} ± {100 * statistics.stdev(values):.2f} ({len(values)})"
-
-
 def table() -> str:
-    """The README's table as Markdown."""
+    """Teachers and their first students, as Markdown."""
     lines = [
         "| network | parameters | epochs | validation | test | paper's test | hours |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, what, published, which in ROWS:
-        if not (found := _seeds(name)):
+        if not (found := seeds(name)):
             lines.append(f"| {what} | missing | | | | {published} | |")
             continue
         first = found[0]
-        epochs = hours = ""
+        epochs = took = ""
         if "recipe" in first:  # an ensemble was not trained
             epochs = f"{first['epochs']} ({first['recipe']['training']['schedule']})"
-            hours = _hours(found)
+            took = hours(found)
         lines.append(
             f"| {what} | {first['num_params']:,} | {epochs} | {_scores(found, which)} "
-            f"| {published} | {hours} |"
+            f"| {published} | {took} |"
         )
     return "\n".join(lines)
 
@@ -175,11 +108,6 @@ def _scores(found: Sequence[dict[str, Any]], which: str = "") -> str:
         spread([each[f"{split}_accuracy{which}"] for each in found])
         for split in ("val", "test")
     )
-
-
-def _hours(found: Sequence[dict[str, Any]]) -> str:
-    """A cell: what a training took, the mean over seeds."""
-    return f"{statistics.mean(each['seconds'] for each in found) / 3600:.2f}"
 
 
 def students() -> str:
@@ -193,14 +121,14 @@ def students() -> str:
         what = f"{paper.FAMILIES[family]}, {budget}"
         published = paper.URBAN_2.value(family, budget)
         name = f"{budget}-{family}".lower()
-        if not (found := _seeds(f"student-{name}")):
+        if not (found := seeds(f"student-{name}")):
             lines.append(f"| {what} | missing | | | | {published} | |")
             continue
-        twins = _seeds(f"baseline-{name}")
+        twins = seeds(f"baseline-{name}")
         labels = spread([each["test_accuracy"] for each in twins]) if twins else ""
         lines.append(
             f"| {what} | {found[0]['num_params']:,} | {_scores(found)} | {labels} "
-            f"| {published} | {_hours(found)} |"
+            f"| {published} | {hours(found)} |"
         )
     return "\n".join(lines)
 
@@ -209,7 +137,7 @@ def precisions() -> str:
     """Accuracies and median speed of one training in half precision and in single."""
     lines = ["| precision | validation | test | images/s |", "|---|---|---|---|"]
     for name, what in PRECISIONS:
-        if not (found := _seeds(name)):
+        if not (found := seeds(name)):
             lines.append(f"| `{what}` | missing | | |")
             continue
         speed = statistics.median(each["images_per_second"] for each in found)
@@ -225,7 +153,7 @@ def searches() -> str:
         "|---" * (len(COUNTS) + 3) + "|",
     ]
     for name, what in SEARCHES:
-        if (found := _kept(name)) is None:
+        if (found := kept(name)) is None:
             lines.append(f"| {what} | missing |" + " |" * (len(COUNTS) + 1))
             continue
         scored = [[x for x in found["curve"][:count] if x] for count in COUNTS]
@@ -244,13 +172,13 @@ def texts() -> str:
         "|---|---|---|---|---|---|",
     ]
     for name, what in TEXTS:
-        if (found := _kept(name)) is None:
+        if (found := kept(name)) is None:
             lines.append(f"| {what} | missing | | | | |")
             continue
         lines.append(
             f"| {what} | {found['num_params']:,} | {found['epochs']} "
             f"| {found['val_perplexity']:.1f} | {found['test_perplexity']:.1f} "
-            f"| {_hours([found])} |"
+            f"| {hours([found])} |"
         )
     return "\n".join(lines)
 
@@ -275,23 +203,59 @@ def generations() -> str:
     return "\n".join(lines)
 
 
-def write() -> None:
-    """Replaces what stands between the markers in README.md."""
-    readme = ROOT / "README.md"
-    text = readme.read_text()
-    made_of = (
-        ("results", table()),
-        ("students", students()),
-        ("precisions", precisions()),
-        ("searches", searches()),
-        ("generations", generations()),
-        ("texts", texts()),
+def _percent(found: Sequence[dict[str, Any]], field: str = "test_accuracy") -> str:
+    return f"{spread([each[field] for each in found])} %"
+
+
+def highlights() -> str:
+    """The README's table: what students reach beside teachers, labels and papers."""
+    lines = [
+        "| what | teacher | student | on labels alone | the paper's student |",
+        "|---|---|---|---|---|",
+    ]
+    teacher = _percent(seeds("ensemble-greedy"))
+    for budget, family in (("1M", "convs-3"), ("10M", "convs-3")):
+        name = f"{budget}-{family}".lower()
+        twins = seeds(f"baseline-{name}")
+        lines.append(
+            f"| CIFAR-10, 3 convolutions, {budget} weights | {teacher} "
+            f"| {_percent(seeds(f'student-{name}'))} "
+            f"| {_percent(twins) if twins else ''} "
+            f"| {paper.URBAN_2.value(family, budget)} % |"
+        )
+    runs = seeds("born-again-c100-wrn-16-1-banl")
+    first, second = ([run["generations"][n] for run in runs] for n in (0, 1))
+    lines.append(
+        f"| CIFAR-100, Wide-ResNet-16-1, born again (BAN+L) | {_percent(first)} "
+        f"| {_percent(second)} | as the teacher | |"
     )
-    for name, made in made_of:
+    names = ("lm-small-teacher", "lm-small-student", "lm-small-twin")
+    cells = (f"{kept(name)['test_perplexity']:.1f}" for name in names)
+    lines.append(f"| Penn Treebank, LSTM, perplexity | {' | '.join(cells)} | |")
+    return "\n".join(lines)
+
+
+PAGES = {  # page -> what stands between its markers
+    ROOT / "README.md": {"highlights": highlights},
+    ROOT / "docs" / "results.md": {
+        "results": table,
+        "students": students,
+        "precisions": precisions,
+        "searches": searches,
+        "generations": generations,
+        "texts": texts,
+    },
+}
+
+
+def written(page: Path) -> str:
+    """The page's text with its tables made anew."""
+    text = page.read_text(encoding="utf-8")
+    for name, make in PAGES[page].items():
         begin, end = (mark.format(name) for mark in MARKS)
         before, rest = text.split(begin)
-        text = f"{before}{begin}\n{made}\n{end}{rest.split(end)[1]}"
-    write_atomic(readme, text)
+        text = f"{before}{begin}\n{make()}\n{end}{rest.split(end)[1]}"
+    return text
 
 
 if __name__ == "__main__":
@@ -299,6 +263,7 @@ if __name__ == "__main__":
         case ["keep", name, run]:
             keep(name, Path(run))
         case ["write"]:
-            write()
+            for each in PAGES:
+                write_atomic(each, written(each))
         case _:
             sys.exit(__doc__)

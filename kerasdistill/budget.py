@@ -1,6 +1,6 @@
 """Parameter budgets, and how many parameters a student's widths make.
 
-The formulas are those of fact sheet A10, for any image shape and class count.
+The formulas are those of docs/papers/urban2017.md, for any image shape and class count.
 A student is described by (filters, hidden, bottleneck) as in `recipes.base.Student`;
 parameters are weights and biases of every layer, 10 logits (or num_classes) included.
 """
@@ -16,7 +16,7 @@ from kerasdistill.errors import UserError
 ImageShape = tuple[int, int, int]
 
 # Convolutions (1-based) that a max pooling follows, by number of convolutions:
-# c-mp, c-mp-c-mp, c-mp-c-mp-c-mp and c-mp-c-c-mp-c-mp (fact sheet A5).
+# c-mp, c-mp-c-mp, c-mp-c-mp-c-mp and c-mp-c-c-mp-c-mp (docs/papers/urban2017.md).
 POOLED_AFTER = {0: (), 1: (1,), 2: (1, 2), 3: (1, 2, 3), 4: (1, 3, 4)}
 
 _LARGEST = 10**12

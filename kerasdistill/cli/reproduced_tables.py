@@ -25,7 +25,7 @@ from kerasdistill.reports import paper
 
 TEACHER_TRIALS, ENSEMBLE, FIGURE_TRIALS = 129, 16, 20
 TEACHERS = range(1, len(urban2017.PUBLISHED_TEACHERS) + 1)
-# Of the second paper's trainings (fact sheet B3 and B8).
+# Of the second paper's trainings (docs/papers/born-again.md).
 ALL_EPOCHS = {**{f"ban-table-{n}": 200 for n in range(1, 6)}, "ban-table-6": 40}
 DEFAULT_DATASET = "cifar10"
 # Table 3's other students, and the teacher of Tables 4 and 5.

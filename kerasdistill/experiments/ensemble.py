@@ -1,4 +1,4 @@
-"""The super teacher: the mean of its members (fact sheets A1 and B2).
+"""The super teacher: the mean of its members (docs/papers/urban2017.md and docs/papers/born-again.md).
 
 Members are chosen by validation data alone; test data play no part.
 """
@@ -27,7 +27,7 @@ from pipelines.datasets import ImageData
 
 KIND = "ensemble"  # of the run
 STEP = "super teacher"
-PAPER_SIZE = 16  # Urban et al. keep 16 of 129 teachers (fact sheet A1)
+PAPER_SIZE = 16  # Urban et al. keep 16 of 129 teachers (docs/papers/urban2017.md)
 
 
 def step(

@@ -1,4 +1,4 @@
-"""A student on a distillation set (fact sheet A5)."""
+"""A student on a distillation set (docs/papers/urban2017.md)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,6 +1,6 @@
 """A teacher or a baseline: hard labels, views made on the fly.
 
-Fact sheet A4; A5, right column, and Table 1.
+docs/papers/urban2017.md; A5, right column, and Table 1.
 """
 
 from pathlib import Path

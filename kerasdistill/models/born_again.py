@@ -1,4 +1,4 @@
-"""The second paper's networks on images (fact sheet B4 to B7)."""
+"""The second paper's networks on images (docs/papers/born-again.md)."""
 
 import keras
 

@@ -1,4 +1,4 @@
-"""The character-aware language model of Kim et al. (2016; fact sheet B8).
+"""The character-aware language model of Kim et al. (2016; docs/papers/born-again.md).
 
 A word is read by its characters: convolutions of several widths with tanh and the
 maximum over the word, then highway layers, then LSTM layers. Inputs and outputs are

@@ -1,4 +1,4 @@
-"""The super teacher: its members' mean (fact sheets A1 and B2)."""
+"""The super teacher: its members' mean (docs/papers/urban2017.md and docs/papers/born-again.md)."""
 
 import math
 from collections.abc import Callable, Sequence

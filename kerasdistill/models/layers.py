@@ -15,7 +15,7 @@ from kerasdistill.models.fast_layers import BatchNormalization, Dropout
 from kerasdistill.recipes.layers import LAYERS
 from kerasdistill.seeds import derive_seed
 
-# Of CIFAR-10's training pixels, 0-255 (fact sheet B3).
+# Of CIFAR-10's training pixels, 0-255 (docs/papers/born-again.md).
 PIXEL_MEANS = (125.3, 123.0, 113.9)
 PIXEL_DEVIATIONS = (63.0, 62.1, 66.7)
 
@@ -78,7 +78,7 @@ class Urban(Layers):
     """
 
     def standardize(self, input_scale: float = 1.0) -> None:
-        """Per-image standardisation (fact sheet A2), then a factor other than 1.
+        """Per-image standardisation (docs/papers/urban2017.md), then a factor other than 1.
 
         Each image minus its own mean, divided by its own standard deviation over all
         its values. The epsilon (in squared pixels) only guards images of one colour.

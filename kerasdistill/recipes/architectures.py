@@ -1,4 +1,4 @@
-"""Networks of the second paper as sizes (fact sheet B4 to B8).
+"""Networks of the second paper as sizes (docs/papers/born-again.md).
 
 Each holds what its layers need and nothing else, so that a depth that is no whole
 number of units cannot be written down; `born_again.architecture` reads names.

@@ -16,7 +16,7 @@ OptimizerName = Literal["sgd", "muon"]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Urban's augmentation (appendix, fact sheet A3) in [0, 1] units.
+    """Urban's augmentation (appendix, docs/papers/urban2017.md) in [0, 1] units.
 
     Shifts are uniform in +-hue, +-saturation, +-value; scales are uniform in
     [1/(1+scale), 1+scale]; square crops have min_crop..32 pixels a side. The
@@ -51,7 +51,7 @@ class Shifts:
 @dataclass(frozen=True)
 class CropAugmentation:
     """Padding by reflection, a crop of the image's size, mirroring half the time
-    (Zagoruyko & Komodakis 2016, fact sheet B3)."""
+    (Zagoruyko & Komodakis 2016, docs/papers/born-again.md)."""
 
     pad: int = 4
     mirror: bool = True
@@ -59,7 +59,7 @@ class CropAugmentation:
 
 @dataclass(frozen=True)
 class CnnTeacher:
-    """c^2-mp-c^2-mp-c^4-mp-fc^2 with 3x3 filters (fact sheet A4)."""
+    """c^2-mp-c^2-mp-c^4-mp-fc^2 with 3x3 filters (docs/papers/urban2017.md)."""
 
     filters: tuple[int, int, int]
     dense: int
@@ -81,7 +81,7 @@ class FastTeacher:
 
 @dataclass(frozen=True)
 class Student:
-    """An MLP (no filters) or a CNN with one ReLU layer on top (fact sheet A5).
+    """An MLP (no filters) or a CNN with one ReLU layer on top (docs/papers/urban2017.md).
 
     `bottleneck` is a linear layer before the first ReLU layer (0 or 1
     convolutions only). `dropout_rates` serve the hard-label baselines: one after

@@ -15,7 +15,7 @@ Test error in percent, Tables 1 (CIFAR-10) and 2 (CIFAR-100):
 
 A network is named `wide-resnet-D-K` or `densenet-bc-L-K` (depth 6n+4), by one of the
 paper's four labels above, or, as Table 5's students of densenet-90-60,
-`ban-wide-resnet-N-R` or `ban-pre-resnet-N-R`. Parameter counts: fact sheet B4 to B7.
+`ban-wide-resnet-N-R` or `ban-pre-resnet-N-R`. Parameter counts: docs/papers/born-again.md.
 """
 
 import math
@@ -158,7 +158,7 @@ def ensembles(name: str, generations: int) -> list[tuple[str, tuple[int, ...]]]:
     """The paper's ensembles of so many generations: names, members' numbers.
 
     Ens*2 is BAN-1 and BAN-2, Ens*3 has BAN-3 too, and so on. Of densenet-80-120 the
-    paper's Ens*3 is teacher, BAN-1 and BAN-2 (fact sheet B2).
+    paper's Ens*3 is teacher, BAN-1 and BAN-2 (docs/papers/born-again.md).
     """
     numbers = range(1, generations + 1)
     named = [(f"Ens*{last}", tuple(numbers[:last])) for last in numbers[1:]]

@@ -1,4 +1,4 @@
-"""Language models of Furlanello et al. on the Penn Treebank (fact sheet B8).
+"""Language models of Furlanello et al. on the Penn Treebank (docs/papers/born-again.md).
 
 Perplexity, Table 6 (10,000 words; students learn BAN+L):
 

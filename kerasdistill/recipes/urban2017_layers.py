@@ -15,7 +15,7 @@ PATCH = 2  # side of the patches that the fast teacher whitens
 
 
 def cnn_teacher(at: Any, network: CnnTeacher, num_classes: int) -> None:
-    """c^2-mp-c^2-mp-c^4-mp-fc^2-logits (fact sheet A4).
+    """c^2-mp-c^2-mp-c^4-mp-fc^2-logits (docs/papers/urban2017.md).
 
     3x3 convolutions, 2x2 max pooling, dropout after each pooling and each fully
     connected layer. The three published ones have 5,339,350, 2,453,729 and 5,823,101
@@ -37,7 +37,7 @@ def cnn_teacher(at: Any, network: CnnTeacher, num_classes: int) -> None:
 
 
 def student(at: Any, network: Student, num_classes: int) -> None:
-    """Layers in the order of fact sheet A5's table.
+    """Layers in the order of docs/papers/urban2017.md's table.
 
     Without convolutions: [bottleneck] - fc x L - logits; with one: c-mp-bottleneck-
     fc-logits; with two to four: c-mp-c-mp, c-mp-c-mp-c-mp or c-mp-c-c-mp-c-mp, then

@@ -1,4 +1,4 @@
-"""Named students that no budget leads to (fact sheet A8)."""
+"""Named students that no budget leads to (docs/papers/urban2017.md)."""
 
 from kerasdistill.budget import Budget
 from kerasdistill.recipes import urban2017

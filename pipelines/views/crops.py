@@ -1,4 +1,4 @@
-"""Crops of padded images, as Wide-ResNets are trained on (fact sheet B3)."""
+"""Crops of padded images, as Wide-ResNets are trained on (docs/papers/born-again.md)."""
 
 import tensorflow as tf
 

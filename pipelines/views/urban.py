@@ -1,4 +1,4 @@
-"""Urban's augmentation (fact sheet A3), batched and stateless."""
+"""Urban's augmentation (docs/papers/urban2017.md), batched and stateless."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""The second paper's networks against its tables (fact sheet B4 to B7)."""
+"""The second paper's networks against its tables (docs/papers/born-again.md)."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""BAN, BAN+L, CWTM and DKPP against NumPy (fact sheet B1, B2)."""
+"""BAN, BAN+L, CWTM and DKPP against NumPy (docs/papers/born-again.md)."""
 
 import numpy as np
 import pytest

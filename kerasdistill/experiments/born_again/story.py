@@ -1,4 +1,4 @@
-"""Born-Again Networks: each generation learns from the one before (fact sheet B).
+"""Born-Again Networks: each generation learns from the one before (docs/papers/born-again.md).
 
 Every generation and every ensemble has a run folder of its own, which other requests
 find too: generation 0, say, serves all losses of a seed. The story's own folder keeps
@@ -23,7 +23,7 @@ from kerasdistill.running import steps
 from kerasdistill.runs import RunDirectory
 from pipelines.datasets import ImageData
 
-AVERAGING = "mean-probabilities"  # fact sheet B2
+AVERAGING = "mean-probabilities"  # docs/papers/born-again.md
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A language model on labels, or born again from one (fact sheet B8)."""
+"""A language model on labels, or born again from one (docs/papers/born-again.md)."""
 
 import contextlib
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Bayesian search among recipes of one family (fact sheets A4, A5, A9, A11).
+"""Bayesian search among recipes of one family (docs/papers/urban2017.md).
 
 Trials are ranked by validation accuracy. Test data are scored once, at the very end,
 by the best trial's model, which is published as any other run's; nothing is retrained.
