@@ -105,7 +105,7 @@ def test_flat_pixels_refuses_images_that_vanish():
         budgets.flat_pixels((32, 32, 3), convs=5, pool=2)
 
 
-# The right-hand sides are docs/papers/urban2017.md's formulas, written out a second time.
+# The right-hand sides are the formulas of docs/papers/urban2017.md, written once more.
 
 
 def test_mlp_with_bottleneck_by_hand():
@@ -146,8 +146,8 @@ def test_other_shapes_and_class_counts():
 
 
 # The paper's budgets are powers of sqrt(10), printed as 3.16M and 31.6M; the widths
-# of docs/papers/urban2017.md were worked out for the unrounded ones. Its 1383 for four layers at
-# 10M is one too many: u = (sqrt(3086^2 + 12 * 9999990) - 3086) / 6 = 1382.47.
+# were worked out for the unrounded ones. 1383 for four layers at 10M, which was
+# printed once, is one too many: u = (sqrt(3086^2 + 12 * 9999990) - 3086) / 6 = 1382.47.
 @pytest.mark.parametrize(
     ("layers", "widths"),
     [

@@ -35,8 +35,8 @@ def student(
 ) -> Space:
     """Students on logits: nine families (convs 1 to 4, hidden 1 to 5), any budget.
 
-    Learning rate, momentum, input scale, initial scale (docs/papers/urban2017.md) and the widths:
-    constants c1 and c2, c1 alone for the MLP with one hidden layer and its bottleneck,
+    Learning rate, momentum, input scale, initial scale and the widths: constants
+    c1 and c2, c1 alone for the MLP with one hidden layer and its bottleneck,
     a ratio for each layer of a deeper MLP. Arguments as for `urban2017.student`.
 
     Raises:
@@ -72,7 +72,7 @@ def baseline(
 
 
 def teacher(*, tie_dropout: bool = False) -> Space:
-    """The teachers' 18 dimensions (docs/papers/urban2017.md); widths stand for C1, C2, C3, H1.
+    """The teachers' 18 dimensions; widths stand for C1, C2, C3, H1.
 
     With `tie_dropout` both dense layers drop out at one rate: 17 dimensions. The paper
     has one such rate in one place and two in another.

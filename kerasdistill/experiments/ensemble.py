@@ -1,4 +1,6 @@
-"""The super teacher: the mean of its members (docs/papers/urban2017.md and docs/papers/born-again.md).
+"""The super teacher: the mean of its members.
+
+Both papers have one: docs/papers/urban2017.md and docs/papers/born-again.md.
 
 Members are chosen by validation data alone; test data play no part.
 """

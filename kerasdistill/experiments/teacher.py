@@ -1,6 +1,6 @@
 """A teacher or a baseline: hard labels, views made on the fly.
 
-docs/papers/urban2017.md; A5, right column, and Table 1.
+The ranges and the networks of Table 1: docs/papers/urban2017.md.
 """
 
 from pathlib import Path

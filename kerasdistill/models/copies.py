@@ -98,9 +98,9 @@ def fold_bottleneck(model: keras.Model) -> keras.Model:
     """A copy with the linear bottleneck merged into the layer behind it.
 
     Two linear maps in a row are one: x W1 W2 + (b1 W2 + b2). The paper leaves the
-    bottleneck out when it counts layers for this reason (docs/papers/urban2017.md). The product
-    is formed in float64, so that the copy's logits are the model's up to the order
-    of float32 sums; it has more weights.
+    bottleneck out when it counts layers for this reason (docs/papers/urban2017.md).
+    The product is formed in float64, so that the copy's logits are the model's up to
+    the order of float32 sums; it has more weights.
 
     Raises:
         UserError: no dense layer without activation feeds a dense layer alone.

@@ -1,4 +1,4 @@
-"""The super teacher: its members' mean (docs/papers/urban2017.md and docs/papers/born-again.md)."""
+"""The super teacher: its members' mean, of logits or of probabilities."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -78,7 +78,7 @@ class Urban(Layers):
     """
 
     def standardize(self, input_scale: float = 1.0) -> None:
-        """Per-image standardisation (docs/papers/urban2017.md), then a factor other than 1.
+        """Per-image standardisation, then a factor other than 1.
 
         Each image minus its own mean, divided by its own standard deviation over all
         its values. The epsilon (in squared pixels) only guards images of one colour.

@@ -1,4 +1,4 @@
-"""The LSTM language model: words, tied embedding, LSTM layers, words (docs/papers/born-again.md).
+"""The LSTM language model: words, tied embedding, LSTM layers, words.
 
 Its state is an input and an output, so one model serves any number of streams:
 [ids int32 [B, T], hidden and cell of each layer [B, U]] -> [logits float32 [B, T, V],

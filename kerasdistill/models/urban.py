@@ -1,4 +1,4 @@
-"""Urban's networks: teachers, and students that are MLPs and CNNs (docs/papers/urban2017.md)."""
+"""Urban's teachers, and students: MLPs and CNNs (docs/papers/urban2017.md)."""
 
 import keras
 

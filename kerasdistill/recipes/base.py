@@ -81,7 +81,7 @@ class FastTeacher:
 
 @dataclass(frozen=True)
 class Student:
-    """An MLP (no filters) or a CNN with one ReLU layer on top (docs/papers/urban2017.md).
+    """An MLP (no filters) or a CNN with one ReLU layer on top.
 
     `bottleneck` is a linear layer before the first ReLU layer (0 or 1
     convolutions only). `dropout_rates` serve the hard-label baselines: one after

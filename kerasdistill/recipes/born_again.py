@@ -15,7 +15,8 @@ Test error in percent, Tables 1 (CIFAR-10) and 2 (CIFAR-100):
 
 A network is named `wide-resnet-D-K` or `densenet-bc-L-K` (depth 6n+4), by one of the
 paper's four labels above, or, as Table 5's students of densenet-90-60,
-`ban-wide-resnet-N-R` or `ban-pre-resnet-N-R`. Parameter counts: docs/papers/born-again.md.
+`ban-wide-resnet-N-R` or `ban-pre-resnet-N-R`. Parameter counts are in
+docs/papers/born-again.md.
 """
 
 import math

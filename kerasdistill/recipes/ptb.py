@@ -1,4 +1,6 @@
-"""Language models of Furlanello et al. on the Penn Treebank (docs/papers/born-again.md).
+"""Language models of Furlanello et al. on the Penn Treebank.
+
+What the paper leaves open: docs/papers/born-again.md.
 
 Perplexity, Table 6 (10,000 words; students learn BAN+L):
 

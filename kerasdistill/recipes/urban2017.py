@@ -71,8 +71,8 @@ def teacher(published: int = 1) -> TeacherRecipe:
 def teacher_of(*, filters: Sequence[int], dense: int) -> TeacherRecipe:
     """A teacher c^2-mp-c^2-mp-c^4-mp-fc^2 with the given widths.
 
-    Hyperparameters lie inside the ranges of docs/papers/urban2017.md. Batch size 128 is ours:
-    the paper gives none.
+    Hyperparameters lie inside the paper's ranges (docs/papers/urban2017.md). Batch
+    size 128 is ours: the paper gives none.
 
     Raises:
         UserError: not three filter counts, or a width below 1.
@@ -129,10 +129,10 @@ def student(
     """A student on logits whose parameter count is within 1 % of the budget.
 
     Accuracies: the table above. Learning rate 0.003, momentum 0.9, input and
-    initial scale 1 lie inside the ranges of docs/papers/urban2017.md; there is no dropout and
-    no weight decay (both cost students several percent). The gradient's norm is
-    clipped at 30, which is ours: the loss, a sum over classes of squares of large
-    numbers, otherwise diverges at every learning rate of the paper's range.
+    initial scale 1 lie inside the paper's ranges (docs/papers/urban2017.md); there is
+    no dropout and no weight decay (both cost students several percent). The gradient's
+    norm is clipped at 30, which is ours: the loss, a sum over classes of squares of
+    large numbers, otherwise diverges at every learning rate of the paper's range.
 
     Args:
         budget: target count of trainable parameters.
@@ -196,7 +196,7 @@ def baseline(**request: Any) -> StudentRecipe:
     Arguments and errors as for `student`; width bounds are the baselines' own, at
     other budgets than 10M times sqrt(budget / 10M). Dropout is the middle of its
     ranges, learning rate 0.01 and momentum 0.9 lie inside theirs, weight decay is
-    the paper's 2e-4 (docs/papers/urban2017.md, right column). MLPs have no published baseline:
+    the paper's 2e-4 (docs/papers/urban2017.md). MLPs have no published baseline:
     they use the students' bounds and the fully connected layers' dropout.
     """
     recipe = student(**request, bounds=urban2017_bounds.baseline_widths)

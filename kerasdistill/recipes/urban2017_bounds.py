@@ -1,8 +1,8 @@
 """Search ranges of Urban et al. 2017 as data: hyperparameters and layer widths.
 
 Widths are kept per group of layers, as the paper's two width constants address them
-(docs/papers/urban2017.md): C1 picks the first group's width, C2 the second's. Groups are
-0 convolutions (MLP-1): fully connected; 1: filters | fully connected;
+(docs/papers/urban2017.md): C1 picks the first group's width, C2 the second's. Groups
+are 0 convolutions (MLP-1): fully connected; 1: filters | fully connected;
 2: first | second filters; 3: first | second and third; 4: first two | last two.
 """
 
@@ -21,7 +21,7 @@ class Range:
     log: bool = False
 
 
-# docs/papers/urban2017.md, students on logits: no dropout and no weight decay at all.
+# Students on logits have no dropout and no weight decay (docs/papers/urban2017.md).
 STUDENT_RANGES = {
     "learning_rate": Range(0.0013, 0.016, log=True),
     "momentum": Range(0.68, 0.97, log=True),
@@ -35,7 +35,7 @@ STUDENT_RANGES = {
 # (0, 1); a layer twenty times narrower than another is as good as none.
 RATIO_RANGE = Range(0.05, 1.0)
 
-# docs/papers/urban2017.md, right column: the 10M networks on hard labels.
+# The 10M networks on hard labels.
 BASELINE_RANGES = {
     "learning_rate": Range(0.0015, 0.025, log=True),
     "momentum": Range(0.68, 0.97, log=True),
@@ -48,7 +48,7 @@ BASELINE_RANGES = {
 }
 BASELINE_WEIGHT_DECAY = 2e-4
 
-# docs/papers/urban2017.md; the four widths stand for the constants C1, C2, C3 and H1.
+# Teachers; the four widths stand for the constants C1, C2, C3 and H1.
 TEACHER_RANGES = {
     "learning_rate": Range(0.01, 0.05, log=True),
     "momentum": Range(0.80, 0.91, log=True),

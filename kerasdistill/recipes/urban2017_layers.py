@@ -37,7 +37,7 @@ def cnn_teacher(at: Any, network: CnnTeacher, num_classes: int) -> None:
 
 
 def student(at: Any, network: Student, num_classes: int) -> None:
-    """Layers in the order of docs/papers/urban2017.md's table.
+    """Layers in the order of the table in docs/papers/urban2017.md.
 
     Without convolutions: [bottleneck] - fc x L - logits; with one: c-mp-bottleneck-
     fc-logits; with two to four: c-mp-c-mp, c-mp-c-mp-c-mp or c-mp-c-c-mp-c-mp, then

@@ -1,4 +1,4 @@
-"""Which cell of which table a run's results belong to (docs/papers/urban2017.md and docs/papers/born-again.md).
+"""Which cell of the papers' tables a run's results belong to.
 
 A run is placed by what its results say of it (kind, architecture, parameters within
 1 % of the budget, loss, data set), never by its path. Only the whole CIFAR training

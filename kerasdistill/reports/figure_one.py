@@ -13,7 +13,7 @@ from kerasdistill.reports.measured import settings
 _AT = "10M"  # where the paper ticks its hard-label models
 FIVE = ("mean_of_five_best", "best", "fifth_best")
 LABELS = {**paper.FAMILIES, paper.SNN: "SNN-ECNN-MIMIC-30k"}
-_SNN_PARAMS = 70_900_938  # as the fact sheet works it out; the paper prints 70M
+_SNN_PARAMS = 70_900_938  # by docs/papers/urban2017.md; the paper prints 70M
 _RIGHT = 42e6  # where the axis ends, unless there is something beyond
 
 

@@ -1,4 +1,4 @@
-"""The orderings that the first paper claims (docs/papers/urban2017.md), checked on any numbers."""
+"""The orderings that the first paper claims in its results, checked on any numbers."""
 
 import itertools
 from collections.abc import Callable

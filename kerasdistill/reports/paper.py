@@ -1,5 +1,5 @@
 """The published numbers, as data: Urban et al. 2017 (Tables 1 and 2) and Furlanello
-et al. 2018 (Tables 1 to 6). docs/papers/urban2017.md and docs/papers/born-again.md; nothing here is measured."""
+et al. 2018 (Tables 1 to 6); nothing here is measured."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -3,8 +3,8 @@
 Batches are {"ids", "targets" int32 [B, T], "weights" float32 [B, T], "begins" bool []
 (the streams start anew)}, and with a stored signal "teacher_ids" int32 and
 "teacher_log_probabilities" float32 [B, T, K]. The loss of a step is summed over the
-window and averaged over the B streams (docs/papers/born-again.md), then gradients are shortened
-to `clip_norm`.
+window and averaged over the B streams (docs/papers/born-again.md), then gradients are
+shortened to `clip_norm`.
 """
 
 import functools

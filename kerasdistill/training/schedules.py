@@ -10,7 +10,7 @@ MAX_HALVINGS = 11  # 2^11 = 2048: the first cut "by a factor above 2000"
 
 @dataclass(frozen=True)
 class PaperSchedule:
-    """Urban's schedule (docs/papers/urban2017.md), as a value that moves from epoch to epoch.
+    """Urban's schedule, as a value that moves from epoch to epoch.
 
     "Drop" is a new strict minimum of the 0/1 validation error. Epochs are counted
     from 1 and since the last minimum; a halving does not reset that count. On a
@@ -46,7 +46,7 @@ class PaperSchedule:
 
 @dataclass(frozen=True)
 class PerplexitySchedule:
-    """The language models' schedule (docs/papers/born-again.md), as a value like `PaperSchedule`.
+    """The language models' schedule, as a value like `PaperSchedule`.
 
     The rate is multiplied by `decay` after an epoch whose validation perplexity is no
     new best, or one by less than `least_gain`; it never ends a training.

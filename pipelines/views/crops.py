@@ -1,4 +1,4 @@
-"""Crops of padded images, as Wide-ResNets are trained on (docs/papers/born-again.md)."""
+"""Crops of padded images, as Wide-ResNets are trained on."""
 
 import tensorflow as tf
 

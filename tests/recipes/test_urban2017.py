@@ -8,7 +8,7 @@ from kerasdistill.budget import PUBLISHED, Budget, student_params
 from kerasdistill.errors import UserError
 from kerasdistill.recipes import base, reading, urban2017, urban2017_bounds
 
-# docs/papers/urban2017.md, k = 5: dependent width from, to; largest error in percent.
+# As in docs/papers/urban2017.md: dependent width from, to; largest error in percent.
 PRINTED = {
     0: ((117, 278, 0.40), (128, 774, 0.36), (292, 1232, 0.16), (648, 3910, 0.08)),
     1: ((59, 237, 0.81), (91, 619, 0.52), (150, 1816, 0.31), (492, 1504, 0.10)),

@@ -1,4 +1,6 @@
-"""Born-Again Networks: each generation learns from the one before (docs/papers/born-again.md).
+"""Born-Again Networks: each generation learns from the one before.
+
+The paper, and what it leaves open: docs/papers/born-again.md.
 
 Every generation and every ensemble has a run folder of its own, which other requests
 find too: generation 0, say, serves all losses of a seed. The story's own folder keeps
