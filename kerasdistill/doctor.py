@@ -189,7 +189,7 @@ def _started() -> tuple[dict[str, Any], dict[str, Any] | None]:
 
 
 def _processor(precision: str) -> dict[str, Any]:
-    """The processor, and why --precision auto is what it is."""
+    """The processor, and why the precision "auto" is what it is."""
     has = machine.instructions()
     found = f"{machine.cores()} cores with {', '.join(has) or 'no vector units'}"
     why = "it has neither avx512_bf16 nor amx_bf16"
@@ -197,7 +197,7 @@ def _processor(precision: str) -> dict[str, Any]:
         why = "by the GPU's compute capability"
     elif machine.has_bfloat16():
         why = "it multiplies bfloat16"
-    advice = f"--precision auto is {precision}: {why}"
+    advice = f"`precision='auto'` is {precision}: {why}"
     if "avx2" not in has:
         return _check("processor", WARNING, found, f"{advice}; slow without avx2")
     return _check("processor", OK, found, advice)
@@ -207,7 +207,7 @@ def _memory() -> dict[str, Any]:
     free, total = machine.free_bytes(), machine.total_bytes()
     found = f"{free / 1e9:.1f} GB free of {total / 1e9:.1f} GB"
     if free < _SMALL_MEMORY:
-        advice = "use smaller --batch-size, fewer --workers and --resident never"
+        advice = "use smaller `batch_size`, fewer `workers` and `resident='never'`"
         return _check("memory", WARNING, found, advice)
     return _check("memory", OK, found)
 
@@ -218,7 +218,7 @@ def _disk(workdir: str) -> dict[str, Any]:
     if (advice := why_unwritable(workdir)) is not None:
         return _check("disk", WARNING, found, advice)
     if free < _SMALL_DISK:
-        advice = "use --store replay and fewer --passes, or another --workdir"
+        advice = "use `store='replay'` and fewer `passes`, or another `workdir`"
         return _check("disk", WARNING, found, advice)
     return _check("disk", OK, found)
 

@@ -94,7 +94,7 @@ def why_unwritable(folder: str | Path) -> str | None:
     place = nearest_existing(folder)
     if place.is_dir() and os.access(place, os.W_OK):
         return None
-    advice = f"{place} cannot be written to; choose another --workdir"
+    advice = f"{place} cannot be written to; choose another `workdir`"
     read_only = os.statvfs(place).f_flag & os.ST_RDONLY
     return f"{advice} ({os.strerror(errno.EROFS)})" if read_only else advice
 
@@ -109,7 +109,7 @@ def require_space(folder: str | Path, needed: float) -> None:
     if free < needed:
         raise UserError(
             f"{place} has {free / 1e9:.2f} GB free, {needed / 1e9:.2f} GB are needed; "
-            "free some, choose another --workdir, fewer --passes or --store replay"
+            "free some, choose another `workdir`, fewer `passes` or `store='replay'`"
         )
 
 

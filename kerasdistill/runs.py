@@ -63,7 +63,7 @@ class RunDirectory:
     def __enter__(self) -> Self:
         if "://" in str(self.path) or ":/" in str(self.path):
             raise UserError(
-                f"run directory {self.path} is no local path; give a local --workdir"
+                f"run directory {self.path} is no local path; give a local `workdir`"
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ class RunDirectory:
         except OSError as error:
             raise UserError(
                 f"run directory {self.path} cannot be written ({error.strerror}); "
-                "choose another --workdir"
+                "choose another `workdir`"
             ) from error
         try:
             lock(self._lock.fileno(), self.path / LOCK)
@@ -79,7 +79,7 @@ class RunDirectory:
             self._lock.close()
             raise BusyError(
                 f"run directory {self.path} is in use by another process; wait for "
-                "it to end or choose another --workdir"
+                "it to end or choose another `workdir`"
             ) from None
         try:
             # A run in this one, a search's trial, is its own holder's to clean.

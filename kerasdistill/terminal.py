@@ -90,12 +90,13 @@ def bar(what: str = "", **options: Any) -> Any:
 
 
 @contextlib.contextmanager
-def guarded() -> Iterator[None]:
-    """Within it, whatever is printed to stderr, by libraries too, is as if said here.
+def guarded(reworded: Callable[[str], str] = str) -> Iterator[None]:
+    """Within it, whatever is printed to stderr, by libraries too, is as if said here,
+    and is `reworded`.
 
     After an error it stays so, for the interpreter's own last words.
     """
-    before, sys.stderr = sys.stderr, _Guard(sys.stderr)
+    before, sys.stderr = sys.stderr, _Guard(sys.stderr, reworded)
     yield
     sys.stderr = before
 
@@ -160,12 +161,13 @@ class _Guard:
 
     _UP = "\x1b[A"
 
-    def __init__(self, stream: TextIO | None):
-        self._stream = stream
+    def __init__(self, stream: TextIO | None, reworded: Callable[[str], str] = str):
+        self._stream, self._reworded = stream, reworded
 
     def write(self, text: str) -> int:
         """Writes what is fit for a terminal; tells the length of `text`."""
-        parts = (escaped(part, keep="\n\t\r") for part in text.split(self._UP))
+        words = self._reworded(text).split(self._UP)
+        parts = (escaped(part, keep="\n\t\r") for part in words)
         shown = self._UP.join(parts)
         self._try(lambda stream: stream.write(_expressible(shown, stream)))
         self.flush()

@@ -27,6 +27,7 @@ _PER_CLASS, _MOST, _LARGE = 20, 4096, 64 * 64  # images, images, pixels
 _AT_ONCE = 128
 _TWICE = 32  # images that are asked for twice
 _SAME = 1e-2  # of the standard deviation; threads may add in another order
+_FORCED = "; `force=True` accepts it"
 
 
 def check_teacher(
@@ -63,7 +64,7 @@ def check_teacher(
     if "class_names" not in card and not data.labelled and not force:
         raise UserError(
             f"teacher {path} has no card.json that names its classes, and without "
-            "labels their order cannot be checked; --force accepts it"
+            f"labels their order cannot be checked{_FORCED}"
         )
     how = {"data": data, "facts": card, "force": force, "tell": tell}
     check_values(teacher, f"teacher {path}", **how)
@@ -160,8 +161,8 @@ def _settle(
     found = [finding for finding in findings if finding is not None]
     for finding in sorted(found, key=lambda each: not each.certain):
         if finding.certain or not force:
-            way_out = "" if finding.certain or force is None else "; --force accepts it"
-            raise UserError(f"{what} {finding.text}{way_out}")
+            forced = "" if finding.certain or force is None else _FORCED
+            raise UserError(f"{what} {finding.text}{forced}")
         if tell:
             say(f"{what} {finding.text}")
 

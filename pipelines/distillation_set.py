@@ -220,7 +220,7 @@ class DistillationSet:
         if not first < last <= stored:
             raise UserError(
                 f"{count} passes from {first} asked of {self.path}, which has "
-                f"{stored}; ask for fewer, or precompute more with --passes"
+                f"{stored}; ask for fewer, or precompute more with `passes`"
             )
         return range(first, last)
 

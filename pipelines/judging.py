@@ -51,27 +51,27 @@ def of_output(values: np.ndarray, declared: str) -> Finding | None:
             return Finding(
                 "outputs probabilities, expected logits: of each image they add up "
                 "to 1; save it without its final softmax, or say so with "
-                "--teacher-output probabilities",
+                "`convention.output='probabilities'`",
                 certain=True,
                 kind="probabilities",
             )
         if inside and high > low:
             return Finding(
                 f"outputs {spread}, as sigmoids are, expected logits; say so with "
-                "--teacher-output sigmoid",
+                "`convention.output='sigmoid'`",
                 kind="sigmoid",
             )
     elif not inside:
         return Finding(
             f"outputs {spread}, which are outside of 0 to 1 and not {declared}; leave "
-            "out --teacher-output",
+            "out `convention.output`",
             certain=True,
         )
     elif declared == "probabilities" and values.shape[1] > 1 and not add_up:
         return Finding(
             f"outputs {spread} that add up to {sums.min():.3g} to {sums.max():.3g} an "
             "image, and probabilities add up to 1; for one sigmoid for each class say "
-            "--teacher-output sigmoid",
+            "`convention.output='sigmoid'`",
             certain=True,
         )
     return None
@@ -111,7 +111,7 @@ def of_size(logits: np.ndarray) -> Finding | None:
         return None
     return Finding(
         f"gives logits of {size:,.0f} (root mean square), where trained networks have "
-        "1 to 30; does it know pixels of 0 to 1? say so with --teacher-input 0-1"
+        "1 to 30; does it know pixels of 0 to 1? say so with `convention.input='0-1'`"
     )
 
 
@@ -153,7 +153,7 @@ def of_scale(
         f"was given pixels {declared} and seems to know {best}: its cross-entropy with "
         f"the labels is {here:.3g} ({right[declared]:.1%} right) on the former, "
         f"{losses[best].mean():.3g} ({right[best]:.1%} right) on the latter; say so "
-        f"with --teacher-input {best}"
+        f"with `convention.input='{best}'`"
     )
 
 
@@ -176,7 +176,7 @@ def of_saturation(logits: Mapping[str, np.ndarray], declared: str) -> Finding | 
         f"was given pixels {declared} and seems to know {best}: it names "
         f"{kinds[declared]} classes with {sure[declared]:.0%} saturated answers on the "
         f"former, {kinds[best]} with {sure[best]:.0%} on the latter; say so with "
-        f"--teacher-input {best}"
+        f"`convention.input='{best}'`"
     )
 
 

@@ -174,5 +174,5 @@ def _refuse_missing(places: set[int], request: Mapping[str, Any], output: str) -
         file = request["teachers"][place]["file"]
         raise UserError(
             f"{output} also keeps the logits of member {place + 1} ({file}), which has "
-            "views to score; add its file to --teacher"
+            "views to score; add its file to `teacher_paths`"
         )

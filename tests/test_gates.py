@@ -500,7 +500,7 @@ def test_a_saved_model_is_trusted_to_the_byte(change, made, tmp_path):
         if change not in FOREIGN:
             assert saved.model_of(path).output_shape == (None, 3)
             return
-        with pytest.raises(UserError, match="--trust-saved-model"):
+        with pytest.raises(UserError, match="saved_models=True"):
             saved.model_of(path)
 
 
@@ -532,7 +532,7 @@ def test_a_keras_file_that_holds_a_saved_model(made, tmp_path):
         saved.model_of(made / "saved_model").save(tmp_path / "model.keras")
         assert loading.load(tmp_path / "model.keras").output_shape == (None, 3)
     for rule in (by_another_workdir, by_no_workdir):
-        with rule(made, tmp_path), pytest.raises(UserError, match="--trust-saved"):
+        with rule(made, tmp_path), pytest.raises(UserError, match="saved_models=True"):
             loading.load(tmp_path / "model.keras")
     with trust.trusting(True):
         loading.load(tmp_path / "model.keras")

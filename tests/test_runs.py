@@ -81,7 +81,7 @@ def test_lock_is_dropped_when_the_run_fails(tmp_path):
 
 def test_workdir_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UserError, match="cannot be written .* choose another --workd"):
+    with pytest.raises(UserError, match="cannot be written .* choose another `work"):
         with RunDirectory.open(tmp_path / "file" / "runs", "teacher", REQUEST):
             pytest.fail("entered")
 

@@ -107,8 +107,8 @@ def work(
         if time.monotonic() > until:
             raise UserError(
                 f"no search goes on in {folder} for {patience:g} s; start the same "
-                "command without --worker, with --workdir on storage that they share "
-                "(and --precision, where machines differ)"
+                "command without `worker`, with `workdir` on storage that they share "
+                "(and `precision`, where machines differ)"
             )
         time.sleep(min(_PAUSE, patience))
     with pulse.beating(session):

@@ -1,4 +1,4 @@
-"""The oracles that a search can use, by the names of `--oracle`."""
+"""The oracles that a search can use, by name."""
 
 import warnings
 from collections.abc import Callable

@@ -108,6 +108,6 @@ def require_hope(trials: Sequence[Mapping[str, Any]], *, left: int) -> None:
         last = trials[-1]["error"] if trials else "there was none"
         raise UserError(
             f"none of {len(trials)} trials came to a score (the last: {last}); pin a "
-            "lower rate with --fix learning_rate=R, try --precision float32 or look "
+            "lower rate with `fix` learning_rate=R, try `precision='float32'` or look "
             "at the data"
         )

@@ -51,7 +51,7 @@ class Dimension:
         return min(max(value, self.low), self.high)
 
     def to_json(self) -> dict[str, Any]:
-        """What `trials.json` and --space tell of it."""
+        """What `trials.json` and a printed space tell of it."""
         return {
             "name": self.name,
             "kind": "int" if self.whole else "float",
@@ -125,7 +125,7 @@ class Space:
 
 
 def parse_pins(texts: Sequence[str]) -> dict[str, float]:
-    """Reads `--fix` options, each "name=value"; UserError names one that is not."""
+    """Reads `fix` options, each "name=value"; UserError names one that is not."""
     pins: dict[str, float] = {}
     for text in texts:
         name, _, number = text.partition("=")
@@ -133,11 +133,11 @@ def parse_pins(texts: Sequence[str]) -> dict[str, float]:
             value = float(number)
         except ValueError:
             raise UserError(
-                f"--fix {text!r} is not understood; expected name=value, such as "
+                f"`fix` {text!r} is not understood; expected name=value, such as "
                 "learning_rate=0.01"
             ) from None
         if name in pins:
-            raise UserError(f"--fix names {name} twice; give it once")
+            raise UserError(f"`fix` names {name} twice; give it once")
         pins[name] = value
     return pins
 
@@ -146,14 +146,14 @@ def _check_pin(dimensions: Mapping[str, Dimension], name: str, value: Value) -> 
     if name not in dimensions:
         near = difflib.get_close_matches(name, dimensions, n=1, cutoff=0)
         raise UserError(
-            f"--fix {name}: the space has no such dimension; did you mean {near[0]}? "
+            f"`fix` {name}: the space has no such dimension; did you mean {near[0]}? "
             f"It has {', '.join(dimensions)}"
         )
     dimension = dimensions[name]
     if not dimension.low <= value <= dimension.high:
         raise UserError(
-            f"--fix {name}={value:g} is out of range; expected {dimension.low:g} to "
+            f"`fix` {name}={value:g} is out of range; expected {dimension.low:g} to "
             f"{dimension.high:g}"
         )
     if dimension.whole and value != round(value):
-        raise UserError(f"--fix {name}={value:g}: expected a whole number")
+        raise UserError(f"`fix` {name}={value:g}: expected a whole number")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kerasdistill import errors, machine, own_packages, packages, terminal
-from kerasdistill.cli import answers, arguments, finished, light, workplace
+from kerasdistill.cli import answers, arguments, finished, flags, light, workplace
 from kerasdistill.errors import UserError, one_line
 from kerasdistill.running.steps import OnlyPlanned
 from kerasdistill.training import trackers
@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     130 interrupted."""
     terminal.open_missing()
     own_packages.put_first()
-    with terminal.guarded():
+    with terminal.guarded(flags.named):
         return _run(sys.argv[1:] if argv is None else argv)
 
 
@@ -44,6 +44,7 @@ def _run(argv: Sequence[str]) -> int:
             text = json.dumps({n: value for n, value in answer.items() if n != "text"})
         else:
             text = answers.readable(answer, same_data=arguments.data_options(args))
+            text = flags.named(text)
         said = terminal.answer(text, coloured=coloured)
         works = False not in (answer.get("works"), answer.get("complete"))
         return 0 if said and works else 1

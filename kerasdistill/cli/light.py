@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kerasdistill import terminal
+from kerasdistill.cli import flags
 from kerasdistill.cli.generation_options import LANGUAGE_MODELS
 from kerasdistill.errors import UserError
 from kerasdistill.files import why_unwritable, write_atomic
@@ -128,6 +129,8 @@ def run_doctor(args: argparse.Namespace) -> dict[str, Any]:
 
     options = {"data_dir": args.data_dir, "start": args.start}
     facts = doctor.examine(workdir=args.workdir, **options)
+    for check in facts["checks"]:
+        check["advice"] = flags.named(check["advice"])
     return {**facts, "text": doctor.readable(terminal.fit(facts))}
 
 

@@ -42,7 +42,7 @@ class Brought:
         named = [each for each in sources if each.startswith(applications.PREFIX)]
         if len(named) != len(self.weights):
             raise UserError(
-                f"{len(named)} models are keras:NAME and {len(self.weights)} --weights "
+                f"{len(named)} models are keras:NAME and {len(self.weights)} `weights` "
                 "were given; expected a file of weights for each"
             )
         for path in self.weights:
@@ -126,7 +126,7 @@ def require_classes(model: keras.Model, source: str | Path, data: ImageData) -> 
     if model.output_shape[1] != data.num_classes:
         raise UserError(
             f"{source} gives {model.output_shape[1]} logits, {data.name} has "
-            f"{data.num_classes} classes; name its own data set with --dataset"
+            f"{data.num_classes} classes; name its own data set with `data`"
         )
 
 

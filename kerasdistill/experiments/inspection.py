@@ -194,7 +194,7 @@ def logits_of(
     if not checking.same_names(card.get("class_names"), data.class_names):
         raise UserError(
             f"{path} knows other classes, or in another order, than {data.name} has; "
-            "name its own data set with --dataset"
+            "name its own data set with `data`"
         )
     return evaluation.predict(model, images)
 

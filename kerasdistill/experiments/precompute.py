@@ -18,7 +18,7 @@ from pipelines.views import augment
 
 _ELSEWHERE = (
     "{0} is not inside the run folder that made it; to extend a set that was written "
-    "elsewhere repeat its precompute command, --output {0} included, with more --passes"
+    "elsewhere repeat its precompute command, `output={0}` included, with more `passes`"
 )
 
 
@@ -153,7 +153,7 @@ def extend(
     if passes < manifest.passes:
         raise UserError(
             f"{path} has {manifest.passes} passes already; ask for more, or read fewer "
-            "with student --passes"
+            "with a student's `passes`"
         )
     run = RunDirectory(path.parent, read_json(recipe))
     paths = [str(each) for each in teacher_paths]

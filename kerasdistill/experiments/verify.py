@@ -82,6 +82,6 @@ def _teachers(
             raise UserError(
                 f"the set's teacher {teacher['file']} (weights "
                 f"{teacher['weights_digest'][:12]}) was not found; give the files of "
-                "all its teachers with --teacher"
+                "all its teachers with `teacher_paths`"
             )
     return {i: by_digest[each["weights_digest"]] for i, each in enumerate(teachers)}

@@ -162,7 +162,7 @@ def _remove(directory: Path, form: Format) -> None:
 def require(formats: Sequence[str]) -> None:
     """UserError naming the packages that a format misses."""
     for name in formats:
-        packages.require(*FORMATS[name].packages, by=f"--format {name}")
+        packages.require(*FORMATS[name].packages, by=f"`format={name}`")
 
 
 def latency(predict: Predict, images: np.ndarray) -> dict[str, Any]:
@@ -222,7 +222,7 @@ def _parity(
             f"the int8 model names the model's class for {agreement:.1%} of "
             f"{len(logits)} images, expected at least {INT8_AGREEMENT:.0%} (others: "
             f"images {places}{', …' * (len(apart) > _MOST_NAMED)}); give images like "
-            "those it will see with --distillation-set, or leave out litert-int8"
+            "those it will see with `distillation_set`, or leave out litert-int8"
         )
     noise = _root_mean_square(logits - expected) / _root_mean_square(expected)
     parity = export.compared(expected, logits, tolerance=float("inf"))

@@ -109,7 +109,7 @@ def fold_bottleneck(model: keras.Model) -> keras.Model:
     if pair is None:
         raise UserError(
             f"model {model.name} has no linear bottleneck: no dense layer without "
-            "activation before another; leave out --fold-bottleneck"
+            "activation before another; leave out `fold_bottleneck`"
         )
     bottleneck, behind = pair
 
@@ -165,6 +165,6 @@ def _product(
     elif bottleneck.use_bias:
         raise UserError(
             f"layer {behind.name} has no bias to take the bottleneck's; leave out "
-            "--fold-bottleneck"
+            "`fold_bottleneck`"
         )
     return [each.astype(np.float32) for each in weights]

@@ -48,7 +48,7 @@ def build(
     if sha256_file(source) != architecture.sha256:
         raise StaleArtifactError(
             f"student {source} has changed since the recipe was made; give the file "
-            "again with --student"
+            "again with `student`"
         )
     if isinstance(model, keras.Sequential) and not model.built:
         model.build((None, *image_shape))

@@ -47,8 +47,8 @@ def load(path: str | Path) -> keras.Model:
         raise UserError(
             f"model {path} cannot be loaded ({reason(error)[:200]}); save it with "
             "model.save(); if it has layers of its own, export it (model.export) and "
-            "give that folder with --trust-saved-model, or to born-again with "
-            "--custom-objects MODULE"
+            "give that folder with `trusting(saved_models=True)`, or to "
+            "born-again with `custom_objects=MODULE`"
         ) from error
 
 

@@ -53,7 +53,7 @@ def plain(
             steps.append("one input, one output")
     elif head is not None:
         raise UserError(
-            f"model {model.name} has no outputs by name; leave out --teacher-head"
+            f"model {model.name} has no outputs by name; leave out `convention.head`"
         )
     _check(model)
     return model, steps

@@ -90,7 +90,7 @@ def head_of(names, head: str | None, *, what: str) -> str:
         came = "none was chosen" if head is None else f"{head!r} was asked for"
         raise UserError(
             f"{what} has the outputs {', '.join(names)}, and {came}; choose one with "
-            "--teacher-head NAME"
+            "`convention.head=NAME`"
         )
     return head
 

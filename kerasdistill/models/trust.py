@@ -31,8 +31,8 @@ _RULE = contextvars.ContextVar("trusted SavedModels", default=_NO_RULE)
 def trusting(
     saved_models: bool = False, *, workdir: str | Path | None = None
 ) -> Iterator[None]:
-    """Within it, models may hold SavedModels that runs in `workdir` wrote; any at all
-    (--trust-saved-model), if `saved_models` is true."""
+    """Within it, models may hold SavedModels that runs in `workdir` wrote; any at all,
+    if `saved_models` is true."""
     before = _RULE.set(_Rule(saved_models, workdir and Path(workdir)))
     try:
         yield
@@ -64,7 +64,7 @@ def require_trust(path: str | Path) -> None:
     beside = next((f"give {each}, or " for each in places if each.is_file()), "")
     raise UserError(
         f"{path} is a SavedModel, which may run any code, and none that a run in this "
-        f"workdir wrote; {beside}if you trust it, add --trust-saved-model"
+        f"workdir wrote; {beside}if you trust it, add `trusting(saved_models=True)`"
     )
 
 

@@ -126,13 +126,13 @@ def architecture(
             break
     else:
         raise UserError(
-            f"--arch {name!r} is not known; expected a name like {EXAMPLES}"
+            f"`arch` {name!r} is not known; expected a name like {EXAMPLES}"
         )
     if (depth_factor, compression_factor) == (1, 1):
         return network
     if not isinstance(network, DenseNet):
         raise UserError(
-            f"--arch {name} has no depth or compression factor; only DenseNets do"
+            f"`arch` {name} has no depth or compression factor; only DenseNets do"
         )
     return _compressed(_deepened(network, depth_factor, name), compression_factor, name)
 
@@ -190,7 +190,7 @@ def _labelled(name: str, depth: str, growth: str) -> DenseNet:
     if name not in LABELS:
         nearest = f"densenet-bc-{_nearest(int(depth))[0]}-{growth}"
         raise UserError(
-            f"--arch {name} is none of the paper's labels ({', '.join(LABELS)}); the "
+            f"`arch` {name} is none of the paper's labels ({', '.join(LABELS)}); the "
             f"nearest in the standard form is {nearest}"
         )
     units, growth, third = LABELS[name]
@@ -203,7 +203,7 @@ def _ban_resnet(name: str, kind: str, units: str, ratio: str) -> BanResNet:
     widest = min(network.sizes) // (4 if kind == "pre" else 1)
     if network.ratio * widest < 1:
         raise UserError(
-            f"--arch {name} has stages without a filter; give a ratio of at least "
+            f"`arch` {name} has stages without a filter; give a ratio of at least "
             f"{math.ceil(1000 / widest) / 1000}"
         )
     return network
@@ -219,7 +219,7 @@ _FAMILIES = {
 
 def _positive(name: str, *numbers: str) -> None:
     if not min(map(float, numbers)) > 0:
-        raise UserError(f"--arch {name} has a 0 in it; expected a name like {EXAMPLES}")
+        raise UserError(f"`arch` {name} has a 0 in it; expected a name like {EXAMPLES}")
 
 
 def _units(name: str, family: str, depth: str, width: str) -> int:
@@ -227,7 +227,7 @@ def _units(name: str, family: str, depth: str, width: str) -> int:
     if rest or units < 1:
         near = " or ".join(f"{family}-{d}-{width}" for d in _nearest(int(depth)))
         raise UserError(
-            f"--arch {name} has depth {depth}, which is not 6n+4; the nearest is {near}"
+            f"`arch` {name} has depth {depth}, which is not 6n+4; the nearest is {near}"
         )
     return units
 
@@ -252,7 +252,7 @@ def _deepened(network: DenseNet, factor: float, name: str) -> DenseNet:
     units, growth = len(growths) * factor, growths[0] / factor
     if units % 1 or growth % 1:
         raise UserError(
-            f"--depth-factor {factor} makes {units:g} units of growth {growth:g} of "
+            f"`depth_factor={factor}` makes {units:g} units of growth {growth:g} of "
             f"{name}; both must be whole"
         )
     return replace(network, growths=((int(growth),) * int(units),) * STAGES)
@@ -271,7 +271,7 @@ def _compressed(network: DenseNet, factor: float, name: str) -> DenseNet:
     )
     if min(map(min, growths)) < 1 or min(transitions) < 1:
         raise UserError(
-            f"--compression-factor {factor} leaves units of {name} nothing to add; "
+            f"`compression_factor={factor}` leaves units of {name} nothing to add; "
             "choose one nearer to 1"
         )
     return replace(network, growths=growths, transitions=transitions)

@@ -1,4 +1,4 @@
-"""Families of students under a budget, by their names for `student --arch`.
+"""Families of students under a budget, by their names.
 
 A new family is a module here with its architecture and its recipe under a budget, one
 in `models` that builds the network, and a line in each of two dicts: `FAMILIES` here

@@ -29,5 +29,5 @@ def teacher(*, epochs: int = 16) -> FastTeacherRecipe:
 
 
 def quick(recipe: FastTeacherRecipe) -> FastTeacherRecipe:
-    """The recipe for a few thousand images, for --quick."""
+    """The recipe for a few thousand images."""
     return replace(recipe, training=replace(recipe.training, epochs=8, batch_size=200))

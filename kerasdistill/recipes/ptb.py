@@ -94,7 +94,7 @@ def notes(name: str, *, size: str) -> list[str]:
 
 
 def quick(recipe: LanguageModelRecipe) -> LanguageModelRecipe:
-    """The recipe shrunken to minutes, for --quick.
+    """The recipe shrunken to minutes.
 
     Few streams make many steps of little text.
     """

@@ -74,7 +74,7 @@ class Rows:
         if min(height, width) < 1:
             raise UserError(
                 f"the images are too small for this network: {name} has "
-                f"{self.x[0]}x{self.x[1]} pixels to pool; choose a larger --image-size"
+                f"{self.x[0]}x{self.x[1]} pixels to pool; choose a larger `image_size`"
             )
         self.layer(name, kind, (height, width, self.shape[-1]))
 

@@ -106,7 +106,7 @@ def quick_teacher() -> TeacherRecipe:
 
 
 def quick(recipe: TeacherRecipe | StudentRecipe) -> TeacherRecipe | StudentRecipe:
-    """The recipe cut down to a few epochs of many small steps, for --quick."""
+    """The recipe cut down to a few epochs of many small steps."""
     training = replace(
         recipe.training, schedule="cosine", epochs=QUICK_EPOCHS, batch_size=32
     )

@@ -37,7 +37,7 @@ def load(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
         if not here or not all(map(_is_one, here.values())):
             raise UserError(
                 f"{path} holds no finished born-again run; give the folder of one (the "
-                "same command finishes it), or a --workdir that has some"
+                "same command finishes it), or a `workdir` that has some"
             )
         runs |= here
     return list(runs.values())

@@ -2,7 +2,7 @@
 
 A run is placed by what its results say of it (kind, architecture, parameters within
 1 % of the budget, loss, data set), never by its path. Only the whole CIFAR training
-split counts: `--quick` and other data sets have no place in the papers' tables.
+split counts: quick runs and other data sets have no place in the papers' tables.
 """
 
 from dataclasses import dataclass
@@ -194,7 +194,7 @@ def _language_model(results: dict[str, Any]) -> list[Cell]:
         if all(network.get(name) == value for name, value in sizes.items())
     ]
     if not keys:
-        raise NoCell("the paper's language models have --size paper")
+        raise NoCell("the paper's language models have `size='paper'`")
     generation = results["generation"]
     if generation not in (0, 1):
         raise NoCell("Table 6 has a teacher and its first student; this is no such")

@@ -54,7 +54,7 @@ def of_model(model: dict[str, Any]) -> str:
         "",
     ]
     if (parted := model["disagreement"]) is None:
-        lines.append("no teacher's logits of these images; give one with --teacher")
+        lines.append("no teacher's logits of these images; give one with `teacher`")
     else:
         lines.append(
             f"agrees with the teacher on {percent(parted['agreement'])}; where not "

@@ -67,7 +67,7 @@ def save(made: Any, file: str | Path) -> None:
         write_atomic(file, as_png(made))
     except OSError as error:
         raise UserError(
-            f"{file} cannot be written ({error.strerror}); choose another --png"
+            f"{file} cannot be written ({error.strerror}); choose another `file`"
         ) from error
 
 

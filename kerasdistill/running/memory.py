@@ -47,7 +47,7 @@ def choose(
     room = f"{size(needed)} of memory, {size(free)} free"
     obstacle = None
     if resident == "never":
-        obstacle = "--resident never"
+        obstacle = "`resident='never'`"
     elif not stored.manifest.needs_data:
         obstacle = f"the set's store is {stored.manifest.store}, not replay"
     elif needed > most:
@@ -57,7 +57,7 @@ def choose(
     elif resident == "auto" and not keep:
         obstacle = f"{passes} passes would take {size(every)} of memory"
     if resident == "always" and obstacle:
-        raise UserError(f"--resident always: {obstacle}; leave it out")
+        raise UserError(f"`resident='always'`: {obstacle}; leave it out")
     if obstacle:
         return Choice(False, False, f"views come through the reader: {obstacle}")
     how = "made once" if keep else "made as it begins"

@@ -81,7 +81,7 @@ class Plan:
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """What --plan answers."""
+        """The steps, their costs and their sum."""
         return {
             "planned_seconds": self.seconds,
             "planned_bytes": self.num_bytes,

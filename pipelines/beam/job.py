@@ -87,7 +87,7 @@ class ScoreShards(Worker):
         if not FileSystems.exists(self._job.transfer_set):
             # Nor would anybody see a failure file that is written from here.
             raise UserError(
-                f"worker {Process.this()} cannot see {self._job.output}; --workdir "
+                f"worker {Process.this()} cannot see {self._job.output}; `workdir` "
                 "must lie where every worker can reach it by this path"
             )
         with self._failing_the_job():

@@ -133,7 +133,7 @@ def make_runner(
         name = options.view_as(StandardOptions).runner
         if workers:
             raise UserError(
-                f"workers is {workers}, but {name} brings its own; leave --workers out"
+                f"workers is {workers}, but {name} brings its own; leave `workers` out"
             )
         return _cluster_runner(name, options, log)
     direct = options.view_as(DirectOptions)

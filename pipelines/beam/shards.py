@@ -143,7 +143,7 @@ def write_plan(
         _put(output, PLAN_NAME, sealed(plan))
     except (OSError, BeamIOError) as error:
         raise UserError(
-            f"cannot write to {output} ({error}); choose another --workdir"
+            f"cannot write to {output} ({error}); choose another `workdir`"
         ) from error
 
 

@@ -12,7 +12,7 @@ from pipelines.sources.examples import Raw
 from pipelines.sources.source import Source, blocks
 
 _BLACK = 16  # of 255: the values of 12 bits, read as 16, are no brighter
-_REMEDY = "; --drop-duplicates removes them"
+_REMEDY = "; `drop_duplicates=True` removes them"
 
 
 def examined(raw: Raw, *, drop: bool) -> tuple[Raw, np.ndarray, tuple[str, ...]]:

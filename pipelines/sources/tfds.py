@@ -97,7 +97,7 @@ def _prepare(builder: Any, name: str) -> None:
     except Exception as error:  # TFDS raises what its many downloaders raise
         raise UserError(
             f"data set {name!r} is neither under {builder.data_dir} nor "
-            f"downloadable ({reason(error)}); pass --data-dir or prepare it with tfds "
+            f"downloadable ({reason(error)}); pass `data_dir` or prepare it with tfds "
             "build"
         ) from error
 

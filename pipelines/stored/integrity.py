@@ -107,7 +107,7 @@ def chosen_members(
     if not manifest.keep_members:
         raise UserError(
             f"{path} keeps the mean logits of its {count} teachers only; to choose "
-            "members or another averaging, precompute with --keep-members"
+            "members or another averaging, precompute with `keep_members=True`"
         )
     return places
 

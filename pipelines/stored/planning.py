@@ -110,7 +110,7 @@ def joined(
         field, expected, old = difference
         raise StaleArtifactError(
             f"{output} holds a distillation set of another request: field {field} is "
-            f"{old!r} there, {expected!r} here; choose another --workdir"
+            f"{old!r} there, {expected!r} here; choose another `workdir`"
         )
     # Only a manifest has views: passes of an unfinished set are not there yet.
     passes = max(request["passes"], earlier["passes"] if "views" in earlier else 0)

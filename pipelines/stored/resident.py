@@ -130,7 +130,7 @@ class ResidentPass:
         except tf.errors.ResourceExhaustedError as error:
             raise UserError(
                 f"a device has no memory left for a pass of {stored.path} "
-                f"({count:,} views); leave out --resident always"
+                f"({count:,} views); leave out `resident='always'`"
             ) from error
 
     def hold(self, pass_index: int) -> None:

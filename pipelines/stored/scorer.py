@@ -127,7 +127,7 @@ class Scorer:
         if not np.isfinite(stored).all():
             raise UserError(
                 f"the teacher gave a logit of {np.abs(exact).max():.3g}, too large for "
-                f"{name}; use --logits-dtype float32"
+                f"{name}; use `logits_dtype='float32'`"
             )
         return stored
 

@@ -94,7 +94,7 @@ def load(folder: str | Path | None, *, quick: bool = False) -> TextData:
     if folder is None or not Path(folder).is_dir():
         raise UserError(
             f"text folder {folder} is not there; give one that holds train.txt, "
-            "valid.txt and test.txt with --data-dir"
+            "valid.txt and test.txt with `folder`"
         )
     folder = Path(folder)
     texts = {name: _read(folder, name) for name in _SPLITS}
@@ -112,7 +112,7 @@ def load(folder: str | Path | None, *, quick: bool = False) -> TextData:
     say(f"{folder}: {counts}")
     if quick and len(ids["train"]) > QUICK_TOKENS:
         ids["train"] = ids["train"][:QUICK_TOKENS]
-        note = f"--quick: the first {QUICK_TOKENS:,} words are trained on"
+        note = f"`quick=True`: the first {QUICK_TOKENS:,} words are trained on"
         say(note)
     return TextData(name=folder.resolve().name, words=words, **ids)
 
@@ -127,7 +127,7 @@ def windows(tokens: np.ndarray, *, end: int, streams: int, length: int) -> Windo
     if length < 1 or not 1 <= streams <= len(tokens):
         raise UserError(
             f"windows of {length} words in {streams} streams were asked for, the text "
-            f"has {len(tokens):,}; give --window and --batch-size above 0 and a text "
+            f"has {len(tokens):,}; give `window` and `batch_size` above 0 and a text "
             "with more words than streams"
         )
     steps = -(-len(tokens) // streams)

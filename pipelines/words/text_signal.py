@@ -49,7 +49,7 @@ class Request:
     def __post_init__(self):
         if self.top_k > self.dataset["num_words"]:
             raise UserError(
-                f"--store-top-k {self.top_k} is more than the vocabulary's "
+                f"`top_k={self.top_k}` is more than the vocabulary's "
                 f"{self.dataset['num_words']:,} words; give fewer"
             )
 
@@ -169,7 +169,7 @@ def read(path: str | Path, *, data: text.TextData, streams: int, window: int) ->
     if not file.is_file():
         raise UserError(
             f"{path} is not a finished signal (no {MANIFEST_NAME}); make one with "
-            "language-model --born-again --teacher-signal stored"
+            "a language model's `born_again=True` and `teacher_signal='stored'`"
         )
     try:
         value = json.loads(read_bytes(file, "json"))
@@ -204,12 +204,12 @@ def _require(path: Path, request: Request, *, data, streams: int, window: int) -
                 f"signal {path} was made from another {what} ({field} "
                 f"{theirs[field][:12]}, expected {ours[field][:12]}); make one of this"
             )
-    cut = (("streams", streams, "--batch-size"), ("window", window, "--window"))
+    cut = (("streams", streams, "batch_size"), ("window", window, "window"))
     for field, expected, option in cut:
         if (stored := getattr(request, field)) != expected:
             raise UserError(
                 f"signal {path} has field {field} {stored}, expected {expected}; train "
-                f"with {option} {stored} or make another"
+                f"with `{option}={stored}` or make another"
             )
 
 

@@ -71,7 +71,7 @@ def room(path_of, image_data, monkeypatch):
         ("replay", "auto", 2 * PASSES, (True, True), "made once"),
         ("replay", "auto", 2 * PASSES - 1, (False, False), "fewer epochs than"),
         ("replay", "always", PASSES, (True, False), "made as it begins"),
-        ("replay", "never", None, (False, False), "--resident never"),
+        ("replay", "never", None, (False, False), "`resident='never'`"),
         ("images", "auto", None, (False, False), "store is images, not replay"),
         ("images", "never", None, (False, False), "--resident never"),
     ],

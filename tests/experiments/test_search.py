@@ -110,12 +110,12 @@ def test_the_objective_may_be_shrunken(image_data, tmp_path, pretended):
     assert found["num_examples"]["validation"] == 15
     scores = [trial["val_accuracy"] * 9 for trial in record.trials(found["search"])]
     assert scores == pytest.approx(np.round(scores))
-    with pytest.raises(UserError, match="--objective-views is 42, but shapes has 41"):
+    with pytest.raises(UserError, match="`objective_views` is 42, but shapes has 41"):
         run(image_data, tmp_path, objective_views=42)
-    with pytest.raises(UserError, match="--objective-images is 16"):
+    with pytest.raises(UserError, match="`objective_images` is 16"):
         run(image_data, tmp_path, objective_images=16)
     endless = lambda recipe: finish(recipe, epochs=None)  # noqa: E731
-    with pytest.raises(UserError, match="--epochs N"):
+    with pytest.raises(UserError, match="`epochs=N`"):
         run(image_data, tmp_path, objective_views=20, finish=endless)
 
 

@@ -463,14 +463,14 @@ def test_what_is_looked_at_needs_no_declaration(activation, form, make, data, ca
 def test_unlabelled_images_tell_a_scale_by_saturation(make, data):
     model, unlabelled = make.model(scale=1), without_labels(data)
     facts = {"adapted": {}}
-    with pytest.raises(UserError, match="--teacher-input 0-1"):
+    with pytest.raises(UserError, match="`convention.input='0-1'`"):
         checking.check_values(model, "t", data=unlabelled, facts=facts)
     shape = {"image_shape": (SIDE, SIDE, 3), "num_classes": 3}
     model = make.model(scale=1, activation="softmax")
     softmaxed, _ = wrapping.adapt(model, **shape, convention=P)
     facts = {"adapted": {"output": "probabilities"}}
     checking.check_values(make.model(), "t", data=unlabelled, facts={})
-    with pytest.raises(UserError, match="--teacher-input 0-1"):
+    with pytest.raises(UserError, match="`convention.input='0-1'`"):
         checking.check_values(softmaxed, "t", data=unlabelled, facts=facts)
 
 

@@ -109,7 +109,7 @@ def test_others_are_adapted_once_and_say_how(data, tmp_path):
 
     wrong = replace(data, train=replace(data.train, labels=(data.train.labels + 1) % 3))
     checking.check_teacher(loading.load(made), made, data=data)
-    with pytest.raises(UserError, match="--force"):
+    with pytest.raises(UserError, match="`force=True`"):
         checking.check_teacher(loading.load(made), made, data=wrong)
 
 
@@ -122,7 +122,7 @@ def test_a_saved_model_s_card_keeps_its_classes(data, tmp_path):
     )
     source = str(tmp_path / "saved")
     options = {"data": data, "workdir": tmp_path / "runs"}
-    with pytest.raises(UserError, match="--trust-saved-model"):
+    with pytest.raises(UserError, match="saved_models=True"):
         adapting.adapted([source], **options)
     with trust.trusting(True):
         (made,) = adapting.adapted([source], **options)
@@ -140,7 +140,7 @@ def test_a_teacher_with_layers_of_its_own_comes_as_a_saved_model(data, tmp_path)
     inputs = keras.Input((16, 16, 3))
     theirs = keras.Model(inputs, knows_colours(16)(Brightened()(inputs)))
     theirs.save(tmp_path / "own.keras")
-    with pytest.raises(UserError, match="model.export.*--trust-saved-model"):
+    with pytest.raises(UserError, match="model.export.*saved_models=True"):
         loading.load(tmp_path / "own.keras")
     theirs.export(tmp_path / "saved", verbose=False)
     with trust.trusting(True):

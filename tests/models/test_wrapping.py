@@ -129,7 +129,7 @@ def test_saved_models_need_trust_and_keep_their_numbers(tmp_path):
     model = foreign()
     images = pixels(8, 3)
     export.export_saved_model(model, tmp_path / "saved", card={}, images=images)
-    with pytest.raises(UserError, match="--trust-saved-model"):
+    with pytest.raises(UserError, match="saved_models=True"):
         saved.model_of(tmp_path / "saved")
     with trust.trusting(True):
         wrapped, told = wrapping.adapt(
@@ -148,7 +148,7 @@ def test_saved_models_need_trust_and_keep_their_numbers(tmp_path):
         digest = weights_digest(saved.model_of(tmp_path / "other"))
     assert digest != weights_digest(again)
     # The file alone is no way around the question.
-    with pytest.raises(UserError, match="--trust-saved-model"):
+    with pytest.raises(UserError, match="saved_models=True"):
         loading.load(tmp_path / "model.keras")
 
 

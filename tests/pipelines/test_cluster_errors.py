@@ -195,7 +195,7 @@ def test_a_shard_that_is_there_is_not_made_again(staged):
 
 def test_a_worker_that_does_not_see_the_set_says_so(staged, tmp_path):
     (tmp_path / "set").rename(tmp_path / "elsewhere")
-    with pytest.raises(UserError, match=r"worker .* cannot see .*set; --workdir must"):
+    with pytest.raises(UserError, match=r"worker .* cannot see .*set; `workdir` must"):
         job.ScoreShards(staged).setup()
     assert not (tmp_path / "set").exists()
 

@@ -387,7 +387,7 @@ def test_a_known_set_that_cannot_be_had_is_refused_at_once(tmp_path, offline, ca
     message = str(error.value)
     assert "'mnist' is neither under" in message and str(tmp_path) in message
     assert "storage.googleapis.com cannot be reached" in message
-    assert "--data-dir" in message and "\n" not in message
+    assert "`data_dir`" in message and "\n" not in message
     announced = capsys.readouterr().err
     assert "downloading mnist (up to 12 MB) to" in announced
 

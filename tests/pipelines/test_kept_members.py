@@ -141,9 +141,9 @@ def test_logits_of_other_views_are_noticed(kept):
 
 def test_without_kept_members_there_is_nothing_to_choose(make_set, trio):
     made = make_set(teacher_paths=trio, passes=1)
-    with pytest.raises(UserError, match="with --keep-members"):
+    with pytest.raises(UserError, match="with `keep_members=True`"):
         logits(made, members=[1])
-    with pytest.raises(UserError, match="with --keep-members"):
+    with pytest.raises(UserError, match="with `keep_members=True`"):
         logits(made, averaging="mean-probabilities")
     with pytest.raises(UserError, match="averaging 'median' is not known"):
         logits(made, averaging="median")

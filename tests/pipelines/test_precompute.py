@@ -272,7 +272,7 @@ def test_a_cardless_teacher_that_ignores_the_labels_needs_force(
     make_set, tmp_path, image_data
 ):
     path = save(last_layer(build_teacher(), bias=-1.0), tmp_path / "constant")
-    with pytest.raises(UserError, match="never says .*--force"):
+    with pytest.raises(UserError, match="never says .*`force=True`"):
         make_set(teacher_paths=[path], force=False)
     assert make_set("forced", teacher_paths=[path], passes=1).views == 41
     card = {"class_names": list(image_data.class_names)}

@@ -214,5 +214,5 @@ def test_a_device_without_memory_for_a_pass_is_a_bad_request(opened, monkeypatch
         raise tf.errors.ResourceExhaustedError(None, None, "OOM")
 
     monkeypatch.setattr(resident.tf, "zeros", full)
-    with pytest.raises(UserError, match="no memory left.*41 views.*--resident"):
+    with pytest.raises(UserError, match="no memory left.*41 views.*`resident="):
         held(opened("replay"))

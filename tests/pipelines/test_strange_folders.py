@@ -420,7 +420,7 @@ def test_repeats_leave_train_when_that_is_asked_for(root):
     put(root / DOG / "x.png", seed=5)  # cat's 5
     usual = load(root)
     assert len(usual.train) == 13 and "drop_duplicates" not in usual.identity()
-    assert sum("--drop-duplicates" in note for note in usual.notes) == 2
+    assert sum("`drop_duplicates=True`" in note for note in usual.notes) == 2
     data = load(root, drop_duplicates=True)
     assert len(data.train) == 13 - 4 - 2 and len(data.test) == len(data.validation) == 4
     assert data.identity()["drop_duplicates"] is True

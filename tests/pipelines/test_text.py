@@ -70,7 +70,7 @@ def test_bad_folders_are_refused(tmp_path, changes, fragments):
 
 @pytest.mark.parametrize("place", [None, "/nowhere"])
 def test_no_folder_is_refused(place):
-    with pytest.raises(UserError, match="--data-dir"):
+    with pytest.raises(UserError, match="`folder`"):
         text.load(place)
 
 
@@ -94,7 +94,7 @@ def test_every_word_is_a_target_once_in_order(streams, count):
 def test_windows_that_cannot_be_are_refused():
     tokens = np.arange(3, dtype=np.int32)
     for options in ({"streams": 4, "length": 2}, {"streams": 1, "length": 0}):
-        with pytest.raises(UserError, match="--window"):
+        with pytest.raises(UserError, match="`window`"):
             text.windows(tokens, end=0, **options)
 
 

@@ -121,8 +121,8 @@ def test_finished_shards_are_kept(job, tmp_path):
     [
         ({"data": data(seed=1)}, ["another text", "digest"]),
         ({"data": data(words=("<eos>", "<unk>", "a", "b", "c", "x"))}, ["vocabulary"]),
-        ({"streams": 4}, ["streams 5, expected 4", "--batch-size 5"]),
-        ({"window": 3}, ["window 4, expected 3", "--window 4"]),
+        ({"streams": 4}, ["streams 5, expected 4", "`batch_size=5`"]),
+        ({"window": 3}, ["window 4, expected 3", "`window=4`"]),
     ],
 )
 def test_signal_of_something_else_is_refused(job, changes, fragments):
@@ -153,7 +153,7 @@ def test_unfinished_is_refused(tmp_path):
 
 
 def test_more_words_than_there_are_cannot_be_kept(tmp_path):
-    with pytest.raises(UserError, match="--store-top-k 7"):
+    with pytest.raises(UserError, match="`top_k=7`"):
         job_for(tmp_path, top_k=7)
 
 

@@ -85,7 +85,7 @@ def test_a_search_that_has_hardly_begun(write, keep, tmp_path):
 
 
 def test_a_file_that_cannot_be_written(write):
-    with pytest.raises(UserError, match="another --png"):
+    with pytest.raises(UserError, match="another `file`"):
         plots.search_picture([search.load(write())], "/dev/null/picture.png")
 
 

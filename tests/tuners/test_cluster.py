@@ -110,7 +110,7 @@ def test_a_worker_that_fails_gives_its_trial_back(lead, work):
 
 def test_no_search_is_said_in_bounded_time(work):
     began = time.monotonic()
-    with pytest.raises(UserError, match="no search goes on in .*--workdir") as caught:
+    with pytest.raises(UserError, match="no search goes on in .*`workdir`") as caught:
         work(patience=0.3)
     assert 0.3 <= time.monotonic() - began < 5 and "\n" not in str(caught.value)
 

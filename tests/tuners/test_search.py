@@ -239,7 +239,7 @@ def test_a_search_without_a_score_is_ended(trials, left, refused):
     if not refused:
         require_hope(found, left=left)
         return
-    with pytest.raises(UserError, match="NaN at step 7.*--fix learning_rate"):
+    with pytest.raises(UserError, match="NaN at step 7.*`fix` learning_rate"):
         require_hope(found, left=left)
 
 

@@ -132,24 +132,24 @@ def _check(chain: BornAgain, data: ImageData) -> None:
     """Refuses, before anything is read or trained, what cannot be."""
     if chain.generations < 1:
         raise UserError(
-            f"--generations is {chain.generations}, expected at least 1 student"
+            f"`generations` is {chain.generations}, expected at least 1 student"
         )
     if isinstance(chain.recipe.architecture, BanResNet) and not chain.teacher_path:
         raise UserError(
-            f"--arch {chain.arch} takes its first and last layer over from a teacher; "
-            "give one such as densenet-90-60's with --teacher PATH"
+            f"`arch={chain.arch}` takes its first and last layer over from a teacher; "
+            "give one such as densenet-90-60's with `teacher_path=PATH`"
         )
     if data.labelled:
         return
     if chain.teacher_path is None:
         raise UserError(
             f"generation 0 learns labels, but {data.name} has none; give a trained "
-            "one with --teacher PATH"
+            "one with `teacher_path=PATH`"
         )
     if "label" in chain.recipe.training.objective.needs:
         raise UserError(
-            f"--loss {chain.recipe.training.loss} needs labels, but {data.name} and a "
-            "distillation set made from it have none; use --loss ban or dkpp"
+            f"`loss={chain.recipe.training.loss}` needs labels, but {data.name} and a "
+            "distillation set made from it have none; use `loss=ban` or dkpp"
         )
 
 

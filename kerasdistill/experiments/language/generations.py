@@ -156,7 +156,7 @@ def _checked(lineage: Lineage, teachers: Models, data: TextData) -> Signal:
     signal = stored_signal.read(lineage.signal_path, lineage.recipe, data=data)
     if signal.request.teachers != tuple(teachers.of({}, fact="weights_digest")):
         raise UserError(
-            f"signal {lineage.signal_path} is of other teachers than --teacher names; "
+            f"signal {lineage.signal_path} is of other teachers than `teachers` names; "
             "give the models it was made with, or make another"
         )
     return signal

@@ -80,14 +80,14 @@ def objective(
     if not data.labelled:
         raise UserError(
             f"a search ranks by validation accuracy, but {data.name} has no labels; "
-            "leave out --trials"
+            "leave out `max_trials`"
         )
     views, images = search.objective_views, search.objective_images
     if views is not None and search.middle.training.epochs is None:
-        raise UserError("--objective-views cuts epochs; say how many with --epochs N")
+        raise UserError("`objective_views` cuts epochs; say how many with `epochs=N`")
     for option, wanted, there in (
-        ("--objective-views", views, len(data.train)),
-        ("--objective-images", images, len(data.validation)),
+        ("`objective_views`", views, len(data.train)),
+        ("`objective_images`", images, len(data.validation)),
     ):
         if wanted is not None and wanted > there:
             raise UserError(f"{option} is {wanted}, but {data.name} has {there}")

@@ -97,7 +97,7 @@ def teachers_found(path: str | Path) -> list[str]:
     if "space" not in request or kind != base.TeacherRecipe.__name__:
         raise UserError(
             f"{path} is no folder of a search for teachers; pass the one that "
-            "`teacher --trials N` names"
+            "a search (`max_trials=N`) names"
         )
     models = [
         str(trial["folder"] / "model.keras")

@@ -23,9 +23,9 @@ def lead(
     changed: Callable[[], None],
 ) -> None:
     """As `cluster.lead`, in a run's folder; `address` only names the search."""
-    _say(f"--chief {address} only names the search: no port is opened")
+    _say(f"`chief={address}` only names the search: no port is opened")
     _say(
-        "workers: the same command with --worker NAME, --workdir on storage shared "
+        "workers: the same command with `worker=NAME`, `workdir` on storage shared "
         f"with {folder.path}"
     )
     cluster.lead(oracle, folder.path, worker_timeout=worker_timeout, changed=changed)
@@ -41,7 +41,7 @@ def work(
 ) -> dict[str, Any]:
     """As `cluster.work`, in a run's folder that another process holds; UserError if it
     is another search's. The results name the folder, the worker and its trials."""
-    _say(f"--chief {address} only names the search, which is {folder.path}")
+    _say(f"`chief={address}` only names the search, which is {folder.path}")
     began = time.monotonic()
 
     def run(values: dict[str, Any], place: Path, check: Callable[[], None]) -> float:

@@ -64,7 +64,7 @@ class Engine(Protocol):
         """What computes here: "cpu", "gpu" or "tpu"."""
 
     def resolve_precision(self, precision: str) -> str:
-        """The Keras dtype policy of --precision; "auto" depends on the hardware."""
+        """The Keras dtype policy of `precision`; "auto" depends on the hardware."""
 
     def threads(self) -> dict[str, int]:
         """Settings that the last bits of a result depend on; kept in checkpoints."""

@@ -41,7 +41,7 @@ def scope() -> contextlib.AbstractContextManager[Any]:
 
 @contextlib.contextmanager
 def using(devices: str) -> Iterator[None]:
-    """Within it, trainings are in the strategy of --devices, see `choose`."""
+    """Within it, trainings are in the strategy of `devices`, see `choose`."""
     if devices != "all":  # that strategy waits until it is needed
         allow_gpu_growth()  # choosing starts TensorFlow, and then it is too late
         choose(devices)
@@ -54,14 +54,14 @@ def using(devices: str) -> Iterator[None]:
 
 @functools.cache
 def choose(devices: str) -> tf.distribute.Strategy:
-    """The strategy of --devices; kept, because each holds communicators of its own.
+    """The strategy of `devices`; kept, because each holds communicators of its own.
 
     "all" is TensorFlow's default strategy where there are fewer than two GPUs; the
     parts of "cpu:N" can only be made before TensorFlow first computes something.
     """
     count = devices.removeprefix("cpu:")
     if devices != "all" and (not count.isdecimal() or int(count) < 1):
-        raise UserError(f"--devices {devices!r}: expected all, a number or cpu:N")
+        raise UserError(f"`devices` {devices!r}: expected all, a number or cpu:N")
     if devices.startswith("cpu:"):
         return tf.distribute.MirroredStrategy(_processors(int(count)))
     gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
@@ -70,7 +70,7 @@ def choose(devices: str) -> tf.distribute.Strategy:
         return several or tf.distribute.get_strategy()
     if int(devices) > len(gpus):
         raise UserError(
-            f"--devices {devices}: there are {len(gpus)} GPUs here; give a smaller "
+            f"`devices={devices}`: there are {len(gpus)} GPUs here; give a smaller "
             "number, or parts of the processor, such as cpu:2"
         )
     return tf.distribute.MirroredStrategy(gpus[: int(devices)])
@@ -84,7 +84,7 @@ def _processors(count: int) -> list[str]:
     names = [device.name for device in tf.config.list_logical_devices("CPU")]
     if len(names) < count:
         raise UserError(
-            f"--devices cpu:{count}: TensorFlow has begun with {len(names)} already; "
+            f"`devices=cpu:{count}`: TensorFlow has begun with {len(names)} already; "
             "start a process of its own for it"
         )
     return names[:count]
