@@ -6,18 +6,17 @@ and Furo are kept, need nothing from elsewhere at build or reading time, and the
 search works on files that no server serves.
 """
 
-import os
 import re
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
+import command_reference  # noqa: E402
 from sphinx.errors import ExtensionError  # noqa: E402
 
 from kerasdistill import __version__  # noqa: E402
-from kerasdistill.cli import arguments  # noqa: E402
 
 project = "kerasdistill"
 author = "the authors of kerasdistill"
@@ -56,18 +55,10 @@ _FETCHED = re.compile(
 
 
 def commands(app, docname, source):
-    """Every verb's help, in place of a comment in reference/commands.md."""
-    if docname != "reference/commands":
-        return
-    os.environ["COLUMNS"] = "80"  # argparse's help is as wide as the terminal
-    parser = arguments.build_parser()
-    verbs = parser._subparsers._group_actions[0].choices
-    told = [
-        f"## {name}\n\n{arguments.VERBS[name][1].capitalize()}.\n\n"
-        f"```text\n{verb.format_help().strip()}\n```\n"
-        for name, verb in verbs.items()
-    ]
-    source[0] = source[0].replace("<!-- commands -->", "\n".join(told))
+    """A section for each verb, in place of a comment in reference/commands.md."""
+    if docname == "reference/commands":
+        mark = "<!-- commands -->"
+        source[0] = source[0].replace(mark, command_reference.sections())
 
 
 def literal_tables(app, what, name, obj, options, lines):

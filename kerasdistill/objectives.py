@@ -106,14 +106,14 @@ class LogitRegression(Objective):
 
 @dataclass(frozen=True)
 class _Softened(Objective):
-    temperature: float = setting(1.0, "a number above 0", about="softmax's")
+    temperature: float = setting(1.0, "a number above 0", about="of the softmax")
 
 
 @dataclass(frozen=True)
 class KnowledgeDistillation(_Softened):
     """Cross-entropy with the teacher's soft targets, and with labels if alpha < 1."""
 
-    alpha: float = setting(1.0, "a number from 0 to 1", about="soft term's weight")
+    alpha: float = setting(1.0, "a number from 0 to 1", about="soft targets' weight")
     name = "kd"
 
     def __post_init__(self):
@@ -155,7 +155,7 @@ class Ban(_Softened):
 class BanWithLabels(Ban):
     """BAN+L: labels and teacher, each with its weight."""
 
-    label_weight: float = setting(1.0, "a number from 0", about="of labels")
+    label_weight: float = setting(1.0, "a number from 0", about="of the labels")
     teacher_weight: float = setting(1.0, "a number from 0", about="of the teacher")
     name = "ban+l"
     needs = ("label", "teacher_logits")

@@ -5,7 +5,7 @@ import difflib
 from collections.abc import Sequence
 
 from kerasdistill import __version__, terminal
-from kerasdistill.cli import belonging
+from kerasdistill.cli import belonging, examples
 from kerasdistill.cli import distilling_options as distil
 from kerasdistill.cli import generation_options as generations
 from kerasdistill.cli import looking_options as look
@@ -17,7 +17,18 @@ PLANNED = ("student", "teacher", "ensemble", "precompute", "verify", "baseline")
 PLANNED += ("born-again", "language-model", "reproduce")
 # Those that make runs, which a tracker may follow.
 TRACKED = tuple(verb for verb in PLANNED if verb != "verify")
+# The groups of options that every verb has.
+DATA, COMMON = "data, as in every verb", "the run, as in every verb"
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
+
+
+class _Help(argparse.HelpFormatter):
+    """As argparse's, but an example keeps its lines."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        words, head, example = text.partition("example:")
+        gap = "\n\n" if words and head else ""
+        return super()._fill_text(words, width, indent) + gap + head + example
 
 
 class _Parser(argparse.ArgumentParser):
@@ -91,8 +102,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, (describe, text) in VERBS.items():
-        verb = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
+        how = {"formatter_class": _Help, "allow_abbrev": False}
+        verb = verbs.add_parser(name, help=text, description=text, **how)
         describe(verb)
+        example = f"example:\n  {examples.EXAMPLES[name]}"
+        verb.epilog = f"{verb.epilog}\n\n{example}" if verb.epilog else example
         if name in PLANNED:
             plan_option(verb)
         if name in TRACKED:
@@ -102,42 +116,54 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _common(verb: argparse.ArgumentParser) -> None:
-    add = verb.add_argument_group("common to all verbs").add_argument
-    add("--workdir", default="runs", help="where runs are kept (default: runs)")
-    add("--data-dir", help="where TFDS keeps its data (default: TFDS_DATA_DIR)")
-    add("--dataset", help="TFDS name, digits or folder:PATH (cifar10)")
-    add("--image-size", type=positive, metavar="N", help="side (the model's, else 32)")
-    add("--grey", action="store_true", help="images of one channel")
+    add = verb.add_argument_group(DATA).add_argument
+    about = "a TFDS name, digits, folder:PATH or unlabelled:PATH (default: cifar10)"
+    add("--dataset", metavar="NAME", help=about)
+    about = "where TFDS keeps its data, or a text's folder (default: TFDS_DATA_DIR)"
+    add("--data-dir", metavar="PATH", help=about)
+    about = "side that images are brought to (default: the model's, else 32)"
+    add("--image-size", type=positive, metavar="N", help=about)
+    add("--grey", action="store_true", help="bring images to one channel")
     add("--strict", action="store_true", help="refuse files that cannot be read")
     about = "remove training images that have two labels or are in test or validation"
     add("--drop-duplicates", action="store_true", help=about)
-    add("--seed", type=natural, default=0, help="every random choice but the split")
-    add("--split-seed", type=natural, help="the validation split (0)")
-    add("--quick", action="store_true", help="a shrunken recipe: minutes")
-    add("--json", action="store_true", help="one JSON object on stdout")
-    add("--no-color", action="store_true", help="plain text, as with NO_COLOR set")
-    add("--precision", choices=PRECISIONS, default="auto", help="default: auto")
-    add("--deterministic", action="store_true", help="TensorFlow's same-bits kernels")
+    about = "which images are for validation (default: 0)"
+    add("--split-seed", type=natural, metavar="N", help=about)
+    add = verb.add_argument_group(COMMON).add_argument
+    about = "where runs are kept (default: runs)"
+    add("--workdir", default="runs", metavar="PATH", help=about)
+    about = "of every random choice but the split (default: 0)"
+    add("--seed", type=natural, default=0, metavar="N", help=about)
+    about = "few images and a short recipe: minutes, to try things out"
+    add("--quick", action="store_true", help=about)
+    about = "one JSON object on stdout, all else on stderr"
+    add("--json", action="store_true", help=about)
+    about = "plain text, as with NO_COLOR set"
+    add("--no-color", action="store_true", help=about)
+    about = "Keras' dtype policy (default: auto, by the hardware)"
+    add("--precision", choices=PRECISIONS, default="auto", help=about)
+    about = "TensorFlow's kernels that give the same bits each time"
+    add("--deterministic", action="store_true", help=about)
 
 
 VERBS = {
-    "student": (distil.student, "distil a student of an exact size, from nothing even"),
-    "teacher": (distil.teacher, "train a teacher on hard labels"),
-    "ensemble": (distil.ensemble, "join teachers into a super teacher"),
+    "student": (distil.student, "distil a student of an exact size, and what it needs"),
+    "teacher": (distil.teacher, "train a teacher on labels"),
+    "ensemble": (distil.ensemble, "join teachers into one, by validation accuracy"),
     "precompute": (distil.precompute, "label augmented passes with teachers, by Beam"),
-    "verify": (distil.verify, "score a sample of a set again and compare"),
-    "baseline": (distil.baseline, "train a student's architecture on hard labels"),
+    "verify": (distil.verify, "check a distillation set, and ask its teachers again"),
+    "baseline": (distil.baseline, "train a student's network on labels, to compare"),
     "born-again": (generations.born_again, "train generation after generation"),
     "language-model": (generations.language_model, "train one, or students of one"),
     "evaluate": (look.evaluate, "score a model on a data set"),
     "export": (look.export, "write a model as SavedModel, LiteRT, ONNX, ..."),
     "inspect": (look.inspect, "look into a set, or at a model's mistakes"),
-    "report": (look.report, "your runs, and the papers' tables beside them"),
-    "runs": (look.runs, "list the runs of a workdir, or clean it"),
+    "report": (look.report, "your runs, and the papers' tables that they fill"),
+    "runs": (look.runs, "list the runs of a workdir, or remove some"),
     "doctor": (look.doctor, "versions, devices, space and data, with advice"),
     "reproduce": (distil.reproduce, "run what a table of the papers needs, at a scale"),
-    "completion": (look.completion, "print a shell's completion script"),
-    "summary": (distil.summary, "layers and parameters, without training"),
+    "completion": (look.completion, "print a script that completes options in a shell"),
+    "summary": (distil.summary, "list layers and parameters, without training"),
 }
 
 

@@ -1,6 +1,7 @@
 """The options of born-again and language-model. No heavy imports."""
 
 import argparse
+from typing import Any
 
 from kerasdistill.cli import objective_options
 from kerasdistill.cli.looking_options import brought
@@ -11,42 +12,57 @@ SIGNALS = ("live", "stored")
 LANGUAGE_MODELS = ("lstm", "cnn-lstm")
 
 
-def architecture(verb: argparse.ArgumentParser) -> None:
+def architecture(group: Any) -> None:
     """--arch and Table 4's factors."""
-    add = verb.add_argument
+    add = group.add_argument
     add("--arch", metavar="NAME", help="such as wide-resnet-28-10 or densenet-90-60")
-    add("--depth-factor", type=positive_real, metavar="F", help="Table 4's, DenseNets")
-    add("--compression-factor", type=positive_real, metavar="F", help="Table 4's too")
+    about = "deeper and narrower DenseNets, as in Table 4"
+    add("--depth-factor", type=positive_real, metavar="F", help=about)
+    about = "DenseNets with other transitions, as in Table 4"
+    add("--compression-factor", type=positive_real, metavar="F", help=about)
 
 
 def born_again(verb: argparse.ArgumentParser) -> None:
     """Options of born-again."""
     from pipelines.stored.stores import STORES  # ours are put first before this
 
-    architecture(verb)
-    add = verb.add_argument
+    group = verb.add_argument_group("generations")
+    architecture(group)
     about = "born-again students, after generation 0 (default: 1)"
-    add("--generations", type=positive, default=1, metavar="N", help=about)
+    group.add_argument(
+        "--generations", type=positive, default=1, metavar="N", help=about
+    )
     losses = [*on_stored_logits(), "hard-label"]
-    objective_options.describe(verb, losses, default="ban")
+    objective_options.describe(group, losses, default="ban")
     verb.set_defaults(loss="ban")
     add = verb.add_argument_group("teacher").add_argument
-    add("--teacher", metavar="PATH", help="generation 0: any Keras model of the data's")
-    add("--custom-objects", metavar="MODULE", help="that defines its own layers")
-    about = "accept one whose answers look suspicious"
+    about = "generation 0: any Keras model for these images"
+    add("--teacher", metavar="PATH", help=about)
+    about = "a module that defines the teacher's own layers"
+    add("--custom-objects", metavar="MODULE", help=about)
+    about = "accept a teacher whose answers look suspicious"
     add("--force", action="store_true", help=about)
-    add("--teacher-signal", choices=SIGNALS, default="live", help="default: live")
-    add("--passes", type=positive, metavar="N", help="to store (default: one an epoch)")
-    add("--store", choices=STORES, help="of passes (default: replay)")
-    add("--resident", choices=("auto", "always", "never"), help="passes in memory")
-    add = verb.add_argument_group("recipe of all generations").add_argument
+    about = "ask the teacher in every step, or store what it says (default: live)"
+    add("--teacher-signal", choices=SIGNALS, default="live", help=about)
+    about = "passes to store (default: one an epoch)"
+    add("--passes", type=positive, metavar="N", help=about)
+    about = "keep images, or what re-makes them (default: replay)"
+    add("--store", choices=STORES, help=about)
+    about = "hold passes in memory (default: auto)"
+    add("--resident", choices=("auto", "always", "never"), help=about)
+    add = verb.add_argument_group("training of all generations").add_argument
     styles, schedules = ("wide-resnet", "densenet"), ("steps", "cosine")
-    add("--recipe-style", choices=styles, help="default: wide-resnet, the paper's")
-    add("--epochs", type=positive, metavar="N", help="milestones scale (default: 200)")
-    add("--schedule", choices=schedules, help="learning rate (default: steps)")
-    add("--learning-rate", type=positive_real, metavar="R", help="initial (0.1)")
-    add("--batch-size", type=positive, metavar="N", help="default: 128")
-    add("--dropout", type=below_1, metavar="R", help="Wide-ResNets' (default: 0.3)")
+    about = "whose recipe (default: wide-resnet, as in the paper)"
+    add("--recipe-style", choices=styles, help=about)
+    about = "epochs; milestones are shares of them (default: 200)"
+    add("--epochs", type=positive, metavar="N", help=about)
+    about = "of the learning rate (default: steps)"
+    add("--schedule", choices=schedules, help=about)
+    about = "initial rate (default: 0.1)"
+    add("--learning-rate", type=positive_real, metavar="R", help=about)
+    add("--batch-size", type=positive, metavar="N", help="images a step (default: 128)")
+    about = "rate in Wide-ResNets (default: 0.3)"
+    add("--dropout", type=below_1, metavar="R", help=about)
     devices_option(add)
     brought(verb)
     verb.epilog = (
@@ -57,27 +73,41 @@ def born_again(verb: argparse.ArgumentParser) -> None:
 
 def language_model(verb: argparse.ArgumentParser) -> None:
     """Options of language-model."""
-    add = verb.add_argument
-    verb.description += (
-        "; --data-dir is a folder with train.txt, valid.txt and test.txt (or "
-        "ptb.train.txt and so on), a sentence a line"
+    verb.description = (
+        "train a language model, or students of one; --data-dir is a folder with "
+        "train.txt, valid.txt and test.txt (or ptb.train.txt and so on), a sentence a "
+        "line"
     )
-    add("--arch", choices=LANGUAGE_MODELS, help="default: lstm, or the teacher's")
-    add("--size", choices=("paper", "small"), help="default: paper")
+    add = verb.add_argument_group("the network").add_argument
+    about = "kind of network (default: lstm, or the teacher's)"
+    add("--arch", choices=LANGUAGE_MODELS, help=about)
+    add("--size", choices=("paper", "small"), help="of the network (default: paper)")
     add("--layers", type=positive, metavar="N", help="of LSTM (default: 2)")
-    add("--window", type=positive, metavar="T", help="words back-propagated (35)")
-    add("--epochs", type=positive, metavar="N", help="default: 40")
-    add("--batch-size", type=positive, metavar="N", help="streams (default: 32 or 20)")
-    add("--learning-rate", type=positive_real, metavar="R", help="default: 1 or 2")
-    add("--dropout", type=below_1, metavar="P", help="default: by --size")
-    add("--clip-norm", type=positive_real, metavar="C", help="longest gradient (5)")
-    add("--born-again", action="store_true", help="students of a teacher, in turn")
+    add("--dropout", type=below_1, metavar="P", help="rate (default: by --size)")
+    add = verb.add_argument_group("training").add_argument
+    about = "words that gradients go back (default: 35)"
+    add("--window", type=positive, metavar="T", help=about)
+    add("--epochs", type=positive, metavar="N", help="most epochs (default: 40)")
+    about = "streams of text (default: 32, or 20 with cnn-lstm)"
+    add("--batch-size", type=positive, metavar="N", help=about)
+    about = "initial rate (default: 1, or 2 with cnn-lstm)"
+    add("--learning-rate", type=positive_real, metavar="R", help=about)
+    about = "longest gradient (default: 5)"
+    add("--clip-norm", type=positive_real, metavar="C", help=about)
+    group = verb.add_argument_group("born again")
+    add = group.add_argument
+    add(
+        "--born-again", action="store_true", help="train students of a teacher, in turn"
+    )
     add("--generations", type=positive, metavar="N", help="students (default: 1)")
-    add("--teacher", nargs="+", metavar="PATH", help="instead of training one")
+    add("--teacher", nargs="+", metavar="PATH", help="models, instead of training one")
     losses = [name for name in TEXTS if name != "hard-label"]
-    objective_options.describe(verb, losses, default="ban+l", without=("temperature",))
-    add("--teacher-signal", choices=SIGNALS, help="default: live")
-    add("--store-top-k", type=positive, metavar="K", help="words kept a step (64)")
+    objective_options.describe(group, losses, default="ban+l", without=("temperature",))
+    about = "ask the teacher in every step, or store what it says (default: live)"
+    add("--teacher-signal", choices=SIGNALS, help=about)
+    about = "words kept a step of a stored signal (default: 64)"
+    add("--store-top-k", type=positive, metavar="K", help=about)
     add("--distillation-set", metavar="PATH", help="a finished stored signal")
+    add = verb.add_argument_group("after the training").add_argument
     add("--sample", metavar="TEXT", help="go on from TEXT with the finished model")
     add("--words", type=positive, metavar="N", help="to go on for (default: 40)")

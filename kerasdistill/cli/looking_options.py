@@ -17,24 +17,25 @@ EXPORT_FORMATS = ("saved-model", "keras", "litert", "litert-int8", "onnx")
 
 def brought(verb: argparse.ArgumentParser) -> None:
     """How models are read that were made elsewhere."""
-    about = "models are .keras and .h5 files, SavedModel folders and keras:NAME[@SIDE] "
-    about += (
-        "of Keras Applications; what images need before them becomes layers around "
-    )
-    about += "them"
-    add = verb.add_argument_group("models of others", about).add_argument
-    add("--weights", nargs="+", metavar="FILE", default=(), help="of each keras:NAME")
+    about = "Models are .keras and .h5 files, SavedModel folders and keras:NAME[@SIDE] "
+    about += "of Keras Applications. What images need before them becomes layers "
+    about += "around them."
+    add = verb.add_argument_group("models made elsewhere", about).add_argument
+    about = "weights of each keras:NAME, in order"
+    add("--weights", nargs="+", metavar="FILE", default=(), help=about)
     about = "what they give (default: logits; sigmoid: one for each class)"
     add("--teacher-output", choices=OUTPUTS, help=about)
     add("--teacher-input", choices=INPUTS, help="pixels they know (default: 0-255)")
-    add("--teacher-head", metavar="NAME", help="the output, of models with several")
+    about = "which output, of models with several"
+    add("--teacher-head", metavar="NAME", help=about)
     about = "load SavedModels, which may run any code"
     add("--trust-saved-model", action="store_true", help=about)
 
 
 def evaluate(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("path", metavar="PATH", help="a model")
-    verb.add_argument("--split", choices=SPLITS, default="test")
+    about = "whose images (default: test)"
+    verb.add_argument("--split", choices=SPLITS, default="test", help=about)
     brought(verb)
 
 

@@ -15,20 +15,22 @@ from kerasdistill.objectives import OBJECTIVES, RANGES, Objective, settings
 
 
 def describe(
-    verb: argparse.ArgumentParser,
+    group: Any,
     losses: Sequence[str],
     *,
     default: str,
     without: Sequence[str] = (),
 ) -> None:
-    """Adds --loss and the settings of these losses but for those `without`."""
-    verb.add_argument("--loss", choices=losses, help=f"default: {default}")
+    """Adds --loss and the settings of these losses but for those `without`, to a verb
+    or to a group of its options."""
+    about = f"what a student minimises (default: {default})"
+    group.add_argument("--loss", choices=losses, help=about)
     for name, owners in _owners(losses).items():
         if name not in without:
             field = settings(OBJECTIVES[owners[0]])[name]
             about = f"{field.metadata.get('about', '')} in {', '.join(owners)}".strip()
             about += f" (default: {field.default})"
-            verb.add_argument(_option(name), **_reader(field), help=about)
+            group.add_argument(_option(name), **_reader(field), help=about)
 
 
 def names() -> list[str]:

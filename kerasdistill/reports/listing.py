@@ -34,8 +34,7 @@ def runs(workdir: str | Path) -> list[dict[str, Any]]:
     """
     workdir = Path(workdir)
     if not workdir.is_dir():
-<<<<<<< HEAD
-        raise UserError(f"{workdir} is no folder; give the --workdir of runs")
+        raise UserError(f"{workdir} is no folder; give the `workdir` of runs")
     paths = _paths(workdir)
     boards_of: dict[Path, list[Path]] = {}
     for place in {path.parent for path in paths}:
@@ -55,10 +54,6 @@ def runs(workdir: str | Path) -> list[dict[str, Any]]:
         known = zip(run["members"], members, strict=True)
         run["members"] = [own["readable_name"] if own else name for name, own in known]
     return described
-=======
-        raise UserError(f"{workdir} is no folder; give the `workdir` of runs")
-    return [_described(path, workdir) for path in _paths(workdir)]
->>>>>>> 9a42368 (Messages below cli/ name Python's arguments, the command line prints its options)
 
 
 def _paths(workdir: Path) -> list[Path]:
@@ -167,62 +162,6 @@ def busy(run: str | Path) -> BusyError:
     return BusyError(f"{run} is in use by another process; end it first")
 
 
-<<<<<<< HEAD
-=======
-def clean(
-    workdir: str | Path,
-    *,
-    names: Sequence[str] = (),
-    unfinished: bool = False,
-    dry_run: bool = False,
-) -> dict[str, Any]:
-    """Removes the named runs, or all unfinished ones; never one that is held.
-
-    Args:
-        workdir: where they are.
-        names: of runs, as `runs` has them; checked before anything is removed.
-        unfinished: remove every run without results.
-        dry_run: only say what would be removed.
-
-    Returns:
-        "removed" and "kept" (unfinished but held), each a list of runs as from `runs`,
-        "bytes" of those removed, and "dry_run".
-
-    Raises:
-        UserError: neither names nor `unfinished`, or both, or a name is no run's.
-        BusyError: a named run is held.
-    """
-    if bool(names) == unfinished:
-        raise UserError(
-            "runs clean needs `unfinished=True`, or `names=NAME` for each run to remove"
-        )
-    present = {each["name"]: each for each in runs(workdir)}
-    if strangers := [name for name in names if name not in present]:
-        raise UserError(
-            f"{strangers[0]!r} is no run in {workdir}; see them with: runs list"
-        )
-    if held := [name for name in names if present[name]["state"] == "held"]:
-        raise _busy(f"run {held[0]}")
-    chosen, kept = [present[name] for name in dict.fromkeys(names)], []
-    if unfinished:
-        for run in present.values():
-            if not Path(run["path"], _RESULTS).exists():
-                (kept if run["state"] == "held" else chosen).append(run)
-    if not dry_run:
-        for run in chosen:
-            _remove(Path(run["path"]))
-    count = sum(run["bytes"] for run in chosen)
-    return {"removed": chosen, "kept": kept, "bytes": count, "dry_run": dry_run}
-
-
-def _remove(path: Path) -> None:
-    with _holding(path):
-        # Should this be interrupted, what is left is no finished run.
-        (path / _RESULTS).unlink(missing_ok=True)
-        shutil.rmtree(path)
-
-
->>>>>>> 9a42368 (Messages below cli/ name Python's arguments, the command line prints its options)
 def listed(described: Sequence[dict[str, Any]]) -> str:
     """`runs` for people."""
     if not described:

@@ -74,7 +74,6 @@ def fit(
     return epochs.finish()
 
 
-<<<<<<< HEAD
 def _rate(
     training: Training, steps_per_epoch: int
 ) -> float | schedules.LearningRateSchedule:
@@ -83,7 +82,7 @@ def _rate(
     if training.epochs is None:
         raise UserError(
             f"a {training.schedule} schedule needs a number of epochs; add "
-            "--epochs N or use --schedule paper"
+            "`epochs=N` or use `schedule='paper'`"
         )
     scheduled = {"cosine": _cosine, "linear": _linear, "steps": _stepped}
     return scheduled[training.schedule](training, steps_per_epoch)
@@ -92,18 +91,6 @@ def _rate(
 def _optimizer(
     training: Training, rate: float | schedules.LearningRateSchedule
 ) -> keras.optimizers.Optimizer:
-=======
-def _optimizer(training: Training, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    rate: Any = training.learning_rate
-    if training.schedule != "paper":
-        if training.epochs is None:
-            raise UserError(
-                f"a {training.schedule} schedule needs a number of epochs; add "
-                "`epochs=N` or use `schedule='paper'`"
-            )
-        scheduled = {"cosine": _cosine, "linear": _linear, "steps": _stepped}
-        rate = scheduled[training.schedule](training, steps_per_epoch)
->>>>>>> 9a42368 (Messages below cli/ name Python's arguments, the command line prints its options)
     if training.optimizer == "muon":
         return Muon(rate, training.momentum, batch_size=training.batch_size)
     return keras.optimizers.SGD(rate, momentum=training.momentum, nesterov=True)

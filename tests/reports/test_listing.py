@@ -58,35 +58,6 @@ def test_a_damaged_run_is_listed(workdir):
     )
 
 
-<<<<<<< HEAD
-=======
-def test_clean_needs_to_be_told_what(workdir):
-    finished = by_state(workdir)["finished"]
-    for wrong in ({}, {"names": [finished], "unfinished": True}):
-        with pytest.raises(UserError, match="`unfinished=True`, or `names="):
-            listing.clean(workdir, **wrong)
-    for name in ("..", "notes", "../x", str(workdir / finished), ""):
-        with pytest.raises(UserError, match="is no run"):
-            listing.clean(workdir, names=[finished, name])
-    assert len(listing.runs(workdir)) == 3
-
-
-def test_clean_unfinished(workdir):
-    would = listing.clean(workdir, unfinished=True, dry_run=True)
-    assert len(would["removed"]) == 2 and len(listing.runs(workdir)) == 3
-    done = listing.clean(workdir, unfinished=True)
-    assert done["bytes"] == would["bytes"] > 0
-    assert [each["state"] for each in listing.runs(workdir)] == ["finished"]
-    assert (workdir / "notes").is_dir()
-
-
-def test_clean_a_named_run(workdir):
-    name = by_state(workdir)["finished"]
-    listing.clean(workdir, names=[name])
-    assert not (workdir / name).exists() and len(listing.runs(workdir)) == 2
-
-
->>>>>>> 9a42368 (Messages below cli/ name Python's arguments, the command line prints its options)
 HOLD = """
 import sys
 from kerasdistill.runs import RunDirectory
