@@ -46,7 +46,7 @@ def load(
     files were skipped, and how many images are in two splits or two classes.
 
     Args:
-        name: "digits" (scikit-learn's, embedded), "folder:PATH" (train/<class>/*,
+        name: "digits" (scikit-learn's, embedded), "folder:PATH" (`train/CLASS/*`,
             optional validation/ and test/), "unlabelled:PATH" (images in it, at any
             depth) or the name of a TFDS image classification set.
         data_dir: where TFDS keeps its data (None: its own default).

@@ -1,4 +1,4 @@
-"""The README's Python, run: own teacher, student and images, in ten lines."""
+"""The first Python that a reader meets, run: own teacher, student and images."""
 
 import re
 from pathlib import Path
@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ("README.md", "docs/how-to/own-teacher.md")
 
 
 def examples() -> list[str]:
-    """The Python blocks of the README's section "From Python", in order."""
-    text = README.read_text(encoding="utf-8")
-    _, section = text.split("\n## From Python\n")
-    return re.findall(r"^```python\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    """The one Python block of each page: a whole chain, and Keras' own `fit`."""
+    texts = [(ROOT / page).read_text(encoding="utf-8") for page in PAGES]
+    block = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    return [example for text in texts for example in block.findall(text)]
 
 
 def network(side: int, *before: keras.Layer) -> keras.Model:

@@ -13,7 +13,18 @@ from pipelines.datasets import ImageData
 
 @dataclass(frozen=True)
 class Chain:
-    """What leads to a student; `teachers` are trained unless `teacher_paths` is set."""
+    """What leads to a student.
+
+    Attributes:
+        teachers: recipes of teachers to train first, such as `urban2017.teacher(1)`.
+        teacher_paths: `.keras` files of finished ones instead, as
+            `adapting.adapted` gives them.
+        student: its recipe: `urban2017.student` or `urban2017.given`.
+        passes: augmented sweeps over the training images.
+        store: "images", or "replay", which keeps what re-makes them.
+        seed: of the views.
+        resident: whether passes are held in memory: "auto", "always" or "never".
+    """
 
     teachers: tuple[base.AnyTeacherRecipe, ...]
     teacher_paths: tuple[str, ...]
@@ -35,8 +46,13 @@ def run(
 ) -> dict[str, Any]:
     """Does what is missing of the chain, in order; whatever is finished is kept.
 
-    `force` accepts teachers without a card that disagree with the labels; `command` is
-    what finishes the set, for errors. With `only_plan`, says what is left and stops.
+    Args:
+        chain: what leads to the student.
+        data: of `datasets.load`.
+        workdir: where the run folders go.
+        force: accept teachers without a card that disagree with the labels.
+        command: what finishes the set, for errors.
+        only_plan: say what is left, and raise `OnlyPlanned`.
 
     Returns:
         The student's results, with those of the steps before under "chain". Its
