@@ -5,13 +5,13 @@ _SET = "runs/precompute-…/distillation_set"
 
 EXAMPLES = {
     "student": f"""{_RUN} student --teacher mine.keras --dataset folder:photos \\
-    --budget 250k --convs 2 --passes 10 --epochs 10 --schedule cosine""",
+    --budget 250k --convs 3 --passes 10 --epochs 10 --schedule cosine""",
     "teacher": f"{_RUN} teacher --fast",
     "ensemble": f"{_RUN} ensemble --teacher a.keras b.keras c.keras --select greedy",
     "precompute": f"""{_RUN} precompute --teacher mine.keras --dataset folder:photos \\
     --passes 10 --store replay""",
     "verify": f"{_RUN} verify {_SET} --sample 1024",
-    "baseline": f"""{_RUN} baseline --dataset folder:photos --budget 250k --convs 2 \\
+    "baseline": f"""{_RUN} baseline --dataset folder:photos --budget 250k --convs 3 \\
     --epochs 10 --schedule cosine""",
     "born-again": f"""{_RUN} born-again --arch wide-resnet-28-1 --dataset cifar100 \\
     --generations 3 --loss ban+l""",
