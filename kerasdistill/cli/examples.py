@@ -5,7 +5,7 @@ _SET = "runs/precompute-…/distillation_set"
 
 EXAMPLES = {
     "student": f"""{_RUN} student --teacher mine.keras --dataset folder:photos \\
-    --budget 250k --convs 3 --passes 10 --epochs 10 --schedule cosine""",
+    --budget 250k --convs 3 --quick""",
     "teacher": f"{_RUN} teacher --fast",
     "ensemble": f"{_RUN} ensemble --teacher a.keras b.keras c.keras --select greedy",
     "precompute": f"""{_RUN} precompute --teacher mine.keras --dataset folder:photos \\
