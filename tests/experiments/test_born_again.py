@@ -395,14 +395,14 @@ def test_shared_layers_come_from_the_teacher(image_data):
 @pytest.mark.parametrize(
     ("changes", "fragment"),
     [
-        ({"generations": 0}, "--generations is 0"),
+        ({"generations": 0}, "`generations` is 0"),
         (
             {
                 "recipe": dataclasses.replace(
                     recipe(), architecture=BanResNet("pre", 1, 1)
                 )
             },
-            "--teacher PATH",
+            "`teacher_path=PATH`",
         ),
         ({"teacher_path": "/nowhere.keras"}, "/nowhere.keras"),
     ],

@@ -73,7 +73,7 @@ def room(path_of, image_data, monkeypatch):
         ("replay", "always", PASSES, (True, False), "made as it begins"),
         ("replay", "never", None, (False, False), "`resident='never'`"),
         ("images", "auto", None, (False, False), "store is images, not replay"),
-        ("images", "never", None, (False, False), "--resident never"),
+        ("images", "never", None, (False, False), "`resident='never'`"),
     ],
 )
 def test_choice(choose, store, asked, epochs, expected, because):

@@ -263,12 +263,12 @@ TEACHERS = {
     "sigmoids, undeclared": (
         lambda m: m.keras(activation="sigmoid"),
         Convention(),
-        "--teacher-output sigmoid",
+        "`convention.output='sigmoid'`",
     ),
     "sigmoids as probabilities": (
         lambda m: m.keras(activation="sigmoid"),
         P,
-        "--teacher-output sigmoid",
+        "`convention.output='sigmoid'`",
     ),
     "logits as probabilities": (Maker.keras, P, "not probabilities"),
     "logits as sigmoids": (Maker.keras, S, "not sigmoid"),
@@ -277,7 +277,11 @@ TEACHERS = {
         Convention(),
         "probabilities",
     ),
-    "pixels 0-1": (lambda m: m.keras(scale=1), Convention(), "--teacher-input 0-1"),
+    "pixels 0-1": (
+        lambda m: m.keras(scale=1),
+        Convention(),
+        "`convention.input='0-1'`",
+    ),
     "pixels 0-1, declared": (lambda m: m.keras(scale=1), Convention(input="0-1"), None),
     "pixels -1 to 1": (
         lambda m: m.keras(scale=0.5, offset=0.5),
@@ -287,7 +291,7 @@ TEACHERS = {
     "pixels 0-255 as 0-1": (
         Maker.keras,
         Convention(input="0-1"),
-        "--teacher-input 0-255",
+        "`convention.input='0-255'`",
     ),
     "NaN": (lambda m: m.keras(after=lambda x: x / 0.0 * 0.0), Convention(), "NaN"),
     "absurd": (

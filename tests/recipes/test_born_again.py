@@ -74,9 +74,9 @@ def test_compression_changes_sizes_and_spreads_growth(factor, outputs, transitio
         ("resnet-50", {}, ["'resnet-50'", "wide-resnet-28-10"]),
         ("wide-resnet-16-1-2", {}, ["is not known"]),
         ("wide-resnet-16-1", {"depth_factor": 2}, ["only DenseNets"]),
-        ("densenet-90-60", {"depth_factor": 0.7}, ["--depth-factor 0.7", "whole"]),
+        ("densenet-90-60", {"depth_factor": 0.7}, ["`depth_factor=0.7`", "whole"]),
         ("densenet-90-60", {"depth_factor": 8}, ["growth 7.5"]),
-        ("densenet-90-60", {"compression_factor": 0.1}, ["--compression-factor 0.1"]),
+        ("densenet-90-60", {"compression_factor": 0.1}, ["`compression_factor=0.1`"]),
     ],
 )
 def test_bad_names_and_factors(name, options, fragments):
