@@ -44,27 +44,45 @@ def replacing_directory(path: str | Path) -> Iterator[Path]:
     of the same directory is removed.
     """
     path = Path(path)
+    with folder_beside(path) as beside:
+        yield beside
+        for child in beside.rglob("*"):
+            _sync(child)
+        if path.exists():
+            _exchange(beside, path)
+        else:
+            os.replace(beside, path)
+        _sync(path.parent)
+
+
+@contextlib.contextmanager
+def folder_beside(path: str | Path) -> Iterator[Path]:
+    """Yields a new folder beside `path`, to work in; it is removed at the end.
+
+    What killed processes left beside the same path is removed first.
+    """
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".partial.{path.name}."
-    for left in path.parent.iterdir():
-        if not left.name.startswith(prefix):
-            continue
-        with contextlib.suppress(OSError), _locked(left):
-            shutil.rmtree(left, ignore_errors=True)
-    beside = path.parent / f"{prefix}{uuid.uuid4().hex[:8]}"
+    remove_left(path)
+    beside = path.parent / f"{_left(path)}{uuid.uuid4().hex[:8]}"
     beside.mkdir()  # not mkdtemp: the user's umask says who may read it
     try:
         with _locked(beside):
             yield beside
-            for child in beside.rglob("*"):
-                _sync(child)
-            if path.exists():
-                _exchange(beside, path)
-            else:
-                os.replace(beside, path)
-            _sync(path.parent)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def remove_left(path: str | Path) -> None:
+    """Removes what killed processes left of `folder_beside` the path."""
+    for left in Path(path).parent.iterdir():
+        if left.name.startswith(_left(path)):
+            with contextlib.suppress(OSError), _locked(left):
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _left(path: str | Path) -> str:
+    return f".partial.{Path(path).name}."
 
 
 def remove_partial(folder: str | Path, *, but_in: Iterable[Path] = ()) -> None:

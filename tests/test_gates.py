@@ -55,6 +55,7 @@ ALLOWED = {
     ("kerasdistill/machine.py", "read_text"),  # /proc and /sys
     ("pipelines/scoring.py", "read_text"),  # /proc
     ("kerasdistill/training/checkpoint.py", "np.load"),  # of what was opened
+    ("kerasdistill/exports/tensorflow_process.py", "np.load"),  # of what was opened
     ("pipelines/beam/job.py", "np.load"),  # of what was opened
     ("pipelines/words/job.py", "np.load"),  # of what was opened
     ("pipelines/sources/images.py", "Image.open"),  # of what was opened

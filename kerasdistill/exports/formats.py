@@ -14,15 +14,13 @@ import tensorflow as tf
 
 from kerasdistill import errors, evaluation, machine, packages
 from kerasdistill.errors import UserError
-from kerasdistill.exports import cards, litert, onnx_file
+from kerasdistill.exports import cards, litert, onnx_file, parity, tensorflow_process
 from kerasdistill.exports import saved_model as export
 from kerasdistill.files import replacing_directory
 from kerasdistill.models import copies, fast_layers
 from kerasdistill.models.digest import weights_digest
 from kerasdistill.models.summary import leaf_layers, num_trainable
 
-# Kernels other than TensorFlow's add in another order; relative to the largest logit.
-CONVERTED_TOLERANCE = 1e-4
 # Fraction of images on which an int8 model names the class that the model names.
 INT8_AGREEMENT = 0.9
 _MOST_NAMED = 10  # images
@@ -52,6 +50,7 @@ class Format:
     float32: bool = False
 
 
+@tensorflow_process.on_tensorflow()
 def write_formats(
     model: keras.Model,
     directory: str | Path,
@@ -82,7 +81,7 @@ def write_formats(
     Returns:
         What was written, and by format why it was refused. Of what was written, by
         format: file, bytes, compute (the formats it multiplies in), parity (see
-        `export.compared`, with the fraction of images on which it and the model as
+        `parity.compared`, with the fraction of images on which it and the model as
         given name the same class) and latency.
 
     Raises:
@@ -90,7 +89,7 @@ def write_formats(
             or every format is refused: it can't hold the model, or gives other logits.
     """
     require(formats)
-    original = export.steady(model, images)
+    original = parity.steady(model, images)
     single, exported = copies.in_float32(model), copies.without_training_layers(model)
     plain = copies.in_float32(exported)
     if fold_bottleneck:
@@ -145,7 +144,7 @@ def _exported(
         "file": form.file or ".",
         "bytes": _size(path, form),
         "compute": _compute(name, model),
-        "parity": _parity(name, expected, logits, export.tolerance_of(model)),
+        "parity": _parity(name, expected, logits, parity.tolerance_of(model)),
         "latency": latency(predict, images),
         "logits": logits,
     }
@@ -211,8 +210,8 @@ def _parity(
 ) -> dict[str, Any]:
     if name != "litert-int8":
         if FORMATS[name].float32:
-            tolerance = CONVERTED_TOLERANCE
-        return export.compared(expected, logits, tolerance=tolerance)
+            tolerance = parity.CONVERTED_TOLERANCE
+        return parity.compared(expected, logits, tolerance=tolerance)
     # Eight bits are coarse by design: single logits may be off, the classes may not.
     apart = np.flatnonzero(logits.argmax(axis=1) != expected.argmax(axis=1))
     agreement = 1 - len(apart) / len(logits)
@@ -225,8 +224,8 @@ def _parity(
             "those it will see with `distillation_set`, or leave out litert-int8"
         )
     noise = _root_mean_square(logits - expected) / _root_mean_square(expected)
-    parity = export.compared(expected, logits, tolerance=float("inf"))
-    return {**parity, "tolerance": 1 - INT8_AGREEMENT, "relative_noise": noise}
+    found = parity.compared(expected, logits, tolerance=float("inf"))
+    return {**found, "tolerance": 1 - INT8_AGREEMENT, "relative_noise": noise}
 
 
 def _root_mean_square(values: np.ndarray) -> float:

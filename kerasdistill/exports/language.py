@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from kerasdistill.errors import UserError, reason
-from kerasdistill.exports import cards
+from kerasdistill.exports import cards, tensorflow_process
 from kerasdistill.files import replacing_directory
-from kerasdistill.models import language, trust
+from kerasdistill.models import language, saved, trust
 from kerasdistill.plain_paths import plain
 
 # Largest difference of log-probabilities between a model and its reloaded export:
@@ -84,6 +84,17 @@ class Served(tf.Module):
         return {"log_probabilities": tf.nn.log_softmax(logits), **after}
 
 
+def _logits(
+    model: keras.Model, *, end: int, sample: np.ndarray, **_: Any
+) -> np.ndarray:
+    """Of every word [1, N + 1, V], the words `sample` [N] behind `end`."""
+    ids = np.concatenate([[end], sample]).astype(np.int32)[None]
+    inputs = [keras.ops.convert_to_tensor(ids), *language.start(model, 1)]
+    logits = model(inputs, training=False)[0]
+    return keras.ops.convert_to_numpy(logits)
+
+
+@tensorflow_process.on_tensorflow(answers=_logits)
 def export_language_model(
     model: keras.Model,
     path: str | Path,
@@ -126,8 +137,7 @@ def _parity(
     with plain(path) as folder:
         loaded = tf.saved_model.load(folder)  # signatures hold only weak references
     ids = tf.constant(np.concatenate([[end], sample]).astype(np.int32)[None])
-    logits = model([ids, *language.start(model, 1)], training=False)[0]
-    expected = tf.nn.log_softmax(logits)
+    expected = tf.nn.log_softmax(_logits(model, end=end, sample=sample))
     text = tf.constant([" ".join(words[i] for i in sample)])
     by_ids = loaded.signatures["word_ids"](word_ids=ids)["log_probabilities"]
     by_text = loaded.signatures["serving_default"](text=text)["log_probabilities"]
@@ -145,7 +155,7 @@ def _parity(
     }
 
 
-class SavedLanguageModel:
+class SavedLanguageModel(saved.RunByTensorFlow):
     """A loaded SavedModel, streamed like a model of `models.lstm`.
 
     Raises:
@@ -170,7 +180,9 @@ class SavedLanguageModel:
 
     def __call__(self, inputs, training=False):
         """[ids, states] -> [log-probabilities, states]."""
-        ids, *states = inputs
+        return list(saved.by_tensorflow(self._after, *inputs))
+
+    def _after(self, ids, *states) -> list[tf.Tensor]:
         before = dict(zip(self._names, states, strict=True))
         after = self._advance(word_ids=ids, **before)
         return [after["log_probabilities"], *(after[name] for name in self._names)]

@@ -7,18 +7,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasdistill import evaluation
-from kerasdistill.errors import UserError
-from kerasdistill.exports import cards
+from kerasdistill.exports import cards, parity, tensorflow_process
 from kerasdistill.files import replacing_directory
-from kerasdistill.models.summary import leaf_layers
 from kerasdistill.plain_paths import plain
 
-# Largest difference allowed between a model and its reloaded export, relative to the
-# largest logit. Both run the same kernels, so anything more is a broken export.
-TOLERANCE = {"float32": 1e-5, "float16": 1e-3, "bfloat16": 1e-2}
 
-
+@tensorflow_process.on_tensorflow()
 def export_saved_model(
     model: keras.Model,
     path: str | Path,
@@ -50,9 +44,10 @@ def export_saved_model(
         write_saved_model(model, beside)
         expected = keras.ops.convert_to_numpy(model(images, training=False))
         logits = load_saved_model(beside)(images)
-        parity = compared(expected, logits, tolerance=tolerance_of(model))
-        cards.write_folder_card(beside, {**card, "parity": parity}, workdir=workdir)
-    return parity
+        allowed = parity.tolerance_of(model)
+        facts = {"parity": parity.compared(expected, logits, tolerance=allowed)}
+        cards.write_folder_card(beside, {**card, **facts}, workdir=workdir)
+    return facts["parity"]
 
 
 def write_saved_model(model: keras.Model, path: str | Path) -> None:
@@ -80,44 +75,3 @@ def load_saved_model(path: str | Path):
 
     predict.loaded = loaded  # the signature holds only weak references
     return predict
-
-
-def tolerance_of(model: keras.Model) -> float:
-    """The largest difference allowed, by the coarsest format the model computes in."""
-    formats = {layer.compute_dtype for layer in leaf_layers(model)}
-    return max(TOLERANCE.get(name, 0.0) for name in formats | {"float32"})
-
-
-def steady(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """The model's logits of images; UserError if another call gives others."""
-    logits, again = (evaluation.predict(model, images) for _ in range(2))
-    off, largest = np.abs(logits - again).max(), np.abs(logits).max()
-    if not off <= tolerance_of(model) * max(largest, 1.0):
-        raise UserError(
-            f"model {model.name} gives other logits (by {off:.3g}) when it sees the "
-            "same images again: one of its layers draws random numbers or trains "
-            "(training=True) in inference too; take that out; nothing was written"
-        )
-    return logits
-
-
-def compared(
-    expected: np.ndarray, logits: np.ndarray, *, tolerance: float
-) -> dict[str, Any]:
-    """An export's parity; UserError if its logits [N, classes] differ from those
-    expected by more than `tolerance` of the largest logit, or of 1 if that is smaller.
-    """
-    largest = float(np.max(np.abs(expected)))
-    allowed = tolerance * max(largest, 1.0)
-    difference = float(np.max(np.abs(expected - logits)))
-    if not difference <= allowed:
-        raise UserError(
-            f"the exported model's logits differ by {difference:.3g} from the "
-            f"original's, more than {allowed:.3g}"
-        )
-    return {
-        "largest_difference": difference,
-        "largest_logit": largest,
-        "tolerance": allowed,
-        "num_examples": len(expected),
-    }

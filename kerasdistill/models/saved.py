@@ -3,22 +3,41 @@
 A SavedModel's graph may read and write files, so loading one is running code.
 """
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 
 from kerasdistill.errors import UserError, reason
 from kerasdistill.models import trust
+from kerasdistill.models.summary import leaf_layers
 from kerasdistill.plain_paths import plain
 
 ENDPOINT = "serving_default"
 
 
+class RunByTensorFlow:
+    """What TensorFlow runs on every backend: a SavedModel.
+
+    On JAX it takes and gives arrays, is no part of what JAX compiles, and passes no
+    gradients on.
+    """
+
+
+def compilable(model: Any) -> bool:
+    """Whether JAX can compile a model: none of its layers is `RunByTensorFlow`."""
+    parts = leaf_layers(model) if isinstance(model, keras.Model) else [model]
+    return not any(isinstance(part, RunByTensorFlow) for part in parts)
+
+
 @keras.saving.register_keras_serializable(package="kerasdistill")
-class TrustedSavedModel(keras.layers.TFSMLayer):
+class TrustedSavedModel(keras.layers.TFSMLayer, RunByTensorFlow):
     """Keras' layer of a SavedModel, under our rule of trust instead of safe mode.
 
-    A `.keras` file with it names the SavedModel's folder, which stays where it is.
+    A `.keras` file with it names the SavedModel's folder, which stays where it is. On
+    JAX, which Keras' layer does not know, it is `RunByTensorFlow`.
 
     Args:
         filepath: the folder.
@@ -36,28 +55,86 @@ class TrustedSavedModel(keras.layers.TFSMLayer):
         **options,
     ):
         with plain(filepath) as folder:
-            super().__init__(folder, **options)
+            if keras.backend.backend() == "jax":
+                self._begin_on_jax(folder, **options)
+            else:
+                super().__init__(folder, **options)
         self.filepath = filepath
         self.head = head
         self.one_by_one = one_by_one
+        if keras.backend.backend() == "jax":
+            self._require_shape()
+
+    def _begin_on_jax(
+        self,
+        folder: str,
+        *,
+        call_endpoint: str,
+        call_training_endpoint: None = None,
+        **options,
+    ):
+        """As Keras' layer begins on TensorFlow, with weights of the same names."""
+        import tensorflow as tf
+
+        keras.layers.Layer.__init__(self, **options)
+        self.call_endpoint = call_endpoint
+        self.call_training_endpoint = call_training_endpoint
+        self._reloaded_obj = loaded = tf.saved_model.load(folder)
+        function = getattr(loaded, call_endpoint, loaded.signatures[call_endpoint])
+        parts = getattr(function, "concrete_functions", [function])
+        found = {id(each): each for part in parts for each in part.variables}
+        for each in sorted(found.values(), key=lambda each: not each.trainable):
+            weight = self.add_weight(
+                each.shape,
+                initializer="zeros",
+                dtype=each.dtype.name,
+                trainable=each.trainable,
+                name=each.name.replace("/", "_"),
+            )
+            weight.assign(each.numpy())
+        self.supports_jit = False
+        self.built = True
+
+    def _require_shape(self):
+        shape = self._spec.shape
+        if shape.rank is None or None in shape[1:].as_list():
+            raise UserError(
+                f"{self.filepath} gives {shape}; expected [batch, classes], since JAX "
+                "has to know; export it again with that shape, or use TensorFlow"
+            )
+
+    def compute_output_spec(self, inputs, **options):
+        """As Keras', without a call on JAX."""
+        if keras.backend.backend() != "jax":
+            return super().compute_output_spec(inputs, **options)
+        shape = (inputs.shape[0], *self._spec.shape[1:])
+        return keras.KerasTensor(shape, dtype="float32")
 
     def call(self, inputs, training=False):
         """The endpoint's output."""
-        if not self.one_by_one:
-            return self._output(inputs)
+        return by_tensorflow(lambda images: [self._answer(images)], inputs)[0]
+
+    def _answer(self, images):
         import tensorflow as tf
 
-        outputs = self._signature.structured_outputs
-        dtype = outputs[head_of(outputs, self.head, what=self.filepath)].dtype
+        (spec,) = self._signature.structured_input_signature[1].values()
+        images = tf.cast(images, spec.dtype)  # JAX has no 64 bits
+        if not self.one_by_one:
+            return self._output(images)
         return tf.map_fn(
             lambda image: self._output(image[None])[0],
-            inputs,
-            fn_output_signature=dtype,
+            images,
+            fn_output_signature=self._spec.dtype,
         )
 
     @property
     def _signature(self):
         return self._reloaded_obj.signatures[self.call_endpoint]
+
+    @property
+    def _spec(self):
+        outputs = self._signature.structured_outputs
+        return outputs[head_of(outputs, self.head, what=self.filepath)]
 
     def _output(self, images):
         (name,) = self._signature.structured_input_signature[1]
@@ -75,6 +152,30 @@ class TrustedSavedModel(keras.layers.TFSMLayer):
         """As Keras'; UserError outside of `trust.trusting`."""
         trust.require_trust(config["filepath"])
         return cls(**config)
+
+
+def by_tensorflow(
+    function: Callable[..., Sequence[Any]], *inputs: Any
+) -> Sequence[Any]:
+    """What a function of TensorFlow's gives for tensors of Keras' backend, as such.
+
+    Raises:
+        UserError: on JAX, within what JAX compiles. It could call back, but a processor
+            with few threads then waits for itself.
+    """
+    if keras.backend.backend() != "jax":
+        return function(*inputs)
+    import jax
+    import tensorflow as tf
+
+    if any(isinstance(each, jax.core.Tracer) for each in inputs):
+        raise UserError(
+            "a SavedModel, which TensorFlow runs, cannot be a part of what JAX "
+            "compiles; store its logits with precompute, give its .keras file, or set "
+            "KERAS_BACKEND=tensorflow"
+        )
+    results = function(*(tf.constant(np.asarray(each)) for each in inputs))
+    return [keras.ops.convert_to_tensor(each.numpy(), "float32") for each in results]
 
 
 def head_of(names, head: str | None, *, what: str) -> str:
@@ -135,7 +236,10 @@ def model_of(path: str | Path, *, head: str | None = None) -> keras.Model:
         )
         layer.trainable = False
         pixels = keras.ops.round(image) if spec.dtype.is_integer else image
-        return keras.Model(image, layer(keras.ops.cast(pixels, spec.dtype.name)))
+        dtype = spec.dtype.name
+        if keras.backend.backend() == "jax":
+            dtype = dtype.replace("64", "32")
+        return keras.Model(image, layer(keras.ops.cast(pixels, dtype)))
     except (OSError, KeyError, ValueError, TypeError, tf.errors.OpError) as error:
         raise UserError(
             f"{path} is no SavedModel with a signature {ENDPOINT} of one tensor "

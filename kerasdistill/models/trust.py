@@ -8,7 +8,7 @@ import contextlib
 import contextvars
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kerasdistill.errors import UserError
 from kerasdistill.files import digest_of, sha256_file, sha256_files, why_unwritable
@@ -38,6 +38,13 @@ def trusting(
         yield
     finally:
         _RULE.reset(before)
+
+
+def rule() -> dict[str, Any]:
+    """The arguments of the innermost `trusting`, as JSON values: for other processes
+    that work on the same."""
+    every, workdir = _RULE.get()
+    return {"saved_models": every, "workdir": workdir and str(workdir)}
 
 
 def remember(files: Mapping[str, str], *, workdir: str | Path | None) -> None:
