@@ -174,11 +174,15 @@ def _answer(scratch: Path) -> Any:
 
 
 def _lost(code: int, scratch: Path) -> WorkersLostError:
-    how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
-    last = read_bytes(scratch / _LOG, "digest").decode(errors="replace").split("\n")
-    said = next((f": {line}"[:200] for line in reversed(last) if line.strip()), "")
+    if code < 0:
+        how = signal.Signals(-code).name
+    else:
+        log = read_bytes(scratch / _LOG, "digest").decode(errors="replace").split("\n")
+        how = next(
+            (line for line in reversed(log) if line.strip()), f"exit code {code}"
+        )
     return WorkersLostError(
-        f"the process that exports the model ended ({how}{said}); expected an answer; "
+        f"the process that exports the model ended ({how[:200]}), expected an answer; "
         "what is finished is kept: see that memory is free and run the same command "
         "again"
     )
