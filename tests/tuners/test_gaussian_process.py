@@ -107,7 +107,9 @@ def test_the_posterior_of_hyperparameters_is_scikit_learns() -> None:
     """Its mean integrated over all that it may be, by numbers here."""
     points, values = data()
     groups = np.arange(3)
-    found, means, variances, _ = inference.log_posteriors(theta(), points, values, groups)
+    found, means, variances, _ = inference.log_posteriors(
+        theta(), points, values, groups
+    )
     constant = (len(values) - 1) / 2 * np.log(2 * np.pi)
     for sample in SAMPLES:
         at = np.linspace(-12, 12, 241) * np.sqrt(variances[sample]) + means[sample]
