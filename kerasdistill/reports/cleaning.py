@@ -70,8 +70,8 @@ def clean(
     """
     if bool(names) == (unfinished or unreferenced):
         raise UserError(
-            "runs clean needs --unfinished, --unreferenced or both, or --run NAME for "
-            "each run to remove"
+            "runs clean needs `unfinished=True`, `unreferenced=True` or both, or "
+            "`names=NAME` for each run to remove"
         )
     present, removable = runs(workdir), removable or _removable
     chosen, kept = _named(present, names, workdir), []

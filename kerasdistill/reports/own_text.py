@@ -27,7 +27,7 @@ def terminal(
         yield f"{TITLE} on {title}", "bold"
         yield from _grid(group[:each], width)
         if len(group) > each:
-            more = f"and {len(group) - each} more: --html or --format csv shows all"
+            more = f"and {len(group) - each} more: `html` or `format=csv` shows all"
             yield more, "dim"
         yield "", ""
 

@@ -195,7 +195,7 @@ def _unfinished(path: Path) -> UserError:
     except (OSError, ValueError, KeyError, TypeError):
         return UserError(
             f"{path} is not a distillation set (no {MANIFEST_NAME}); make one with: "
-            f"{terminal.program()} precompute --teacher PATH"
+            f"{terminal.program()} precompute `teacher_paths=PATH`"
         )
     names = layout.shard_names()
     done = sum((path / sidecar_name(name)).exists() for name in names)

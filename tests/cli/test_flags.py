@@ -71,6 +71,6 @@ def test_an_option_would_be_seen(text):
 
 def test_errors_and_answers_name_options(capsys, tmp_path):
     assert main(["runs", "clean", "--workdir", str(tmp_path)]) == 2
-    assert "--unfinished, or --run NAME" in capsys.readouterr().err
+    assert "--unreferenced or both, or --run NAME" in capsys.readouterr().err
     assert main(["runs", "list", "--workdir", str(tmp_path / "none")]) == 2
     assert "give the --workdir of runs" in capsys.readouterr().err

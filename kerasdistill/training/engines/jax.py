@@ -19,6 +19,7 @@ import jax
 import keras
 
 from kerasdistill import machine
+from kerasdistill.models.saved import compilable
 from kerasdistill.training.engines import AfterStep
 from kerasdistill.training.engines.jax_devices import placing, using
 from kerasdistill.training.engines.jax_steps import (
@@ -106,7 +107,12 @@ def compile(shell: keras.Model, make_optimizer: Callable[[], Any]) -> None:
 
 
 def compiled(function: Callable, models: Sequence[keras.Model]) -> Callable:
-    """A jitted function, which is given the variables of `models` with every call."""
+    """A jitted function, which is given the variables of `models` with every call.
+
+    One of models that TensorFlow runs stays as it is.
+    """
+    if not all(map(compilable, models)):
+        return function
     variables = [each for model in models for each in getattr(model, "variables", ())]
 
     @jax.jit

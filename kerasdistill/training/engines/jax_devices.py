@@ -27,10 +27,10 @@ def using(devices: str) -> Iterator[None]:
 
 
 def _distribution(devices: str) -> keras.distribution.DataParallel | None:
-    """Of --devices; None for the only one there is."""
+    """Of `devices`; None for the only one there is."""
     count = devices.removeprefix("cpu:")
     if devices != "all" and (not count.isdecimal() or int(count) < 1):
-        raise UserError(f"--devices {devices!r}: expected all, a number or cpu:N")
+        raise UserError(f"`devices={devices}`: expected all, a number or cpu:N")
     if devices.startswith("cpu:"):
         return _parallel(_processors(int(count)))
     found = [] if jax.default_backend() == "cpu" else jax.local_devices()
@@ -38,7 +38,7 @@ def _distribution(devices: str) -> keras.distribution.DataParallel | None:
         return _parallel(found) if len(found) > 1 else None
     if int(devices) > len(found):
         raise UserError(
-            f"--devices {devices}: there are {len(found)} GPUs here; give a smaller "
+            f"`devices={devices}`: there are {len(found)} GPUs here; give a smaller "
             "number, or parts of the processor, such as cpu:2"
         )
     return _parallel(found[: int(devices)])
@@ -55,7 +55,7 @@ def _processors(count: int) -> list[Any]:
     found = jax.local_devices(backend="cpu")
     if len(found) < count:
         raise UserError(
-            f"--devices cpu:{count}: JAX has begun with {len(found)} already; start a "
+            f"`devices=cpu:{count}`: JAX has begun with {len(found)} already; start a "
             "process of its own for it"
         )
     return found[:count]
