@@ -133,7 +133,7 @@ def test_own_layers_come_from_a_module(tmp_path, monkeypatch):
         model.save(tmp_path / "own.keras")
         loaded = loading.load(tmp_path / "own.keras")
         assert type(loaded.layers[0]) is Halved
-    with pytest.raises(UserError, match="--custom-objects"):
+    with pytest.raises(UserError, match="`custom_objects=MODULE`"):
         loading.load(tmp_path / "own.keras")
 
 
