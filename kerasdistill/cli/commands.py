@@ -13,6 +13,7 @@ from kerasdistill import evaluation
 from kerasdistill.cli import (
     belonging,
     born_again,
+    flags,
     inspecting,
     interpret,
     language,
@@ -164,7 +165,7 @@ def run_export(args: argparse.Namespace) -> dict[str, Any]:
         data = interpret.data_of_set(args, args.distillation_set)
     else:
         data = interpret.data_of_model(args, args.path, card)
-    results = exporting.run(
+    made = exporting.run(
         args.path,
         brought=interpret.brought(args),
         target=target,
@@ -175,10 +176,11 @@ def run_export(args: argparse.Namespace) -> dict[str, Any]:
         fold_bottleneck=args.fold_bottleneck,
         seed=args.seed,
     )
-    if args.to is not None:
-        sharing.put(target, args.to)
-        results["shared"] = args.to
-    return results
+    refused = {name: flags.named(why) for name, why in made["refused"].items()}
+    if args.to is None:
+        return {**made, "refused": refused}
+    sharing.put(target, args.to)
+    return {**made, "refused": refused, "shared": args.to}
 
 
 def run_reproduce(args: argparse.Namespace) -> dict[str, Any]:
