@@ -12,6 +12,7 @@ from kerasdistill.requests import LATER, plain
 
 ScheduleName = Literal["paper", "cosine", "linear"]
 OptimizerName = Literal["sgd", "muon"]
+WidthRule = Literal["exact", "rounded"]
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,9 @@ class Student:
 
     `bottleneck` is a linear layer before the first ReLU layer (0 or 1
     convolutions only). `dropout_rates` serve the hard-label baselines: one after
-    each pooling, then one after the fully connected layer.
+    each pooling, then one after the fully connected layer. `width_rule` says how the
+    widths were chosen: exactly those of the paper's constants and the budget, or
+    multiples of 16 (8 below 64) near them.
     """
 
     filters: tuple[int, ...]
@@ -98,6 +101,7 @@ class Student:
     dropout_rates: tuple[float, ...] = ()
     weight_decay: float = 0.0
     pool_stride: int | None = field(default=None, metadata=LATER)  # None: no overlap
+    width_rule: WidthRule = field(default="exact", metadata=LATER)
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,13 @@ def flat(fields: Mapping[str, Any], unused: Mapping[str, Any]) -> dict[str, Any]
     return {**rest, "loss": own.pop("name"), **unused, **own}
 
 
+def width_rule_of(recipe: Any) -> str | None:
+    """How a student's widths were chosen, of its JSON; None of any other recipe."""
+    if not isinstance(recipe, Mapping) or recipe.get("kind") != "StudentRecipe":
+        return None
+    return recipe.get("architecture", {}).get("width_rule", "exact")
+
+
 def training_of(
     recipe: Mapping[str, Any], *, loss: str | None = None
 ) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from kerasdistill.recipes.base import (
     StudentRecipe,
     TeacherRecipe,
     Training,
+    WidthRule,
 )
 from kerasdistill.recipes.urban2017_bounds import WidthBounds, student_widths
 
@@ -125,6 +126,7 @@ def student(
     c2: float = 0.5,
     ratios: Sequence[float] | None = None,
     bounds: Callable[..., WidthBounds] = student_widths,
+    width_rule: WidthRule = "exact",
 ) -> StudentRecipe:
     """A student on logits whose parameter count is within 1 % of the budget.
 
@@ -147,6 +149,8 @@ def student(
         ratios: one per ReLU layer for hidden >= 2: the widths' proportions.
             None makes all layers equally wide.
         bounds: (budget, convs=) -> the bounds of each width group.
+        width_rule: "rounded" moves the widths to multiples of 16, below 64 of 8,
+            which train faster, within the same 1 % (`urban2017_rounded`).
 
     Below 1M the bounds shrink with sqrt(budget), between the published budgets they
     are interpolated, and the proposed widths move to the nearest ones that meet the
@@ -165,6 +169,7 @@ def student(
             "classes is not possible; expected such as 5, (32, 32, 3) and 10"
         )
     sizes = {"image_shape": image_shape, "num_classes": num_classes}
+    sizes["rule"] = width_rule
     if hidden is not None and hidden > 1:
         ratios = ratios or (1.0,) * hidden
         widths = (), urban2017_widths.hidden_only(budget, ratios, **sizes), None
@@ -174,7 +179,7 @@ def student(
         widths = urban2017_widths.solved(budget, limits, (c1, c2), **options)
     pool = urban2017_widths.pooling(convs or 0)
     return StudentRecipe(
-        architecture=Student(*widths, kernel=kernel, pool=pool),
+        architecture=Student(*widths, kernel=kernel, pool=pool, width_rule=width_rule),
         training=_STUDENT_TRAINING,
         augmentation=_augmentation(image_shape),
     )

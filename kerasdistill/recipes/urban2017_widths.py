@@ -4,6 +4,8 @@ The proposal is the paper's: width constants map linearly into the bounds and th
 last width is solved. Where that misses the budget by more than 1 % (small budgets,
 where one unit weighs much, or unusual images) the nearest choice that does not is
 taken. At the published budgets the paper's boxes never need it.
+
+These are the exact widths. Rounded ones lie near them: `urban2017_rounded`.
 """
 
 import math
@@ -21,6 +23,8 @@ from kerasdistill.budget import (
     too_small,
 )
 from kerasdistill.errors import UserError
+from kerasdistill.recipes import urban2017_rounded
+from kerasdistill.recipes.base import WidthRule
 from kerasdistill.recipes.urban2017_bounds import WidthBounds
 
 TOLERANCE = 0.01
@@ -40,13 +44,15 @@ def solved(
     constants: Sequence[float],
     *,
     convs: int,
+    rule: WidthRule = "exact",
     **sizes: Any,
 ) -> Widths:
     """(filters, hidden, bottleneck) of a student with 0 to 4 convolutions.
 
     Free widths are round(low + constant * (high - low)); 0 convolutions stand for
-    the MLP with one hidden layer and a bottleneck. `sizes` are the kernel,
-    image_shape and num_classes of `budget.student_params`.
+    the MLP with one hidden layer and a bottleneck. With the rule "rounded" they, and
+    the solved width, move to multiples. `sizes` are the kernel, image_shape and
+    num_classes of `budget.student_params`.
 
     Raises:
         UserError: a constant is outside 0 to 1, or no widths come within 1 % of the
@@ -66,7 +72,11 @@ def solved(
     most = (1 - _DEPENDENT_SHARE) * budget.num_params
     while params(_whole(proposal), 0) > most and proposal.max() > 1:
         proposal *= 0.95
-    return _layout(convs, *_nearest(budget, params, _whole(proposal)))
+    widths = _nearest(budget, params, _whole(proposal))
+    if rule == "rounded":
+        how = {"bounds": bounds, "tolerance": TOLERANCE}
+        widths = urban2017_rounded.nearest(budget, params, *widths, **how)
+    return _layout(convs, *widths)
 
 
 def hidden_only(
@@ -75,8 +85,12 @@ def hidden_only(
     *,
     image_shape: ImageShape,
     num_classes: int,
+    rule: WidthRule = "exact",
 ) -> tuple[int, ...]:
     """Widths of an MLP with two or more ReLU layers and no bottleneck.
+
+    With the rule "rounded" all move to multiples; the first layer, which has most of
+    the parameters, is solved for the others.
 
     Raises:
         UserError: a ratio is not positive, or no widths come within 1 % of the
@@ -95,8 +109,25 @@ def hidden_only(
     widths = hidden_widths(
         budget, ratios=ratios, inputs=inputs, num_classes=num_classes
     )
-    if abs(budget.error(count(widths))) <= TOLERANCE:
-        return widths
+    if abs(budget.error(count(widths))) > TOLERANCE:
+        widths = _in_proportion(budget, ratios, count, widths)
+    if rule == "rounded":
+        first, *others = widths
+        others, first = urban2017_rounded.nearest(
+            budget,
+            lambda others, first: count((first, *others)),
+            others,
+            first,
+            tolerance=TOLERANCE,
+        )
+        widths = (first, *others)
+    return widths
+
+
+def _in_proportion(
+    budget: Budget, ratios: Sequence[float], count: Callable, widths: Sequence[int]
+) -> tuple[int, ...]:
+    """The widths of an MLP nearest to these that meet the budget."""
 
     # One unit of the first layer costs all its inputs, so it is moved on its own;
     # the layers between keep their proportions and the last one takes what is left.

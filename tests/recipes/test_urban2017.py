@@ -159,6 +159,96 @@ def test_a_budget_in_a_gap_is_refused_with_the_nearest_count():
         urban2017.student(budget=Budget(230), convs=2)
 
 
+FAMILIES = [{"convs": n} for n in (1, 2, 3, 4)] + [{"hidden": n} for n in range(1, 6)]
+OTHER_IMAGES = {"image_shape": (24, 16, 1), "num_classes": 100}
+
+
+def all_widths(recipe):
+    student = recipe.architecture
+    bottleneck = () if student.bottleneck is None else (student.bottleneck,)
+    return *student.filters, *bottleneck, *student.hidden
+
+
+def is_multiple(width):
+    return width % (8 if width < 64 else 16) == 0
+
+
+def point_of(source, family):
+    """Constants or ratios anywhere in a family's ranges."""
+    layers = family.get("hidden", 1)
+    if layers > 1:
+        return {"ratios": [source.uniform(0.05, 1) for _ in range(layers)]}
+    return {name: source.choice((0, 1, source.random())) for name in ("c1", "c2")}
+
+
+@pytest.mark.parametrize("geometry", [{}, OTHER_IMAGES], ids=["cifar", "other"])
+@pytest.mark.parametrize("make", [urban2017.student, urban2017.baseline])
+@pytest.mark.parametrize("family", FAMILIES, ids=str)
+def test_rounded_widths_lie_near_the_exact_ones(family, make, geometry):
+    source = random.Random(str(family))
+    for _ in range(8):
+        request = {"budget": Budget(int(10 ** source.uniform(4, 7.6))), **geometry}
+        request |= {**family, **point_of(source, family)}
+        exact = make(**request)
+        rounded = make(**request, width_rule="rounded")
+        assert rounded == make(**request, width_rule="rounded")
+        error = request["budget"].error(count(rounded, **geometry))
+        assert abs(error) <= 0.01, request
+        pairs = zip(all_widths(exact), all_widths(rounded), strict=True)
+        for before, width in pairs:
+            assert 1 / 1.15 <= width / before <= 1.15, request
+        for before, width in zip(not_solved(exact), not_solved(rounded), strict=True):
+            assert is_multiple(width) or width == before, request
+
+
+def not_solved(recipe):
+    """All widths but the one that is solved."""
+    student = recipe.architecture
+    if student.bottleneck is None and not student.filters:
+        return student.hidden[1:]
+    return free(recipe)
+
+
+@pytest.mark.parametrize("budget", PUBLISHED, ids=str)
+@pytest.mark.parametrize("family", FAMILIES, ids=str)
+def test_rounded_widths_at_published_budgets(family, budget):
+    recipe = urban2017.student(budget=budget, **family, width_rule="rounded")
+    assert all(map(is_multiple, not_solved(recipe)))
+    # One unit of the bottleneck after a convolution is 0.97 % of 1M.
+    if (family, budget) != ({"convs": 1}, PUBLISHED[0]):
+        assert all(width % 8 == 0 for width in all_widths(recipe))
+
+
+@pytest.mark.parametrize(
+    ("budget", "family", "filters", "dense"),
+    [
+        ("1M", {"convs": 3}, (64, 64, 64), 768),
+        ("1M", {"convs": 4}, (64, 64, 64, 64), 672),
+        ("10M", {"convs": 3}, (208, 192, 192), 2608),
+        ("250k", {"convs": 3}, (32, 32, 32), 376),
+        ("10M", {"hidden": 2}, (), 1984),
+    ],
+)
+def test_rounded_widths_that_runs_have(budget, family, filters, dense):
+    """Others would rename runs."""
+    budget = Budget.parse(budget)
+    student = urban2017.student(budget=budget, **family, width_rule="rounded")
+    student = student.architecture
+    assert (student.filters, student.hidden[0]) == (filters, dense)
+    assert student.width_rule == "rounded"
+
+
+@pytest.mark.parametrize("family", FAMILIES[:4], ids=str)
+@pytest.mark.parametrize("column", range(4))
+def test_rounded_widths_stay_in_the_papers_boxes(family, column):
+    bounds = urban2017_bounds.STUDENT_WIDTHS[family["convs"]][column]
+    for c1, c2 in corners_and_random_points(column, random_points=10):
+        made = {"budget": PUBLISHED[column], "c1": c1, "c2": c2, **family}
+        recipe = urban2017.student(**made, width_rule="rounded")
+        for width, (low, high) in zip(free(recipe), bounds, strict=True):
+            assert low <= width <= high
+
+
 def test_bounds_between_and_outside_the_published_budgets():
     def widths(target):
         return urban2017_bounds.student_widths(Budget(target), convs=3)[0]
@@ -313,6 +403,7 @@ def test_recipes_survive_json():
         urban2017.student(budget=Budget(30_000), convs=1),
         urban2017.student(budget=Budget(30_000), hidden=3),
         urban2017.baseline(budget=PUBLISHED[2], convs=3),
+        urban2017.baseline(budget=PUBLISHED[2], convs=3, width_rule="rounded"),
     ):
         assert reading.from_json(base.to_json(recipe)) == recipe
     recipe = urban2017.student(budget=PUBLISHED[0], convs=2)
