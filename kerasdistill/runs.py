@@ -34,14 +34,14 @@ class RunDirectory:
 
     Use as a context manager. The folder's name is the verb and the digest of the
     request's canonical JSON (`requests.canonical`), so repeating a command continues
-    it; `results.json` is written last and makes the run finished. `request` is the
-    request in full, as `recipe.json` keeps it.
+    it; `results.json` is written last and makes the run finished. `given` is the
+    request itself, `request` its JSON in full, as `recipe.json` keeps it.
     """
 
     def __init__(self, path: Path, request: Any, *, named: bool = False):
         self.path = path
         self.request = requests.plain(request)
-        self._given = request
+        self.given = request
         self._named = named  # the folder's name is the canonical digest
         self._lock = None
 
@@ -104,14 +104,22 @@ class RunDirectory:
         self._tell_other_code()
         write_json_atomic(self.path / "environment.json", environment())
 
+    @property
+    def begun(self) -> bool:
+        """Whether its folder is there and was made for this request."""
+        recipe = self.path / "recipe.json"
+        return recipe.exists() and requests.same(
+            read_json(recipe), self.given, newer=self._named
+        )
+
     def check(self) -> None:
         """StaleArtifactError if the folder was made for another request."""
         recipe = self.path / "recipe.json"
         if not recipe.exists():
             return
         before = read_json(recipe)
-        if not requests.same(before, self._given, newer=self._named):
-            differ = requests.differences(before, self._given)
+        if not requests.same(before, self.given, newer=self._named):
+            differ = requests.differences(before, self.given)
             fields = [f"{n} is {was!r}, not {now!r}" for n, was, now in differ]
             if more := fields[_DIFFERENCES:]:
                 fields[_DIFFERENCES:] = [f"and {len(more)} more"]

@@ -100,8 +100,8 @@ def test_a_new_field_renames_nothing(verb, part, tmp_path):
     later = opened(with_toy(recipe, part=part, toy=0))
     changed = opened(with_toy(recipe, part=part, toy=1))
     assert later.path == now.path != changed.path
-    older = requests.older(later._given)
-    assert older == requests.older(now._given) != requests.older(changed._given)
+    older = requests.older(later.given)
+    assert older == requests.older(now.given) != requests.older(changed.given)
     with later:  # and the other way round, for who goes back
         assert "toy" in json.dumps(later.request)
     with now:

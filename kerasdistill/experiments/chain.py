@@ -24,6 +24,7 @@ class Chain:
         store: "images", or "replay", which keeps what re-makes them.
         seed: of the views.
         resident: whether passes are held in memory: "auto", "always" or "never".
+        older_student: what an older rule made of the same request: see `student.run`.
     """
 
     teachers: tuple[base.AnyTeacherRecipe, ...]
@@ -33,6 +34,7 @@ class Chain:
     store: str = "images"
     seed: int = 0
     resident: str = "auto"
+    older_student: base.StudentRecipe | None = None
 
 
 def run(
@@ -95,6 +97,7 @@ def student_step(chain: Chain, *, data: ImageData, workdir: str | Path) -> steps
     """The last step."""
     how = {"passes": chain.passes, "store": chain.store, "resident": chain.resident}
     how |= {"data": data, "workdir": workdir, "made": precompute.STEP}
+    how |= {"older": chain.older_student}
     return student.step(chain.student, **how)
 
 

@@ -115,13 +115,15 @@ def step(
     *,
     data: ImageData,
     workdir: str | Path,
+    older: base.StudentRecipe | None = None,
     given: str | Path | None = None,
     made: str | None = None,
     store: str | None = None,
     **options: Any,
 ) -> Step:
     """The step that trains a student on the set at `given`, or on the one that the
-    step `made` makes, which keeps views as `store`; options are those of `run`."""
+    step `made` makes, which keeps views as `store`; `older` and options are those of
+    `run`."""
     reader = SetReader(data, workdir, recipe.augmentation, **options)
 
     def set_path(before: Results) -> str:
@@ -129,18 +131,20 @@ def step(
 
     def place(before: Results) -> RunDirectory:
         identity = reader.identity(reader.described(set_path(before)))
-        how = {"kind": KIND, "data": data, "workdir": workdir}
+        how = {"kind": KIND, "data": data, "workdir": workdir, "older": older}
         return training.run_directory(recipe, distillation_set=identity, **how)
 
     def cost(run: RunDirectory | None, before: Results) -> Cost:
         kept = store or reader.described(set_path(before)).manifest.store
-        stream = like_stored(recipe, data, store=kept)
-        speed = timing.measure(recipe, stream=stream, data=data)
-        return timing.training_cost(recipe, speed=speed, data=data, run=run)
+        wanted = training.trained_in(run) if run else recipe
+        stream = like_stored(wanted, data, store=kept)
+        speed = timing.measure(wanted, stream=stream, data=data)
+        return timing.training_cost(wanted, speed=speed, data=data, run=run)
 
     def work(run: RunDirectory, before: Results) -> dict[str, Any]:
-        material = reader.material(set_path(before), recipe.training)
-        return training.trained(recipe, material, kind=KIND, data=data, run=run)
+        wanted = training.trained_in(run)
+        material = reader.material(set_path(before), wanted.training)
+        return training.trained(wanted, material, kind=KIND, data=data, run=run)
 
     return Step(KIND, place, work, cost, needs=(made,) if made else ())
 
@@ -151,21 +155,24 @@ def run(
     data: ImageData,
     workdir: str | Path,
     distillation_set_path: str | Path,
+    older: base.StudentRecipe | None = None,
     only_plan: bool = False,
     **options: Any,
 ) -> dict[str, Any]:
     """Trains the student, or finishes or finds the run that did.
 
     One epoch is one pass of the set, a directory or a URL, in the stored order; after
-    the last pass the first comes again. With `only_plan`, says what is left and stops.
-    Options are passes, members, averaging and resident: see `SetReader`.
+    the last pass the first comes again. With `older`, what an older rule made of the
+    same request, goes on with or finds that one's run if there is none of the recipe's
+    own. With `only_plan`, says what is left and stops. Options are passes, members,
+    averaging and resident: see `SetReader`.
 
     Returns:
         The content of `results.json`; `planned_seconds` and `process_seconds` are of
         the process that finished the run, "plan" is the list of its steps.
     """
     how = {"data": data, "workdir": workdir, "given": distillation_set_path}
-    story = [step(recipe, **how, **options)]
+    story = [step(recipe, older=older, **how, **options)]
     return steps.run(story, workdir=workdir, only_plan=only_plan).results[KIND]
 
 

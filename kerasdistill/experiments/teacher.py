@@ -19,9 +19,13 @@ def run(
     *,
     data: ImageData,
     workdir: str | Path,
+    older: base.StudentRecipe | None = None,
     only_plan: bool = False,
 ) -> dict[str, Any]:
     """Trains the teacher, or with a student's recipe the baseline; finds finished runs.
+
+    With `older`, what an older rule made of the same request, goes on with or finds
+    that one's run if there is none of the recipe's own.
 
     Returns:
         The content of `results.json`. A fast teacher's has `val_accuracy_mirrored`
@@ -29,5 +33,6 @@ def run(
         its mirror image.
     """
     kind = BASELINE if isinstance(recipe, base.StudentRecipe) else KIND
-    story = [training.on_labels(recipe, kind=kind, data=data, workdir=workdir)]
+    how = {"kind": kind, "data": data, "workdir": workdir, "older": older}
+    story = [training.on_labels(recipe, **how)]
     return steps.run(story, workdir=workdir, only_plan=only_plan).results[kind]

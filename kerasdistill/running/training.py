@@ -49,11 +49,33 @@ class Material:
 
 
 def run_directory(
-    recipe: base.Recipe, *, kind: str, data: ImageData, workdir: str | Path, **more: Any
+    recipe: base.Recipe,
+    *,
+    kind: str,
+    data: ImageData,
+    workdir: str | Path,
+    older: base.Recipe | None = None,
+    **more: Any,
 ) -> RunDirectory:
-    """The folder of a training; `more` is what it learns from beside hard labels."""
-    request = {"recipe": recipe, "dataset": data.identity(), **more}
-    return RunDirectory.open(workdir, kind, request)
+    """The folder of a training; `more` is what it learns from beside hard labels.
+
+    `older` is what an older rule made of the same request: if only that training has
+    begun, the folder is its. `trained_in` says which one a folder is of.
+    """
+
+    def folder(recipe: base.Recipe) -> RunDirectory:
+        request = {"recipe": recipe, "dataset": data.identity(), **more}
+        return RunDirectory.open(workdir, kind, request)
+
+    run = folder(recipe)
+    if older is not None and not run.begun and (before := folder(older)).begun:
+        return before
+    return run
+
+
+def trained_in(run: RunDirectory) -> Any:
+    """The recipe that a `run_directory` is of."""
+    return run.given["recipe"]
 
 
 def on_labels(
@@ -62,28 +84,31 @@ def on_labels(
     kind: str,
     data: ImageData,
     workdir: str | Path,
+    older: base.Recipe | None = None,
     name: str | None = None,
     number: int | None = None,
     meter: timing.Meter | None = None,
 ) -> Step:
     """The step, by default named as its kind, that trains on labels and live views.
 
-    `number` is that of `trained`, `meter` that of a story which measures many
-    networks.
+    `older` is that of `run_directory`, `number` that of `trained`, `meter` that of a
+    story which measures many networks.
     """
     name, meter = name or kind, meter or timing.Meter()
     stream = functools.partial(labelled_stream, kind=kind, data=data)
 
     def place(before: steps.Results) -> RunDirectory:
-        return run_directory(recipe, kind=kind, data=data, workdir=workdir)
+        how = {"kind": kind, "data": data, "workdir": workdir, "older": older}
+        return run_directory(recipe, **how)
 
     def cost(run: RunDirectory | None, before: steps.Results) -> steps.Cost:
-        speed = meter.speed(recipe, data=data, stream=stream)
-        return timing.training_cost(recipe, speed=speed, data=data, run=run)
+        wanted = trained_in(run) if run else recipe
+        speed = meter.speed(wanted, data=data, stream=stream)
+        return timing.training_cost(wanted, speed=speed, data=data, run=run)
 
     def work(run: RunDirectory, before: steps.Results) -> dict[str, Any]:
         how = {"kind": kind, "data": data, "run": run, "number": number}
-        return trained(recipe, Material(stream), **how)
+        return trained(trained_in(run), Material(stream), **how)
 
     def stand_in(scratch: Path) -> dict[str, Any]:
         return {"model": save_untrained(recipe, scratch / f"{name}.keras", data)}
@@ -224,6 +249,7 @@ def publish(
         "num_params": card["num_params"],
         "weights_digest": card["weights_digest"],
         "recipe": base.to_json(recipe),
+        **_width_rule(recipe),
         "dataset": data.identity(),
         "num_classes": data.num_classes,
         "num_examples": counts,
@@ -236,6 +262,12 @@ def publish(
         "results": str(run.path / "results.json"),
         **facts,
     }
+
+
+def _width_rule(recipe: base.Recipe) -> dict[str, str]:
+    """How a student's widths were chosen: its recipe leaves the older rule out."""
+    rule = getattr(recipe.architecture, "width_rule", None)
+    return {} if rule is None else {"width_rule": rule}
 
 
 def _scores(

@@ -259,7 +259,7 @@ def test_folders_of_the_older_rule_are_found(name, tmp_path):
     run = requests(tmp_path)[name]
     assert run.path == older
     # What the older version wrote of it.
-    (older / "recipe.json").write_text(json.dumps(json_requests.older(run._given)))
+    (older / "recipe.json").write_text(json.dumps(json_requests.older(run.given)))
     with run:
         assert run.results() is None
         run.finish({"accuracy": 0.5})

@@ -28,7 +28,8 @@ class Search:
     trained again afterwards, from other seeds. `folder` is where it all goes, by
     default a name made of the request. With `chief`, HOST:PORT, the process gives its
     trials to workers, which are those with a name in `worker`; it takes one that is
-    unheard for `worker_timeout` seconds for dead.
+    unheard for `worker_timeout` seconds for dead. `older_space` is what an older rule
+    made of the same request: if only a search of that one has begun, it goes on.
     """
 
     kind: str
@@ -46,11 +47,19 @@ class Search:
     chief: str | None = None
     worker: str | None = None
     worker_timeout: float = cluster.WORKER_TIMEOUT
+    older_space: Space | None = None
 
     @property
     def middle(self) -> Any:
         """The recipe at the centre of the space."""
         return self.recipe(self.space.middle)
+
+    @property
+    def older(self) -> "Search | None":
+        """The search that an older rule made of the same request."""
+        if self.older_space is None:
+            return None
+        return dataclasses.replace(self, space=self.older_space, older_space=None)
 
     @property
     def keeps_models(self) -> bool:

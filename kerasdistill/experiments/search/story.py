@@ -64,8 +64,18 @@ class Story:
         last = Step(name, self.place, self._work, self._cost, **how)
         return (*self.before, last)
 
+    def as_begun(self, before: Results) -> "Story":
+        """This one, or the one that an older rule made, if only that has begun."""
+        if (older := self.search.older) is None or self._place(before).begun:
+            return self
+        earlier = dataclasses.replace(self, search=older)
+        return earlier if earlier._place(before).begun else self
+
     def place(self, before: Results) -> RunDirectory:
         """The search's folder."""
+        return self.as_begun(before)._place(before)
+
+    def _place(self, before: Results) -> RunDirectory:
         search = self.search
         request = definition.identity(search, self.data, self.identity(before))
         if search.folder is not None:
@@ -84,15 +94,15 @@ class Story:
         return results if enough else None
 
     def _work(self, run: RunDirectory, before: Results) -> dict[str, Any]:
-        material = self.material(before)
+        story, material = self.as_begun(before), self.material(before)
         with material.reading():
-            run_trials(self.search, self.trainer(material), run)
+            run_trials(story.search, story.trainer(material), run)
         how = {"data": self.data, "logits": material.teacher_logits}
-        results = publishing.published(self.search, run, **how)
+        results = publishing.published(story.search, run, **how)
         return {**results, **material.facts}
 
     def _cost(self, run: RunDirectory | None, before: Results) -> Cost:
-        search = self.search
+        search = (self.as_begun(before) if run else self).search
         left = search.max_trials - (len(record.trials(run.path)) if run else 0)
         how = f"{left} of {search.max_trials} trials"
         if left <= 0 or search.chief is not None:  # workers' speed is not known here
@@ -125,9 +135,9 @@ def run(story: Story, *, only_plan: bool = False) -> dict[str, Any]:
     """
     search = story.search
     if search.worker is not None:
-        material = story.material({})
+        story, material = story.as_begun({}), story.material({})
         with material.reading():
-            return _work(search, story.trainer(material), story.place({}))
+            return _work(story.search, story.trainer(material), story.place({}))
     how = {"workdir": story.workdir, "only_plan": only_plan}
     done = steps.run(story.steps, **how).results
     folder, results = story.place(done), done[story.steps[-1].name]
