@@ -5,11 +5,13 @@ from typing import Any
 
 from kerasdistill import terminal
 from kerasdistill.cli import summing_up
+from kerasdistill.recipes import older
 from kerasdistill.reports import born_again, own_words, tables
 
 _FIRST = ("test_accuracy", "val_accuracy", "teacher_agreement", "num_params")
 _PLACES = ("model", "saved_model", "distillation_set", "results", "best_recipe")
 _PLACES += ("trials_table", "picture", "search")
+_OF_TRAINED = (*_PLACES, "width_rule")
 # Digests and clocks.
 _FOR_PROGRAMS = ("weights_digest", "content_digest", "seconds", "planned_seconds")
 _FOR_PROGRAMS += ("process_seconds", "images_per_second", "views_per_second")
@@ -30,6 +32,10 @@ def readable(answer: dict[str, Any], *, same_data: Sequence[str] = ()) -> str:
     if "generations" in answer:
         lines += [*_generations(answer), *summing_up.of_generations(answer), ""]
         answer = summing_up.with_best(answer)
+    if (rule := older.width_rule_of(answer.get("recipe"))) is not None:
+        answer["width_rule"] = rule  # which older results don't say
+    if "layers" in answer and rule is not None:  # whose count comes last
+        lines.append(_field("width_rule", answer.pop("width_rule")))
     for row in answer.get("layers", ()):
         shape = "x".join(map(str, row["output_shape"] or ["-"]))
         lines.append(
@@ -49,14 +55,18 @@ def readable(answer: dict[str, Any], *, same_data: Sequence[str] = ()) -> str:
     first = {key: answer[key] for key in _FIRST if key in answer}
     for key, value in {**first, **answer}.items():
         plain = not isinstance(value, dict | list) and value is not None
-        # Where things lie; how good they are has been said.
-        if plain and key not in _FOR_PROGRAMS and (not trained or key in _PLACES):
-            value = f"{value:.4f}" if isinstance(value, float) else value
-            lines.append(f"{key + ': ':<20}{value}")
+        # How good it is has been said.
+        if plain and key not in _FOR_PROGRAMS and (not trained or key in _OF_TRAINED):
+            lines.append(_field(key, value))
     lines += [f"note: {note}" for note in answer.get("notes", ())]
     if trained:
         lines += summing_up.next_steps(answer, same_data=same_data)
     return "\n".join(lines)
+
+
+def _field(key: str, value: Any) -> str:
+    value = f"{value:.4f}" if isinstance(value, float) else value
+    return f"{key + ': ':<20}{value}"
 
 
 def _exports(answer: dict[str, Any]) -> list[str]:

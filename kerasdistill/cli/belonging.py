@@ -82,6 +82,7 @@ _STORED = "--teacher-signal stored"
 _OWN = "sets and signals that are made here, not to --distillation-set"
 _WIDTHS = "students without --recipe, --preset and --student"
 _PUBLISHED = ("published filters dense", _without("fast"), "teachers without --fast")
+_SUMMARY = "budget convs hidden kernel exact_widths"
 _FILTERS = ("kernel", _has_filters, "--budget B --convs K")
 _BROUGHT = "weights teacher_output teacher_input teacher_head"
 _OTHERS = (_BROUGHT, _with("teacher"), "--teacher PATH")
@@ -96,7 +97,7 @@ _SEARCH = (
 )
 _STUDENT = (
     ("recipe", _trains, _ONCE),
-    ("budget convs hidden", _has_widths, _WIDTHS),
+    ("budget convs hidden exact_widths", _has_widths, _WIDTHS),
     _FILTERS,
     *_SEARCH,
 )
@@ -111,7 +112,7 @@ RULES: dict[str, tuple[tuple[str, Fits, str], ...]] = {
         *_STUDENT,
         ("preset student arch", _trains, _ONCE),
         ("arch", _has_widths, _WIDTHS),
-        ("convs hidden", _is("arch", None, "urban"), "--arch urban"),
+        ("convs hidden exact_widths", _is("arch", None, "urban"), "--arch urban"),
         ("chief", _with("distillation_set"), _SHARED),
         _OTHERS,
         ("store force", _without("distillation_set"), _OWN),
@@ -134,7 +135,7 @@ RULES: dict[str, tuple[tuple[str, Fits, str], ...]] = {
     ),
     "summary": (
         ("published filters dense fast", _is("what", "teacher"), "summary teacher"),
-        ("budget convs hidden kernel", _is("what", "student"), "summary student"),
+        (_SUMMARY, _is("what", "student"), "summary student"),
         _PUBLISHED,
         _FILTERS,
         ("depth_factor compression_factor", _with("arch"), "--arch NAME"),
@@ -168,7 +169,7 @@ RULES: dict[str, tuple[tuple[str, Fits, str], ...]] = {
         ("run unfinished unreferenced dry_run", _is("what", "clean"), "runs clean"),
     ),
     "reproduce": (
-        ("trials max_budget", _is("table", *_URBAN), ", ".join(_URBAN)),
+        ("trials max_budget exact_widths", _is("table", *_URBAN), ", ".join(_URBAN)),
         ("teacher store", _is("table", *_URBAN[1:]), ", ".join(_URBAN[1:])),
     ),
 }

@@ -33,9 +33,10 @@ def run_on_labels(args: argparse.Namespace) -> dict[str, Any]:
 
     if belonging.searches(args):
         return searching.run(args)
-    make, data = requested.maker(args), interpret.data(args)
+    make, older = requested.maker(args), requested.older_maker(args)
+    data = interpret.data(args)
     how = {"data": data, "workdir": args.workdir, "only_plan": args.plan}
-    return teacher.run(make(data), **how)
+    return teacher.run(make(data), older=older(data), **how)
 
 
 def run_ensemble(args: argparse.Namespace) -> dict[str, Any]:
@@ -121,13 +122,15 @@ def run_student(args: argparse.Namespace) -> dict[str, Any]:
     if belonging.searches(args):
         return searching.run(args)
     interpret.check_resident(args)
-    make = requested.maker(args)
+    make, older = requested.maker(args), requested.older_maker(args)
     data = interpret.data(args, set_path=args.distillation_set)
     how = {"data": data, "workdir": args.workdir, "only_plan": args.plan}
     if given := args.distillation_set:
         how |= {"distillation_set_path": given, **interpret.set_options(args)}
-        return student.run(make(data), **how)
-    wanted, command = interpret.chain_of(args, make(data), data), interpret.command()
+        return student.run(make(data), older=older(data), **how)
+    before = {"older_student": older(data)}
+    wanted = interpret.chain_of(args, make(data), data, **before)
+    command = interpret.command()
     return chain.run(wanted, **how, force=args.force, command=command)
 
 

@@ -48,6 +48,12 @@ def _student_widths(group: Any) -> None:
     about = "an MLP instead, with 1 to 5 hidden layers"
     shape("--hidden", type=int, metavar="L", help=about)
     add("--kernel", type=int, choices=(3, 5), help="side of the filters (default: 5)")
+    _exact_widths(group)
+
+
+def _exact_widths(group: Any) -> None:
+    about = "the nearest to the budget, not multiples of 16 (below 64 of 8)"
+    group.add_argument("--exact-widths", action="store_true", help=about)
 
 
 def _training(verb: argparse.ArgumentParser) -> Any:
@@ -209,6 +215,7 @@ def reproduce(verb: argparse.ArgumentParser) -> None:
     about = "search each cell (default: no search; 20 for the figure)"
     add("--trials", type=positive, metavar="N", help=about)
     add("--max-budget", metavar="B", help="leave out larger students")
+    _exact_widths(verb)
     about = "model files instead of the three published teachers"
     add("--teacher", nargs="+", metavar="PATH", help=about)
     _store(verb)

@@ -212,9 +212,13 @@ def set_options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def chain_of(
-    args: argparse.Namespace, student: base.StudentRecipe, image_data: ImageData
+    args: argparse.Namespace,
+    student: base.StudentRecipe,
+    image_data: ImageData,
+    *,
+    older_student: base.StudentRecipe | None = None,
 ) -> Any:
-    """The chain that leads to a student without a finished set."""
+    """The chain that leads to a student without a finished set; see `chain.Chain`."""
     from kerasdistill.experiments import chain
 
     paths = adapted_teachers(args, args.teacher or (), image_data)
@@ -222,6 +226,7 @@ def chain_of(
         teachers=() if paths else requested.chain_teachers(args, image_data),
         teacher_paths=tuple(paths),
         student=student,
+        older_student=older_student,
         passes=passes_of(args),
         store=args.store or "images",
         seed=args.seed,

@@ -151,7 +151,7 @@ def run_summary(args: argparse.Namespace) -> dict[str, Any]:
 
     if (args.what is None) == (args.arch is None):
         raise UserError("summary needs one of teacher, student and --arch NAME")
-    shape, notes = arguments.image_shape(args), []
+    shape, notes, rule = arguments.image_shape(args), [], {}
     sizes: dict[str, Any] = {"image_shape": shape, "num_classes": args.classes}
     if args.arch in LANGUAGE_MODELS:
         if args.vocabulary is None:
@@ -168,8 +168,10 @@ def run_summary(args: argparse.Namespace) -> dict[str, Any]:
     else:
         widths = requested.widths_of(args)
         recipe = urban2017.student(budget=requested.budget_of(args), **widths, **sizes)
+        rule = {"width_rule": recipe.architecture.width_rule}
     rows = layers.table(recipe.architecture, **sizes)
     return {
+        **rule,
         "num_params": layers.num_params(rows),
         "layers": rows,
         "recipe": base.to_json(recipe),

@@ -28,6 +28,7 @@ TEACHERS = range(1, len(urban2017.PUBLISHED_TEACHERS) + 1)
 # Of the second paper's trainings (docs/papers/born-again.md).
 ALL_EPOCHS = {**{f"ban-table-{n}": 200 for n in range(1, 6)}, "ban-table-6": 40}
 DEFAULT_DATASET = "cifar10"
+_TEACHERS = "teachers"  # what their search is called; their widths have no budget
 # Table 3's other students, and the teacher of Tables 4 and 5.
 _DENSE = ("--arch", "densenet-90-60")
 Line = list[str]
@@ -54,6 +55,11 @@ def _searched(args: argparse.Namespace, key: str, trials: int | None) -> Line:
     if trials is None:
         return []
     folder = Path(args.workdir, f"reproduce-{key}-{args.scale:g}-{args.seed}")
+    rounded = folder.with_name(f"{folder.name}-rounded")
+    # A search by the older rule of widths goes on in the folder it has.
+    own = rounded.exists() or not folder.exists()
+    if own and key != _TEACHERS and not args.exact_widths:
+        folder = rounded
     return ["--trials", str(trials), "--search", str(folder)]
 
 
@@ -62,15 +68,15 @@ def _fits(args: argparse.Namespace, budget: str) -> bool:
     return most is None or count <= Budget.parse(most).num_params
 
 
-def _family(key: str) -> Line:
+def _family(args: argparse.Namespace, key: str) -> Line:
     what, count = key.split("-")
-    return [f"--{what}", count]
+    return [f"--{what}", count, *["--exact-widths"] * args.exact_widths]
 
 
 def _baselines(args: argparse.Namespace, trials: int | None) -> list[Line]:
     families = [key for key in paper.FAMILIES if key.startswith("convs")]
     return [
-        ["baseline", "--budget", "10M", *_family(key)]
+        ["baseline", "--budget", "10M", *_family(args, key)]
         + [*_searched(args, f"baseline-{key}", trials), *_trained(args)]
         for key in families * _fits(args, "10M")
     ]
@@ -78,7 +84,7 @@ def _baselines(args: argparse.Namespace, trials: int | None) -> list[Line]:
 
 def _students(args: argparse.Namespace, trials: int | None, *beyond: str) -> list[Line]:
     return [
-        ["student", "--budget", budget, *_family(key)]
+        ["student", "--budget", budget, *_family(args, key)]
         + [*_searched(args, f"student-{budget}-{key}", trials), *_signal(args)]
         for budget in (*paper.BUDGETS, *beyond)
         for key in paper.FAMILIES
@@ -98,7 +104,7 @@ def _signal(args: argparse.Namespace) -> Line:
 def urban_table_1(args: argparse.Namespace) -> list[Line]:
     """Baselines, the published teachers, and an ensemble of 16 found by a search."""
     trials = max(ENSEMBLE, round(TEACHER_TRIALS * args.scale))
-    search = _searched(args, "teachers", trials)
+    search = _searched(args, _TEACHERS, trials)
     return [
         *_baselines(args, args.trials),
         *(["teacher", "--published", str(n), *_trained(args)] for n in TEACHERS),

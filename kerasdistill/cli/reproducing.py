@@ -12,6 +12,7 @@ from kerasdistill.cli import reproduced_tables as tables
 from kerasdistill.cli.arguments import parse
 from kerasdistill.cli.reproduced_tables import Line
 from kerasdistill.errors import DivergedError
+from kerasdistill.recipes import older
 from kerasdistill.running import steps
 from kerasdistill.running.steps import Cost, Plan, Step
 from kerasdistill.terminal import say
@@ -36,6 +37,8 @@ def run_reproduce(
         "commands": [shlex.join(line) for line in lines],
         **left.to_json(),
     }
+    if args.table not in tables.ALL_EPOCHS:  # whose students have a budget
+        answer["width_rule"] = requested.width_rule(args)
     if args.plan:
         return {**answer, "text": "\n".join(answer["commands"])}
     done, failed = [], []
@@ -66,7 +69,9 @@ def _score(results: dict[str, Any]) -> dict[str, Any]:
     """What a line was for: of generations, the last one's."""
     last = {**results, **results.get("generations", [{}])[-1]}
     names = ("accuracy", "perplexity")
-    return {name: last[f"test_{name}"] for name in names if f"test_{name}" in last}
+    score = {name: last[f"test_{name}"] for name in names if f"test_{name}" in last}
+    rule = older.width_rule_of(results.get("recipe"))
+    return score if rule is None else {**score, "width_rule": rule}
 
 
 def _text(answer: dict[str, Any], args: argparse.Namespace) -> str:
@@ -75,7 +80,8 @@ def _text(answer: dict[str, Any], args: argparse.Namespace) -> str:
         score = f"{each['perplexity']:.2f}" if "perplexity" in each else "-"
         if each.get("accuracy") is not None:
             score = f"{100 * each['accuracy']:.2f} %"
-        lines.append(f"{score:>8}  {each['command']}")
+        rule = f" ({each['width_rule']} widths)" if "width_rule" in each else ""
+        lines.append(f"{score:>8}  {each['command']}{rule}")
     lines += [f"failed: {row['command']}: {row['error']}" for row in answer["failed"]]
     report = f"{terminal.program()} report --workdir {shlex.quote(args.workdir)}"
     return "\n".join([*lines, "next:", f"  {report}"])
@@ -117,12 +123,12 @@ def _story(args: argparse.Namespace, data: ImageData) -> Sequence[Step]:
 
     if args.trials is not None:
         return searching.story(args, searching.space_maker(args), data).steps
-    recipe = requested.maker(args)(data)
+    recipe, before = requested.maker(args)(data), requested.older_maker(args)(data)
     context = {"data": data, "workdir": args.workdir}
     if args.verb == "student":
-        wanted = interpret.chain_of(args, recipe, data)
+        wanted = interpret.chain_of(args, recipe, data, older_student=before)
         return [*chain.before(wanted, **context), chain.student_step(wanted, **context)]
-    return [training.on_labels(recipe, kind=args.verb, **context)]
+    return [training.on_labels(recipe, kind=args.verb, older=before, **context)]
 
 
 def _of_generations(lines: list[Line]) -> Plan:

@@ -27,7 +27,21 @@ def budget_of(args: argparse.Namespace) -> Budget:
 
 def widths_of(args: argparse.Namespace) -> dict[str, Any]:
     """The shape of a student, beside its budget."""
-    return {"convs": args.convs, "hidden": args.hidden, "kernel": args.kernel}
+    shape = {"convs": args.convs, "hidden": args.hidden, "kernel": args.kernel}
+    return {**shape, "width_rule": width_rule(args)}
+
+
+def width_rule(args: argparse.Namespace) -> base.WidthRule:
+    """How widths are chosen that a budget leads to."""
+    return "exact" if args.exact_widths else "rounded"
+
+
+def with_older_widths(args: argparse.Namespace) -> argparse.Namespace | None:
+    """The same command line by the older rule of widths; None where there is none."""
+    urban = (getattr(args, "arch", None) or URBAN) == URBAN
+    if getattr(args, "budget", None) is None or not urban or args.exact_widths:
+        return None
+    return argparse.Namespace(**{**vars(args), "exact_widths": True})
 
 
 def factors(args: argparse.Namespace) -> dict[str, float]:
@@ -78,6 +92,13 @@ def maker(args: argparse.Namespace) -> "Make":
         return lambda data: with_options(make(data), args)
     recipe = teacher_recipe(args)
     return lambda data: with_options(base.for_images(recipe, data.image_shape), args)
+
+
+def older_maker(args: argparse.Namespace) -> "Make":
+    """As `maker`, by the older rule of widths; what it returns gives None where that
+    has no recipe of its own."""
+    older = with_older_widths(args)
+    return (lambda data: None) if older is None else maker(older)
 
 
 def student_maker(args: argparse.Namespace) -> "Make":

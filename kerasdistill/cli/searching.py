@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,6 +36,9 @@ def story(args: argparse.Namespace, make: Make, data: datasets.ImageData) -> Any
 
     context = {"data": data, "workdir": args.workdir}
     wanted = _search(args, make, data)
+    if (older := requested.with_older_widths(args)) is not None:
+        space = _space(space_maker(older), data)
+        wanted = replace(wanted, older_space=space)
     if args.verb != "student":
         return families.on_labels(wanted, **context)
     if args.distillation_set:
@@ -85,7 +89,7 @@ def _search(args: argparse.Namespace, make: Make, data: datasets.ImageData) -> A
         family["budget"] = requested.budget_of(args).num_params
     return Search(
         kind=args.verb,
-        space=make(image_shape=data.image_shape, num_classes=data.num_classes),
+        space=_space(make, data),
         finish=partial(_finished, args=args, image_shape=data.image_shape),
         family=family,
         max_trials=args.trials,
@@ -100,6 +104,10 @@ def _search(args: argparse.Namespace, make: Make, data: datasets.ImageData) -> A
         worker=args.worker,
         worker_timeout=args.worker_timeout or cluster.WORKER_TIMEOUT,
     )
+
+
+def _space(make: Make, data: datasets.ImageData) -> Any:
+    return make(image_shape=data.image_shape, num_classes=data.num_classes)
 
 
 def _finished(

@@ -48,6 +48,26 @@ def test_summary_for_people_ends_with_the_count(capsys):
     assert lines[-1].startswith("num_params:") and "logits" in lines[-2]
 
 
+def test_summary_says_by_which_rule_widths_are_chosen(capsys):
+    line = "summary student --budget 1M --convs 3".split()
+    rounded, exact = answer(capsys, *line), answer(capsys, *line, "--exact-widths")
+    assert (rounded["width_rule"], exact["width_rule"]) == ("rounded", "exact")
+    found = [each["recipe"]["architecture"] for each in (rounded, exact)]
+    assert [each["filters"] for each in found] == [[64] * 3, [65] * 3]
+    assert exact["num_params"] == 1_000_376  # as ever
+    assert main(line) == 0
+    assert re.search(r"^width_rule: +rounded$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_a_run_of_exact_widths_is_found_by_the_same_command(capsys, tmp_path):
+    line = "baseline --budget 30k --convs 2".split()
+    line += [*SHORT, *DIGITS, "--workdir", tmp_path]
+    exact = answer(capsys, *line, "--exact-widths")
+    assert answer(capsys, *line) == exact and exact["width_rule"] == "exact"
+    assert main([*map(str, line)]) == 0
+    assert re.search(r"^width_rule: +exact$", capsys.readouterr().out, re.MULTILINE)
+
+
 @pytest.mark.exports
 def test_teacher_evaluate_and_export(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -1,6 +1,7 @@
 """reproduce: the command lines that a table needs."""
 
 from collections import Counter
+from pathlib import Path
 
 from kerasdistill.cli import arguments, distilling_options, reproduced_tables
 from kerasdistill.reports import paper
@@ -52,6 +53,32 @@ def test_what_the_figure_needs():
     assert len({a.search for a in found}) == len(found) == 40
     other = arguments.parse(lines("urban-figure-1 --scale 0.5 --seed 1")[0])
     assert other.search not in {a.search for a in found}
+
+
+def test_students_have_exact_widths_where_those_are_asked_for():
+    for table in ("urban-table-1", "urban-table-2 --max-budget 1M"):
+        for rule in (False, True):
+            exact = " --exact-widths" * rule
+            found = [arguments.parse(line) for line in lines(f"{table}{exact}")]
+            students = [args for args in found if getattr(args, "budget", None)]
+            assert students and {args.exact_widths for args in students} == {rule}
+
+
+def test_a_search_of_exact_widths_goes_on_in_its_folder(tmp_path):
+    def folders(*more):
+        words = f"urban-figure-1 --workdir {tmp_path} --max-budget 1M {' '.join(more)}"
+        return {arguments.parse(line).search for line in lines(words)}
+
+    exact, rounded = folders("--exact-widths"), folders()
+    assert rounded == {f"{name}-rounded" for name in exact}
+    for name in exact:
+        Path(name).mkdir()
+    assert folders() == exact  # begun before widths were rounded
+    for name in rounded:
+        Path(name).mkdir()
+    assert folders() == rounded and folders("--exact-widths") == exact
+    teachers = [arguments.parse(line) for line in lines("urban-table-1")][-2]
+    assert not teachers.search.endswith("-rounded")
 
 
 def test_what_the_second_paper_s_tables_need():
