@@ -65,6 +65,7 @@ bench: $(VENV)/.installed
 	$(RUN) benchmarks/resident.py
 	$(RUN) benchmarks/fast_layers.py
 	$(RUN) benchmarks/born_again_step.py
+	$(RUN) benchmarks/widths.py
 
 # Optuna's GPSampler needs PyTorch, and greenlet to run its searches side by side;
 # nothing here does, so they have an environment of their own.
