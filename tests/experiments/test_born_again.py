@@ -39,6 +39,7 @@ from kerasdistill.running import timing
 from kerasdistill.running.steps import OnlyPlanned
 from kerasdistill.training.distillation_models import StudentModel
 from kerasdistill.training.loop import Epochs
+from pipelines.beam import probe
 from tests.conftest import shapes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,8 +77,8 @@ def asked(loss="ban", *, generations=2, teacher=None, signal=None, **changes):
 def quickly(monkeypatch):
     """Measuring builds networks that it then throws away; Beam would start workers."""
     monkeypatch.setattr(timing, "measure", lambda *_, **__: SPEED)
-    speed = labelling.probe.WorkerSpeed(views_per_second=100.0, startup_seconds=3.0)
-    monkeypatch.setattr(labelling.probe, "measure", lambda *_, **__: speed)
+    speed = probe.WorkerSpeed(views_per_second=100.0, startup_seconds=3.0)
+    monkeypatch.setattr(probe, "measure", lambda *_, **__: speed)
     run = labelling.precompute.run
     in_memory = ["--direct_running_mode=in_memory"]
     monkeypatch.setattr(

@@ -16,6 +16,7 @@ from kerasdistill.running.steps import OnlyPlanned
 from kerasdistill.training import trackers
 from kerasdistill.training.loop import Epochs
 from pipelines import distillation_set
+from pipelines.beam import probe
 
 BEAM = ["--direct_running_mode=in_memory"]
 
@@ -56,9 +57,9 @@ def in_this_process(monkeypatch):
         step_seconds=0.5, scoring_rate=10.0, startup_seconds=4.0, num_params=1000
     )
     monkeypatch.setattr(timing, "measure", lambda *_, **__: trained)
-    speed = labelling.probe.WorkerSpeed(views_per_second=100.0, startup_seconds=3.0)
-    monkeypatch.setattr(labelling.probe, "measure", lambda *_, **__: speed)
-    monkeypatch.setattr(labelling.probe, "count_workers", lambda *_: 2)
+    speed = probe.WorkerSpeed(views_per_second=100.0, startup_seconds=3.0)
+    monkeypatch.setattr(probe, "measure", lambda *_, **__: speed)
+    monkeypatch.setattr(probe, "count_workers", lambda *_: 2)
     run = labelling.precompute.run
     monkeypatch.setattr(
         labelling.precompute,

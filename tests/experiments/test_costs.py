@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from kerasdistill import runs
 from kerasdistill.errors import StaleArtifactError
-from kerasdistill.experiments import labelling, precompute, teacher, verify
+from kerasdistill.experiments import precompute, teacher, verify
 from kerasdistill.models import urban
 from kerasdistill.recipes import base, urban2017
 from kerasdistill.running import timing, training
@@ -18,6 +18,7 @@ from kerasdistill.runs import RunDirectory
 from kerasdistill.training import checkpoint
 from kerasdistill.training.schedules import PaperSchedule
 from pipelines import checking
+from pipelines.beam import probe
 from pipelines.beam.probe import WorkerSpeed
 
 pytestmark = pytest.mark.measured
@@ -186,7 +187,7 @@ def label(image_data, tmp_path, monkeypatch, recipe):
         asked.append(known)
         return WorkerSpeed(views_per_second=100.0, startup_seconds=3.0)
 
-    monkeypatch.setattr(labelling.probe, "measure", measured)
+    monkeypatch.setattr(probe, "measure", measured)
     path = tmp_path / "teacher.keras"
     model = urban.build(
         recipe.architecture, image_shape=(8, 8, 3), num_classes=3, seed=0
@@ -241,7 +242,7 @@ def test_only_missing_shards_are_planned(label, tmp_path, capsys, monkeypatch):
 
 
 def test_a_failed_probe_stops_nothing(label, monkeypatch, capsys):
-    monkeypatch.setattr(labelling.probe, "measure", lambda *_, **__: None)
+    monkeypatch.setattr(probe, "measure", lambda *_, **__: None)
     made, _ = label(1)
     assert made["planned_seconds"] is None and made["process_seconds"] > 0
     assert "time not known" in capsys.readouterr().err
