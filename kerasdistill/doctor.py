@@ -34,31 +34,32 @@ SAME_BITS = {
     "apache-beam": "==2.77.*",
 }
 _INFO = "dataset_info.json"
+_ENGINES = ("tensorflow", "jax")  # naming them imports none
 _SEEN = (
-    "import json, tensorflow as tf; from kerasdistill.training import engines; "
-    "print(json.dumps({'version': tf.__version__, "
-    "'devices': [d.name for d in tf.config.list_physical_devices()], "
-    "'gpus': len(tf.config.list_physical_devices('GPU')), "
-    "'precision': engines.current().resolve_precision('auto')}))"
+    "import json; from kerasdistill.training import engines; "
+    "engine = engines.current(); "
+    "print(json.dumps({'devices': engine.devices(), 'kind': engine.device(), "
+    "'precision': engine.resolve_precision('auto')}))"
 )
 
 
 def examine(
     *, workdir: str, data_dir: str | None, start: bool = False
 ) -> dict[str, Any]:
-    """Looks at everything. TensorFlow is started, in a process of its own, only where
-    there is a GPU that it may see, or with `start`.
+    """Looks at everything. Keras' backend is started, in a process of its own, only
+    where there is a GPU that it may see, or with `start`.
 
     Returns:
-        "works" (False if a needed package is missing or TensorFlow does not start),
+        "works" (False if a needed package is missing or the backend does not start),
         "checks" (each "check", "status" ok, warning or failure, "found", "advice"),
         "precision" and "devices".
     """
     checks = [*_versions(), _same_bits(), *_packages(), _backend()]
-    precision = "mixed_bfloat16" if machine.has_bfloat16() else "float32"
+    fast = machine.has_bfloat16() and machine.keras_backend() == "tensorflow"
+    precision = "mixed_bfloat16" if fast else "float32"
     devices = ["CPU"]
     if (start or machine.has_gpu()) and _works(checks):
-        check, seen = _started()
+        check, seen = _started(machine.keras_backend())
         checks.append(check)
         if seen is not None:
             precision, devices = seen["precision"], seen["devices"]
@@ -147,7 +148,7 @@ def _packages() -> list[dict[str, Any]]:
 
 
 def _backend() -> dict[str, Any]:
-    """Keras' backend as it will be; trainings here need TensorFlow's."""
+    """Keras' backend as it will be, which must have an engine."""
     name, setting = os.environ.get("KERAS_BACKEND"), "KERAS_BACKEND"
     file = machine.keras_file()
     if not name and file.is_file():
@@ -156,22 +157,47 @@ def _backend() -> dict[str, Any]:
             name = json.loads(read_bytes(file, "json")).get("backend")
         except (OSError, ValueError, AttributeError, UserError):
             return _check("backend", WARNING, f"{file} is damaged", "remove it")
-    if name and name != "tensorflow":
-        advice = f"training here needs TensorFlow; set it in {setting}"
+    name = name or machine.DEFAULT_BACKEND
+    if name not in _ENGINES:
+        advice = f"training here needs {' or '.join(_ENGINES)}; set it in {setting}"
         return _check("backend", WARNING, name, advice)
-    return _check("backend", OK, "tensorflow")
+    if not packages.is_installed(name):
+        advice = f"pip install 'kerasdistill[{name}]', or set another in {setting}"
+        return _check("backend", FAILURE, f"{name}, not installed", advice)
+    return _check("backend", OK, name)
 
 
-def _started() -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """TensorFlow, started in a process of its own."""
-    name, seen = "tensorflow starts", None
+def _started(backend: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """What a backend sees, started in a process of its own."""
+    name, (seen, found) = f"{backend} starts", _seen_by(backend)
+    if seen is None:
+        return _check(name, FAILURE, found, "reinstall it"), None
+    found = f"{packages.version(backend)} sees {', '.join(seen['devices'])}"
+    if not machine.has_gpu() or seen["kind"] != "cpu":
+        return _check(name, OK, found), seen
+    advice = "there is a GPU that it does not see: pip install "
+    advice += "tensorflow[and-cuda]" if backend == "tensorflow" else "jax[cuda13]"
+    if backend != "jax" and packages.is_installed("jax"):
+        other, _ = _seen_by("jax")
+        if other is not None and other["kind"] != "cpu":
+            advice = "there is a GPU that JAX sees: set KERAS_BACKEND=jax"
+    return _check(name, WARNING, found, advice), seen
+
+
+def _seen_by(backend: str) -> tuple[dict[str, Any] | None, str]:
+    """What a process of the backend sees, or else why it sees nothing."""
+    seen, found = None, ""
     try:
         done = subprocess.run(
             [sys.executable, "-c", _SEEN],
             capture_output=True,
             text=True,
             timeout=_START_SECONDS,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            env={
+                **os.environ,
+                "KERAS_BACKEND": backend,
+                "TF_CPP_MIN_LOG_LEVEL": "3",
+            },
         )
         seen = json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
@@ -179,13 +205,7 @@ def _started() -> tuple[dict[str, Any], dict[str, Any] | None]:
     except (ValueError, IndexError):
         last = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
         found = last[:200]
-    if seen is None:
-        return _check(name, FAILURE, found, "reinstall it"), None
-    found = f"{seen['version']} sees {', '.join(seen['devices'])}"
-    if machine.has_gpu() and not seen["gpus"]:
-        advice = "there is a GPU that it does not see: pip install tensorflow[and-cuda]"
-        return _check(name, WARNING, found, advice), seen
-    return _check(name, OK, found), seen
+    return seen, found
 
 
 def _processor(precision: str) -> dict[str, Any]:

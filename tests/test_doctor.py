@@ -61,7 +61,7 @@ def test_what_is_missing_or_untested(tmp_path, capsys, monkeypatch):
 
 
 def test_advice(tmp_path, monkeypatch):
-    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
     monkeypatch.setattr(machine, "instructions", lambda: [])
     monkeypatch.setattr(machine, "free_bytes", lambda: 10**9)
     usage = type("Usage", (), {"free": 10**9})
@@ -77,8 +77,8 @@ def test_advice(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("answer", "status"),
     [
-        ('{"version": "2", "devices": ["G"], "gpus": 1, "precision": "x"}', "ok"),
-        ('{"version": "2", "devices": ["C"], "gpus": 0, "precision": "x"}', "warning"),
+        ('{"devices": ["G"], "kind": "gpu", "precision": "x"}', "ok"),
+        ('{"devices": ["C"], "kind": "cpu", "precision": "x"}', "warning"),
         ("", "failure"),
     ],
 )
@@ -90,6 +90,36 @@ def test_a_gpu_is_asked_for_in_another_process(tmp_path, monkeypatch, answer, st
     assert checks["tensorflow starts"]["status"] == status
     assert found["works"] == (status != "failure")
     assert (found["precision"] == "x") == (status != "failure")
+
+
+def only_jax_is(monkeypatch, there):
+    """Whether JAX is installed; the others stay as they are."""
+    real = doctor.packages.is_installed
+    monkeypatch.setattr(
+        doctor.packages, "is_installed", lambda n: there if n == "jax" else real(n)
+    )
+
+
+def test_a_gpu_that_jax_sees_is_advised(tmp_path, monkeypatch):
+    def started(command, *, env, **_):
+        kind = "gpu" if env["KERAS_BACKEND"] == "jax" else "cpu"
+        answer = {"devices": [kind], "kind": kind, "precision": "x"}
+        return subprocess.CompletedProcess(command, 0, json.dumps(answer), "")
+
+    monkeypatch.setattr(machine, "has_gpu", lambda: True)
+    monkeypatch.setattr(doctor.subprocess, "run", started)
+    only_jax_is(monkeypatch, True)
+    _, checks = examined(tmp_path)
+    assert "KERAS_BACKEND=jax" in checks["tensorflow starts"]["advice"]
+
+
+@pytest.mark.parametrize(("found", "status"), [(True, "ok"), (False, "failure")])
+def test_jax_is_an_engine_where_it_is_installed(tmp_path, monkeypatch, found, status):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    only_jax_is(monkeypatch, found)
+    report, checks = examined(tmp_path)
+    assert checks["backend"]["status"] == status
+    assert report["works"] == found
 
 
 def test_neither_doctor_nor_runs_starts_tensorflow(tmp_path):

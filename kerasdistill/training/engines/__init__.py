@@ -60,6 +60,9 @@ class Engine(Protocol):
     def allow_gpu_growth(self) -> None:
         """Lets several processes share a GPU; no effect once the backend has begun."""
 
+    def devices(self) -> list[str]:
+        """Names of all that it sees."""
+
     def device(self) -> str:
         """What computes here: "cpu", "gpu" or "tpu"."""
 

@@ -75,6 +75,10 @@ def allow_gpu_growth() -> None:
     os.environ.setdefault(_PREALLOCATE, "false")
 
 
+def devices() -> list[str]:
+    return [f"{each.device_kind} ({each})" for each in jax.local_devices()]
+
+
 def device() -> str:
     return jax.default_backend()
 

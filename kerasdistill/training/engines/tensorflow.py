@@ -96,6 +96,10 @@ def allow_gpu_growth() -> None:
             tf.config.experimental.set_memory_growth(gpu, True)
 
 
+def devices() -> list[str]:
+    return [device.name for device in tf.config.list_physical_devices()]
+
+
 def device() -> str:
     return "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
 
