@@ -14,9 +14,16 @@ def predict(model, images: np.ndarray, *, batch_size: int = SCORING_BATCH):
         images: uint8 [N, H, W, C].
         batch_size: images scored at once; changes no value, only speed.
     """
-    return np.asarray(
-        model.predict(images, batch_size=batch_size, verbose=0), np.float32
-    )
+    import keras
+
+    shared = keras.distribution.distribution()
+    sharing = 1 if shared is None else shared.device_mesh.devices.size
+    # On JAX every batch must divide over the devices: the last image comes again.
+    over, batch_size = -len(images) % sharing, batch_size + -batch_size % sharing
+    last = images[-1:]
+    whole = np.concatenate([images, *[last] * over]) if over else images
+    logits = model.predict(whole, batch_size=batch_size, verbose=0)
+    return np.asarray(logits, np.float32)[: len(images)]
 
 
 def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -8,8 +8,10 @@ import pytest
 import small_trainings
 from small_trainings import ALL, FEW
 
+from kerasdistill import evaluation
 from kerasdistill.errors import UserError
 from kerasdistill.training import engines
+from tests.conftest import make_examples
 
 pytestmark = pytest.mark.engine
 
@@ -68,3 +70,11 @@ def test_more_devices_than_there_are(text, word):
     with pytest.raises(UserError, match=word):
         with engines.current().using(text):
             pass
+
+
+def test_images_that_two_devices_cannot_share_are_all_scored():
+    images = make_examples(15).images
+    with engines.current().using("cpu:2"):
+        model = small_trainings.network(small_trainings.CNN, seed=1)
+        shared = evaluation.predict(model, images, batch_size=7)
+    np.testing.assert_allclose(shared, evaluation.predict(model, images), atol=1e-5)

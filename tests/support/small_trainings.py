@@ -79,13 +79,15 @@ def _drawn(model: keras.Model, seed: int) -> keras.Model:
     return model
 
 
-def _images(architecture, objective, live, settings, *, folder):
-    def network(seed):
-        shape = {"image_shape": (8, 8, 3), "num_classes": CLASSES}
-        return _drawn(build(architecture, **shape, seed=0), seed)
+def network(architecture, *, seed: int) -> keras.Model:
+    """One for images 8x8x3."""
+    shape = {"image_shape": (8, 8, 3), "num_classes": CLASSES}
+    return _drawn(build(architecture, **shape, seed=0), seed)
 
-    examples = make_examples(41)
-    model, teacher = network(1), fast_layers.use_fast_layers(network(2))
+
+def _images(architecture, objective, live, settings, *, folder):
+    examples, model = make_examples(41), network(architecture, seed=1)
+    teacher = fast_layers.use_fast_layers(network(architecture, seed=2))
     training = replace(TRAINING, objective=objective, **settings)
     made = shell(model, training, ask=teacher if live else None)
     batch = {"image": examples.images, "label": examples.labels}
