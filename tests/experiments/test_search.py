@@ -4,6 +4,7 @@ No network is trained here; `test_search_training.py` does that.
 """
 
 import dataclasses
+import itertools
 import json
 from pathlib import Path
 
@@ -119,15 +120,19 @@ def test_the_objective_may_be_shrunken(image_data, tmp_path, pretended):
         run(image_data, tmp_path, objective_views=20, finish=endless)
 
 
-def test_shortened_epochs_begin_like_whole_ones(image_data):
-    whole = live_views.stream(
+@pytest.mark.parametrize("form", [lambda data: data, iter], ids=["dataset", "other"])
+def test_shortened_epochs_begin_like_whole_ones(image_data, form):
+    made = live_views.stream(
         image_data.train, augmentation=AUGMENTATION, seed=1, batch_size=8
     )
+    batches = lambda epoch: form(made.batches(epoch))  # noqa: E731
+    whole = dataclasses.replace(made, batches=batches)
     short = trials.shortened(whole, views=20, batch_size=8, epochs=3)
     assert (short.steps_per_epoch, short.examples_per_epoch) == (2, 16)
 
     def images(stream, epoch, count):
-        return [np.asarray(b["image"]) for b in stream.batches(epoch).take(count)]
+        read = itertools.islice(stream.batches(epoch), count)
+        return [np.asarray(batch["image"]) for batch in read]
 
     expected = images(whole, 1, 2) + images(whole, 2, 2)
     for one, other in zip(images(short, 1, 4), expected, strict=True):

@@ -4,6 +4,7 @@ import functools
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from kerasdistill.recipes import base, naming
 from kerasdistill.running import training
 from kerasdistill.runs import RunDirectory
 from kerasdistill.training import engines
+from kerasdistill.training.batches import is_dataset
 from kerasdistill.training.epochs import EpochStream
 from pipelines.datasets import ImageData
 from tuners import halving, record
@@ -89,6 +91,9 @@ def shortened(
     def batches(first_epoch: int) -> Any:
         # Beyond the last epoch only those read who measure how fast it goes.
         numbers = range(first_epoch, max(epochs, first_epoch + 1))
+        if not is_dataset(stream.batches(first_epoch)):
+            cut = (islice(stream.batches(n), steps) for n in cycle(numbers))
+            return chain.from_iterable(cut)
         parts = (stream.batches(number).take(steps) for number in numbers)
         return functools.reduce(lambda one, two: one.concatenate(two), parts).repeat()
 
