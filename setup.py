@@ -22,22 +22,22 @@ def readme() -> str:
 # The tests pass with the lowest versions (`make test-oldest`) and with the highest.
 # Bit-equal resumes are tested with fewer: `doctor` says so where others are installed.
 REQUIRED = [
-    "tensorflow>=2.21,<2.22",
-    "keras>=3.15,<3.16",
-    "keras-tuner>=1.4.8,<1.5",
-    "tensorflow-datasets>=4.9.10,<4.10",
+    "tensorflow>=2.18.1,<2.22",
+    "keras>=3.12,<3.16",
+    "keras-tuner>=1.4.7,<1.5",
+    "tensorflow-datasets>=4.9.8,<4.10",
     "importlib_resources>=6.4,<8",  # tensorflow-datasets imports it, undeclared
-    "apache-beam>=2.77,<2.78",
-    "tensorboard>=2.20,<2.22",  # TensorFlow 2.21 no longer brings it
+    "apache-beam>=2.69,<2.78",
+    "tensorboard>=2.18,<2.22",  # TensorFlow 2.21 no longer brings it
     "scikit-learn>=1.5,<2",
-    "scipy>=1.14,<2",
+    "scipy>=1.15,<2",
     "threadpoolctl>=3.5,<4",
-    "numpy>=2.0,<3",
+    "numpy>=2.0.2,<3",
     "packaging>=24,<27",
     "pillow>=11.0,<13",
-    "requests>=2.31,<3",
+    "requests>=2.32.4,<3",
     "rich>=13.7,<16",
-    "shtab>=1.13,<2",
+    "shtab>=1.7.1,<2",
     "tqdm>=4.66,<5",
 ]
 REPORT = ["matplotlib>=3.9,<4"]
@@ -45,7 +45,7 @@ REPORT = ["matplotlib>=3.9,<4"]
 JAX = ["jax>=0.7,<0.13"]
 TEST = [
     "pytest>=8.3,<10",
-    "pytest-xdist>=3.6,<4",
+    "pytest-xdist>=3.6.1,<4",
     "hypothesis>=6.100,<7",
     *REPORT,
     *JAX,
@@ -53,7 +53,7 @@ TEST = [
 LINT = ["ruff>=0.12,<0.18", "import-linter>=2.3,<3"]
 # Pinned, because warnings are errors and each release has new ones.
 DOCS = ["sphinx==9.0.4", "furo==2025.12.19", "myst-parser==5.2.0"]
-DASK = ["apache-beam[dask]>=2.77,<2.78"]
+DASK = ["apache-beam[dask]>=2.69,<2.78"]
 # What `export` needs besides SavedModel and .keras.
 EXPORT = [
     "ai-edge-litert>=2.3,<3",

@@ -228,6 +228,9 @@ def test_evaluate_counts_every_example(replicas, with_teacher, count, two_replic
         del data["teacher_logits"]
     # With batches of 4 the last one gives the replicas unequal shares.
     found = shell.evaluate(dataset(data, 4), return_dict=True, verbose=0)
+    found = {
+        name: float(value) for name, value in found.items()
+    }  # older Keras: tensors
     assert found == pytest.approx(expected, rel=1e-5)
 
 
