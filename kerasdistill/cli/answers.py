@@ -89,14 +89,17 @@ def _generations(answer: dict[str, Any]) -> list[str]:
     heads = ["model", "weights", "validation", "test", "file"]
     rows = []
     for row in (*answer["generations"], *answer["ensembles"]):
-        if (name := row.get("name")) is None:
-            members = row.get("members")
-            name = f"mean of {', '.join(map(str, members or ()))}"
-            if members is None:
-                name = f"generation {row['generation']}"
+        name = row.get("name") or _numbered(row)
         count, model = row.get("num_params"), row.get("model", "-")
         # Of several teachers, their files.
         model = model if isinstance(model, str) else f"{len(model)} models"
         scores = [own_words.score(row, split) for split in ("val", "test")]
         rows.append([name, "-" if count is None else f"{count:,}", *scores, model])
     return tables.table(heads, rows)
+
+
+def _numbered(row: dict[str, Any]) -> str:
+    """What a generation is called, or an ensemble of some on text."""
+    if "generation" in row:
+        return f"generation {row['generation']}"
+    return f"mean of generations {', '.join(map(str, row['members']))}"

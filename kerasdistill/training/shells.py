@@ -22,9 +22,6 @@ from kerasdistill.training import batches
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 ON_JAX = keras.backend.backend() == "jax"
 
-if ON_JAX:
-    from kerasdistill.training.engines.jax_steps import updated
-
 # What metrics see of a batch, by their names: a number of each example, and weights.
 Observed = dict[str, tuple[Any, Any]]
 
@@ -81,6 +78,8 @@ class Shell(keras.Model):
 
         def train_step(self, state, data):
             """One update; the running metrics and the new state."""
+            from kerasdistill.training.engines.jax_steps import updated
+
             _, state = updated(self, state, self.batch_of(data))
             mapping = list(zip(self.metrics_variables, state[-1], strict=True))
             with keras.StatelessScope(state_mapping=mapping):

@@ -64,6 +64,23 @@ def test_generations_beside_their_teacher(accuracy, word):
     assert word in line
 
 
+@pytest.mark.parametrize(
+    ("perplexity", "word"),
+    [(8.0, "is better"), (9.0, "as good as"), (10.0, "not as good")],
+)
+def test_generations_on_text(perplexity, word):
+    scores = [{"val_perplexity": each, "test_perplexity": each} for each in (9.0, 8.5)]
+    rows = [{"generation": 0, "model": "a", "num_params": 1000} | scores[0]]
+    rows += [{"generation": 1, "model": "b", "num_params": 1000} | scores[0]]
+    rows[1] |= {"val_perplexity": perplexity, "test_perplexity": perplexity}
+    mean = {"members": [0, 1]} | scores[1]
+    answer = {**STUDENT, **rows[1], "generations": rows, "ensembles": [mean]}
+    lines = answers.readable(answer).splitlines()
+    assert lines[1].split() == ["generation", "0", "1,000", "9.00", "9.00", "a"]
+    assert lines[3].split() == [*"mean of generations 0, 1 - 8.50 8.50 -".split()]
+    assert word in lines[4] and f"perplexity {perplexity:.2f} on the test" in lines[4]
+
+
 def test_a_text_has_perplexities():
     text = {**STUDENT, "val_perplexity": 130.25, "test_perplexity": 125.0}
     (line,) = summing_up.summary(text)
