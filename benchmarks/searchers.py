@@ -1,5 +1,6 @@
-"""What `oracle.py` compares: test functions on the unit cube, and searchers of one
-form, `ask` for a point and `tell` its value. A peer is imported when it is made."""
+"""What `oracle.py` and `real_search.py` compare: test functions on the unit cube, and
+searchers of one form, `ask` for a point and `tell` its value. A peer is imported when
+it is made."""
 
 import contextlib
 import dataclasses
@@ -7,9 +8,10 @@ import io
 import itertools
 import tempfile
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import scipy.stats
 
 
 class Searcher(Protocol):
@@ -85,15 +87,21 @@ PROBLEMS = {
 
 
 class KerasTunerSearcher:
-    """An oracle of KerasTuner's kind, without a Tuner."""
+    """An oracle of KerasTuner's kind, without a Tuner.
 
-    def __init__(self, make: Callable, *, dimensions: int, seed: int) -> None:
+    `space` gives floats other names and scales than those of the unit cube.
+    """
+
+    def __init__(
+        self, make: Callable, *, dimensions: int, seed: int, space: Any = None
+    ) -> None:
         import keras_tuner
 
-        space = keras_tuner.HyperParameters()
-        self._names = [f"x{index}" for index in range(dimensions)]
-        for name in self._names:
-            space.Float(name, 0.0, 1.0)
+        if space is None:
+            space = keras_tuner.HyperParameters()
+            for index in range(dimensions):
+                space.Float(f"x{index}", 0.0, 1.0)
+        self._kinds = {kind.name: kind for kind in space.space}
         self._oracle = make(
             objective=keras_tuner.Objective("loss", "min"),
             max_trials=10_000,
@@ -108,7 +116,8 @@ class KerasTunerSearcher:
     def ask(self) -> np.ndarray:
         self._trial = self._oracle.create_trial("worker")
         values = self._trial.hyperparameters.values
-        return np.array([values[name] for name in self._names])
+        places = [self._kinds[name].value_to_prob(values[name]) for name in self._kinds]
+        return np.clip(places, 0.0, 1.0)
 
     def tell(self, value: float) -> None:
         self._oracle.update_trial(self._trial.trial_id, {"loss": value})
@@ -120,7 +129,10 @@ class KerasTunerSearcher:
         rows = iter(zip(points, values, strict=True))
         propose = self._oracle.populate_space
         for point, value in rows:
-            given = dict(zip(self._names, map(float, point), strict=True))
+            given = {
+                name: kind.prob_to_value(float(place))
+                for (name, kind), place in zip(self._kinds.items(), point, strict=True)
+            }
             self._oracle.populate_space = lambda _, given=given: {
                 "status": "RUNNING",
                 "values": given,
@@ -131,9 +143,11 @@ class KerasTunerSearcher:
 
 
 class OptunaSearcher:
-    """Optuna's GPSampler with its defaults."""
+    """Optuna's GPSampler, or another of its samplers, with its defaults."""
 
-    def __init__(self, *, dimensions: int, seed: int) -> None:
+    def __init__(
+        self, *, dimensions: int, seed: int, sampler: str = "GPSampler"
+    ) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -142,7 +156,8 @@ class OptunaSearcher:
             f"x{index}": optuna.distributions.FloatDistribution(0.0, 1.0)
             for index in range(dimensions)
         }
-        self._study = optuna.create_study(sampler=optuna.samplers.GPSampler(seed=seed))
+        make = getattr(optuna.samplers, sampler)
+        self._study = optuna.create_study(sampler=make(seed=seed))
         self._trial = None
 
     def ask(self) -> np.ndarray:
@@ -161,6 +176,45 @@ class OptunaSearcher:
                     value=float(value),
                 )
             )
+
+
+class HeboSearcher:
+    """HEBO with its defaults."""
+
+    def __init__(self, *, dimensions: int, seed: int) -> None:
+        import torch
+        from hebo.design_space.design_space import DesignSpace
+        from hebo.optimizers.hebo import HEBO
+
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        names = [f"x{index}" for index in range(dimensions)]
+        space = [{"name": name, "type": "num", "lb": 0, "ub": 1} for name in names]
+        self._hebo = HEBO(DesignSpace().parse(space), scramble_seed=seed)
+        self._asked = None
+
+    def ask(self) -> np.ndarray:
+        self._asked = self._hebo.suggest(1)
+        return self._asked.to_numpy(float)[0]
+
+    def tell(self, value: float) -> None:
+        self._hebo.observe(self._asked, np.array([[value]]))
+
+
+class Points:
+    """Uniform points, or those of a scrambled Sobol sequence."""
+
+    def __init__(self, *, dimensions: int, seed: int, sobol: bool) -> None:
+        made = np.random.default_rng(seed).random((1024, dimensions))
+        if sobol:
+            made = scipy.stats.qmc.Sobol(dimensions, rng=seed).random(1024)
+        self._rows = iter(made)
+
+    def ask(self) -> np.ndarray:
+        return next(self._rows)
+
+    def tell(self, value: float) -> None:
+        pass
 
 
 def ours(*, dimensions: int, seed: int) -> Searcher:
