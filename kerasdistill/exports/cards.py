@@ -129,7 +129,8 @@ def write_folder_card(
     """Writes `card.json` into an export's folder, with digests of its other files, and
     the same for people, to be edited at will: MODEL_CARD.md. A SavedModel is trusted in
     `workdir` from then on (`trust.remember`)."""
-    files = sha256_files(folder)
+    found = sha256_files(folder)
+    files = {name: found[name] for name in found if name not in trust.CARDS}
     trust.remember(files, workdir=workdir)
     page = Path(folder) / model_card.NAME
     page.write_text(model_card.text(card), encoding="utf-8")

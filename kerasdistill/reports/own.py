@@ -135,8 +135,8 @@ def _network(results: Mapping[str, Any]) -> tuple[str, str] | None:
     same = (data.get("name"), data.get("num_samples"), data.get("split_seed"))
     network = recipe.get("architecture")
     if recipe.get("kind") == "StudentRecipe":
-        depths = [len(network[part]) for part in ("filters", "hidden")]
-        network = (*depths, network.get("kernel"))
+        depths = [len(network.get(part) or ()) for part in ("filters", "hidden")]
+        network = (network.get("kind"), *depths, network.get("kernel"))
     key = (network, same, training.get("epochs"))
     return repr(key), str(training.get("loss"))
 

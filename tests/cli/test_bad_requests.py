@@ -34,8 +34,8 @@ def refused(capsys, arguments: list[str], *fragments: str) -> None:
 
 
 def test_another_backend_is_refused(capsys, monkeypatch):
-    monkeypatch.setenv("KERAS_BACKEND", "jax")
-    refused(capsys, ["teacher"], "KERAS_BACKEND is jax", "from Python")
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    refused(capsys, ["teacher"], "KERAS_BACKEND is torch", "from Python")
 
 
 @pytest.mark.parametrize(

@@ -108,8 +108,8 @@ def test_a_bad_name_loses_no_listing(named):
     lines = shown.buffer.getvalue().decode().splitlines()
     assert [line.split()[0] for line in lines[1:]] == [
         "ordinary",
-        r"\u6f22\udcff-1",
-        r"\u6f22\udcff-2/\u6f22\udcff",
+        r"\u6f22",
+        r"\u6f22-2",
     ]
 
 

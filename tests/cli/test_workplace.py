@@ -76,4 +76,4 @@ def test_read_only(small_disk):
         workplace.try_out(disk / "others")
     args = parsed("inspect set", str(disk / "runs"))
     with pytest.raises(UserError, match="--output"):
-        inspecting._output(args, disk / "set")
+        inspecting._places(args, disk / "set")

@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 
 from kerasdistill.errors import StaleArtifactError, UserError
-from kerasdistill.experiments import labelling
 from kerasdistill.experiments.born_again import (
     generations,
     lineage,
@@ -39,6 +38,7 @@ from kerasdistill.running import timing
 from kerasdistill.running.steps import OnlyPlanned
 from kerasdistill.training.distillation_models import StudentModel
 from kerasdistill.training.loop import Epochs
+from pipelines import precompute as job
 from pipelines.beam import probe
 from tests.conftest import shapes
 
@@ -79,10 +79,10 @@ def quickly(monkeypatch):
     monkeypatch.setattr(timing, "measure", lambda *_, **__: SPEED)
     speed = probe.WorkerSpeed(views_per_second=100.0, startup_seconds=3.0)
     monkeypatch.setattr(probe, "measure", lambda *_, **__: speed)
-    run = labelling.precompute.run
+    run = job.run
     in_memory = ["--direct_running_mode=in_memory"]
     monkeypatch.setattr(
-        labelling.precompute,
+        job,
         "run",
         lambda **given: run(**{**given, "beam_options": in_memory}),
     )

@@ -8,7 +8,7 @@ import pytest
 
 from kerasdistill import runs
 from kerasdistill.budget import Budget
-from kerasdistill.experiments import chain, labelling, teacher
+from kerasdistill.experiments import chain, teacher
 from kerasdistill.exports import saved_model as export
 from kerasdistill.recipes import urban2017
 from kerasdistill.running import timing
@@ -16,6 +16,7 @@ from kerasdistill.running.steps import OnlyPlanned
 from kerasdistill.training import trackers
 from kerasdistill.training.loop import Epochs
 from pipelines import distillation_set
+from pipelines import precompute as job
 from pipelines.beam import probe
 
 BEAM = ["--direct_running_mode=in_memory"]
@@ -60,9 +61,9 @@ def in_this_process(monkeypatch):
     speed = probe.WorkerSpeed(views_per_second=100.0, startup_seconds=3.0)
     monkeypatch.setattr(probe, "measure", lambda *_, **__: speed)
     monkeypatch.setattr(probe, "count_workers", lambda *_: 2)
-    run = labelling.precompute.run
+    run = job.run
     monkeypatch.setattr(
-        labelling.precompute,
+        job,
         "run",
         lambda **asked: run(**{**asked, "beam_options": BEAM}),
     )

@@ -90,7 +90,7 @@ def test_choice_by_memory(choose, room):
     room(0, missing=16)
     found = choose("replay", "auto")
     assert not found.in_memory and "a pass would take" in found.because
-    with pytest.raises(UserError, match="always: a pass would take .* free; leave"):
+    with pytest.raises(UserError, match="always'`: a pass would take .* free; leave"):
         choose("replay", "always")
 
 
@@ -104,7 +104,7 @@ def test_passes_that_do_not_fit_are_not_kept(path_of, image_data, room):
 
 
 def test_always_needs_replay(choose):
-    with pytest.raises(UserError, match="always: the set's store is images"):
+    with pytest.raises(UserError, match="always'`: the set's store is images"):
         choose("images", "always")
 
 

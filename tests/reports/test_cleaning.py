@@ -49,7 +49,7 @@ def test_clean_needs_to_be_told_what(workdir):  # noqa: F811
         {"names": [name], "unfinished": True},
         {"names": [name], "unreferenced": True},
     ):
-        with pytest.raises(UserError, match="--unfinished, --unreferenced"):
+        with pytest.raises(UserError, match="`unfinished=True`, `unreferenced"):
             cleaning.clean(workdir, **wrong)
     for other in ("..", "notes", "../x", str(workdir / name), ""):
         with pytest.raises(UserError, match="is no run"):
