@@ -129,8 +129,6 @@ assert scores["accuracy"] == 1.0, scores
 """
 
 GENERATIONS = """
-import pytest
-from kerasdistill.errors import UserError
 from kerasdistill.training import born_again_models
 
 teacher = keras.models.clone_model(linear)
@@ -150,7 +148,9 @@ weighed = sure / sure.mean()
 same = np.zeros(6, "int32")
 keys = np.asarray(losses.shuffle_keys(same, classes=3, seed=5, step=0))
 permuted = softmax(np.asarray(losses.permuted_others(said.astype("float32"), keys)))
-assert not np.allclose(permuted, p)
+fresh = np.asarray(losses.shuffle_keys(np.arange(6), classes=3, seed=5, step=0))
+anew = softmax(np.asarray(losses.permuted_others(said.astype("float32"), fresh)))
+assert not np.allclose(permuted, p) and not np.allclose(anew, permuted)
 # Each loss is the mean of w CE(targets, q), whose gradient is w (sum(targets) q -
 # targets) by the logits.
 models = born_again_models
@@ -164,6 +164,7 @@ for kind, options, expected, w in (
         permuted,
         1.0,
     ),
+    (models.PermutedPredictionsModel, {"seed": 5}, anew, 1.0),
 ):
     for live in (False, True):
         taught = keras.Sequential(
@@ -173,7 +174,7 @@ for kind, options, expected, w in (
         q = softmax(flat @ start + bias)
         shell = kind(taught, teacher=teacher if live else None, **options)
         shell.compile(optimizer=keras.optimizers.SGD(0.01))
-        batch = {"image": x, "label": labels}
+        batch = {"image": x, "label": labels, "sample_id": np.arange(6, dtype="int32")}
         batch |= {} if live else {"teacher_logits": said}
         seen = shell.fit(batch, batch_size=6, epochs=1, verbose=0).history
         loss = np.mean(np.sum(-w * expected * np.log(q), axis=1))
@@ -186,8 +187,6 @@ for kind, options, expected, w in (
         np.testing.assert_allclose(seen["teacher_agreement"], [agreement], rtol=1e-6)
 for found, was in zip(teacher.get_weights(), before, strict=True):
     np.testing.assert_array_equal(found, was)
-with pytest.raises(UserError, match="fixed permutation"):
-    models.PermutedPredictionsModel(linear)
 """
 
 
