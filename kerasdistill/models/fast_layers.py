@@ -1,4 +1,6 @@
-"""Keras' layers, faster on TensorFlow, and the way back to Keras' own."""
+"""Keras' layers, faster on one backend or another, and the way back to Keras' own."""
+
+import functools
 
 import keras
 from keras import ops
@@ -111,8 +113,46 @@ class Dropout(keras.layers.Dropout):
         return tf.cast(kept, inputs.dtype) * tf.cast(1 / (1 - self.rate), inputs.dtype)
 
 
+@keras.saving.register_keras_serializable("kerasdistill")
+class MaxPooling2D(keras.layers.MaxPooling2D):
+    """Keras' layer, on JAX as maxima of slices where its windows don't overlap.
+
+    XLA looks for the largest of each window again to hand its gradient on, which takes
+    six times as long on a processor. There, equal maxima share their gradient; after a
+    ReLU that is of no consequence, as most of them are zeros.
+
+    A model's file should not need our code: save `with_keras_layers(model)`.
+    """
+
+    def call(self, inputs):
+        apart = tuple(self.strides) == tuple(self.pool_size)
+        plain = self.padding == "valid" and self.data_format == "channels_last"
+        if not (apart and plain and keras.backend.backend() == "jax"):
+            return super().call(inputs)
+        down, across = self.pool_size
+        height, width = (inputs.shape[1] // down, inputs.shape[2] // across)
+        whole = inputs[:, : height * down, : width * across]
+        places = [(i, j) for i in range(down) for j in range(across)]
+        parts = [whole[:, i::down, j::across] for i, j in places]
+        return functools.reduce(ops.maximum, parts)
+
+
+def max_pooling(*arguments, **options) -> keras.layers.MaxPooling2D:
+    """The layer for a network to be trained here; other backends keep Keras' own."""
+    on_jax = keras.backend.backend() == "jax"
+    kind = MaxPooling2D if on_jax else keras.layers.MaxPooling2D
+    return kind(*arguments, **options)
+
+
+_KINDS = {
+    BatchNormalization: keras.layers.BatchNormalization,
+    Dropout: keras.layers.Dropout,
+    MaxPooling2D: keras.layers.MaxPooling2D,
+}
+
+
 def with_keras_layers(
-    model: keras.Model, kinds: tuple[type, ...] = (BatchNormalization, Dropout)
+    model: keras.Model, kinds: tuple[type, ...] = tuple(_KINDS)
 ) -> keras.Model:
     """A copy that loads without our code: Keras' own layers in the place of ours.
 
@@ -131,10 +171,9 @@ def with_keras_layers(
         config = layer.get_config()
         if not isinstance(layer, kinds):
             return type(layer).from_config(config)
-        if isinstance(layer, Dropout):
-            return keras.layers.Dropout.from_config(config)
-        unsynchronized = {**config, "synchronized": False}
-        return keras.layers.BatchNormalization.from_config(unsynchronized)
+        if isinstance(layer, BatchNormalization):
+            config["synchronized"] = False
+        return _KINDS[type(layer)].from_config(config)
 
     copied = keras.models.clone_model(model, clone_function=copy, recursive=True)
     copied.set_weights(model.get_weights())

@@ -1,10 +1,12 @@
 """The fast teacher's network (airbench94: Jordan 2024, arXiv:2404.00498)."""
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 from keras import ops
 
-from kerasdistill.models.fast_layers import BatchNormalization
+from kerasdistill.models.fast_layers import BatchNormalization, max_pooling
 from kerasdistill.recipes.base import FastTeacher
 from kerasdistill.recipes.urban2017_layers import PATCH
 from kerasdistill.seeds import derive_seed
@@ -45,7 +47,7 @@ def build(
         options = {"use_bias": False, "kernel_initializer": start}
         x = _convolution(filters, name, precision, **options)(x)
         if pooled:
-            x = _pool(name, precision)(x)
+            x = _pool(name, precision, max_pooling)(x)
         x = BatchNormalization(
             scale=False, momentum=0.6, epsilon=1e-6, dtype=precision, name=f"{name}_bn"
         )(x)
@@ -139,8 +141,10 @@ def _convolution(filters: int, name: str, precision: str, **options) -> keras.La
     )
 
 
-def _pool(name: str, precision: str) -> keras.Layer:
-    return keras.layers.MaxPooling2D(2, dtype=precision, name=f"{name}_pool")
+def _pool(
+    name: str, precision: str, kind: Callable = keras.layers.MaxPooling2D
+) -> keras.Layer:
+    return kind(2, dtype=precision, name=f"{name}_pool")
 
 
 def _gelu(x, name: str, precision: str):

@@ -6,12 +6,13 @@ Every network takes pixels 0-255 and is made of stock layers, or of ours that
 """
 
 import statistics
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from kerasdistill.budget import ImageShape
-from kerasdistill.models.fast_layers import BatchNormalization, Dropout
+from kerasdistill.models.fast_layers import BatchNormalization, Dropout, max_pooling
 from kerasdistill.recipes.layers import LAYERS
 from kerasdistill.seeds import derive_seed
 
@@ -50,13 +51,15 @@ class Layers:
     def shape(self) -> tuple:
         return self.x.shape[1:]
 
-    def layer(self, kind: type, name: str, *args, dtype: str = "", **options) -> None:
+    def layer(
+        self, kind: Callable, name: str, *args, dtype: str = "", **options
+    ) -> None:
         """A layer on top of the last one."""
         dtype = dtype or self.precision
         self.x = kind(*args, dtype=dtype, name=name, **options)(self.x)
 
     def max_pool(self, name: str, size: int = 2, stride: int | None = None) -> None:
-        self.layer(keras.layers.MaxPooling2D, name, size, strides=stride)
+        self.layer(max_pooling, name, size, strides=stride)
 
     def average_pool(self, name: str) -> None:
         self.layer(keras.layers.AveragePooling2D, name, 2)

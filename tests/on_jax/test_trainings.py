@@ -2,6 +2,8 @@
 
 import os
 
+import jax
+import jax.numpy as jnp
 import keras
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from small_trainings import ALL, FEW
 
 from kerasdistill import evaluation
 from kerasdistill.errors import UserError
+from kerasdistill.models.fast_layers import MaxPooling2D
 from kerasdistill.training import engines
 from tests.conftest import make_examples
 
@@ -78,3 +81,29 @@ def test_images_that_two_devices_cannot_share_are_all_scored():
         model = small_trainings.network(small_trainings.CNN, seed=1)
         shared = evaluation.predict(model, images, batch_size=7)
     np.testing.assert_allclose(shared, evaluation.predict(model, images), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"pool_size": 2},
+        {"pool_size": 3, "strides": 3},
+        {"pool_size": (2, 3)},
+        {"pool_size": 3, "strides": 2},  # left to Keras
+        {"pool_size": 2, "padding": "same"},
+    ],
+)
+def test_pooling_is_keras_own(options):
+    images = np.random.default_rng(0).normal(size=(2, 7, 8, 3)).astype("float32")
+
+    def value_and_gradient(layer):
+        def total(x):
+            made = layer(x)
+            return jnp.sum(made * jnp.arange(made.size).reshape(made.shape)), made
+
+        return jax.value_and_grad(total, has_aux=True)(jnp.asarray(images))
+
+    kinds = (MaxPooling2D, keras.layers.MaxPooling2D)
+    pairs = (jax.tree.leaves(value_and_gradient(kind(**options))) for kind in kinds)
+    for found, expected in zip(*pairs, strict=True):
+        np.testing.assert_array_equal(found, expected)
