@@ -217,6 +217,8 @@ def _processor(precision: str) -> dict[str, Any]:
         why = "by the GPU's compute capability"
     elif machine.has_bfloat16():
         why = "it multiplies bfloat16"
+        if precision == "float32":
+            why = "JAX computes in bfloat16 slowly on processors"
     advice = f"`precision='auto'` is {precision}: {why}"
     if "avx2" not in has:
         return _check("processor", WARNING, found, f"{advice}; slow without avx2")
