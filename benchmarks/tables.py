@@ -61,14 +61,6 @@ PRECISIONS = (
     ("student-1m-3conv-fast-float32", "float32"),
 )
 
-SEARCHES = (
-    ("search-1m-2conv-gp10", "`gp`"),
-    ("search-1m-2conv-gp", "`gp`, the likeliest hyperparameters instead of samples"),
-    ("search-1m-2conv-gp4", "the same, starting with four points instead of eight"),
-    ("search-1m-2conv-random", "`random`"),
-)
-COUNTS = (5, 10, 15, 20)  # trials
-
 CHAINS = "born-again-*.json"
 COLUMNS = ("teacher", "BAN", "BAN+L", "CWTM", "DKPP", "BAN-2", "Ens*2")
 
@@ -146,23 +138,10 @@ def precisions() -> str:
 
 
 def searches() -> str:
-    """Best validation accuracy so far of each search, and its best trial's test."""
-    lines = [
-        f"| oracle | {' | '.join(f'{n} trials' for n in COUNTS)} | five best, mean "
-        "| test, best trial |",
-        "|---" * (len(COUNTS) + 3) + "|",
-    ]
-    for name, what in SEARCHES:
-        if (found := kept(name)) is None:
-            lines.append(f"| {what} | missing |" + " |" * (len(COUNTS) + 1))
-            continue
-        scored = [[x for x in found["curve"][:count] if x] for count in COUNTS]
-        best = " | ".join(f"{max(values):.2%}" for values in scored)
-        lines.append(
-            f"| {what} | {best} | {found['mean_of_five_best']:.2%} "
-            f"| {found['test_accuracy']:.2%} |"
-        )
-    return "\n".join(lines)
+    """Real searches, the oracle's and random points'."""
+    from real_tables import real_table  # which needs this module
+
+    return real_table((kept("real_search") or {}).get("real"))
 
 
 def texts() -> str:

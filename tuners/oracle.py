@@ -6,6 +6,7 @@ improvement. A proposal is a function of the seed and the trials so far, so that
 search that was interrupted goes on as if it had not been.
 """
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,12 @@ from threadpoolctl import threadpool_limits
 
 from kerasdistill.seeds import derive_seed
 from tuners import acquisition, gaussian_process, inference
+from tuners.belief import Belief, belief_of
 from tuners.cube import Cube
 from tuners.durable import Durable
 
 SOBOL_BITS = 10  # points of the start's sequence that are tried before it is given up
+FEWEST_BELIEVED = 5  # trials with a score
 
 
 def one_thread() -> threadpool_limits:
@@ -63,6 +66,7 @@ class GaussianProcessOracle(Durable):
             self.seed = self._seed_state = seed
         self.num_initial_points = num_initial_points
         self.effective_rate = effective_rate
+        self._latest: tuple[tuple, gaussian_process.GaussianProcess] | None = None
         self._cube()  # refuses names that can't be meant
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
@@ -104,6 +108,27 @@ class GaussianProcessOracle(Durable):
             smallest[name] = min(length, smallest.get(name, np.inf))
         return smallest
 
+    def belief(self) -> tuple[str, Belief] | None:
+        """The id of the trial that the model takes for the best, and what else it
+        believes; in the objective's own direction. None before there are five trials
+        that differ."""
+        cube = self._cube()
+        positions, scores, _ = self._history(cube)
+        good = np.isfinite(scores)
+        if good.sum() < FEWEST_BELIEVED or not cube.groups.size:
+            return None
+        if np.ptp(scores[good]) == 0:
+            return None
+        with one_thread():
+            model = self._model(cube, positions, scores)
+            scores = np.where(good, scores, np.nanmax(scores))
+            found = belief_of(model, cube, scores, failed=~good)
+        ended = [name for name in sorted(self.trials) if name in self.end_order]
+        if self.objective.direction == "max":
+            ends = {end: -getattr(found, end) for end in ("mean", "best", "worst")}
+            found = dataclasses.replace(found, **ends)
+        return ended[found.place], found
+
     def get_state(self) -> dict[str, Any]:
         own = {"num_initial_points": self.num_initial_points}
         if self.effective_rate is not None:
@@ -143,19 +168,24 @@ class GaussianProcessOracle(Durable):
         """A scrambled Sobol sequence, from the point whose turn it is; [K, A]."""
         seed = derive_seed(self.seed, "start")
         sequence = scipy.stats.qmc.Sobol(len(cube.axes), rng=seed)
-        rows = cube.snap(sequence.random_base2(SOBOL_BITS))
+        bits = max(SOBOL_BITS, 1 + len(self.trials).bit_length())
+        rows = cube.snap(sequence.random_base2(bits))
         return np.roll(rows, -len(self.trials), axis=0)
 
     def _model(
         self, cube: Cube, positions: np.ndarray, scores: np.ndarray
     ) -> gaussian_process.GaussianProcess:
         scores = np.where(np.isfinite(scores), scores, np.nanmax(scores))
-        return inference.fit(
-            cube.columns(positions),
-            gaussian_process.standardised(scores),
-            groups=cube.groups,
-            seed=derive_seed(self.seed, "hyperparameters", len(self.trials)),
-        )
+        columns = cube.columns(positions)
+        seed = derive_seed(self.seed, "hyperparameters", len(self.trials))
+        # Tables ask for length scales when a trial has ended: the next proposal is of
+        # the same model, unless other trials still run.
+        made_of = (columns.shape, columns.tobytes(), scores.tobytes(), seed)
+        if self._latest is None or self._latest[0] != made_of:
+            values = gaussian_process.standardised(scores)
+            how = {"groups": cube.groups, "seed": seed}
+            self._latest = made_of, inference.fit(columns, values, **how)
+        return self._latest[1]
 
     def _informed(
         self, cube: Cube, positions: np.ndarray, scores: np.ndarray, pending: np.ndarray

@@ -1,5 +1,7 @@
 """The oracles that a search can use, by name."""
 
+import functools
+import sys
 import warnings
 from collections.abc import Callable
 
@@ -38,10 +40,14 @@ class _Stock(Durable, keras_tuner.oracles.BayesianOptimizationOracle):
             return super().populate_space(trial_id)
 
 
+# The sequence that a search by the Gaussian process begins with, without an end.
+_sobol = functools.partial(GaussianProcessOracle, num_initial_points=sys.maxsize)
+
 ORACLES: dict[str, Callable[..., keras_tuner.Oracle]] = {
     "gp": GaussianProcessOracle,
     "kerastuner": _Stock,
     "random": _Random,
+    "sobol": _sobol,
 }
 
 
@@ -56,14 +62,16 @@ def make(
     """The oracle called `name`, a key of `ORACLES`; it maximises validation accuracy.
 
     `max_trials` counts trials of earlier calls too. `effective_rate` is what
-    `GaussianProcessOracle` says; the others have no use for it.
+    `GaussianProcessOracle` says, which also models what `sobol` found; the others
+    have no use for it.
 
     Raises:
         UserError: no oracle of that name.
     """
     if name not in ORACLES:
         raise UserError(f"oracle {name!r} is unknown; expected {', '.join(ORACLES)}")
-    own = {"effective_rate": effective_rate} if name == "gp" else {}
+    modelled = name in ("gp", "sobol")
+    own = {"effective_rate": effective_rate} if modelled else {}
     oracle = ORACLES[name](
         objective=keras_tuner.Objective(OBJECTIVE, "max"),
         max_trials=max_trials,

@@ -22,7 +22,7 @@ from kerasdistill.recipes.families import FAMILIES
 SCHEDULES = ("paper", "cosine", "linear")
 AVERAGINGS = ("mean-logits", "mean-probabilities")
 PRESETS = ("snn-ecnn-mimic-30k",)
-ORACLES = ("gp", "kerastuner", "random")
+ORACLES = ("gp", "kerastuner", "random", "sobol")
 REPRODUCED = ("urban-table-1", "urban-table-2", "urban-figure-1")
 REPRODUCED += tuple(f"ban-table-{number}" for number in range(1, 7))
 TAKE_UNLABELLED = ("precompute", "student", "verify", "born-again")  # verbs
@@ -225,7 +225,12 @@ def _search(verb: argparse.ArgumentParser) -> Any:
     search = verb.add_argument_group("search for hyperparameters and widths")
     add = search.add_argument
     add("--trials", type=positive, metavar="N", help="how many, earlier ones included")
-    add("--oracle", choices=ORACLES, help="what proposes trials (default: gp)")
+    about = (
+        "what proposes trials (default: gp). gp learns from the trials before and pays "
+        "from about 12 on. sobol covers the space evenly and pays for fewer. random "
+        "shows what a search is worth. kerastuner is KerasTuner's own, to compare."
+    )
+    add("--oracle", choices=ORACLES, help=about)
     about = "hold this dimension at a value; may be repeated"
     add("--fix", action="append", metavar="NAME=VALUE", help=about)
     add("--space", action="store_true", help="print what is searched, and end")

@@ -48,6 +48,20 @@ def test_more_trials_go_on(image_data, tmp_path, pretended):
     )
 
 
+@pytest.mark.slow
+def test_it_says_what_its_model_believes(image_data, tmp_path, pretended, capsys):
+    """After 20 trials and at the end, once each."""
+
+    def said(trials: int) -> list[str]:
+        run(image_data, tmp_path, max_trials=trials, oracle="sobol")
+        lines = capsys.readouterr().err.splitlines()
+        return [line.split(":")[0] for line in lines if line.startswith("after ")]
+
+    assert said(21) == 2 * ["after 20 trials"] + 2 * ["after 21 trials"]
+    assert said(21) == []
+    assert said(22) == 2 * ["after 22 trials"]
+
+
 def test_diverged_trials(image_data, tmp_path, pretended, monkeypatch):
     train = training.train
 

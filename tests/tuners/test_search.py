@@ -18,7 +18,7 @@ from tuners import durable, oracles, record, spaces
 from tuners.search import Tuner, require_hope
 
 SPACE = spaces.student(budget=Budget(1_000_000), convs=2)
-NAMES = ["random", "kerastuner", "gp"]
+NAMES = ["random", "kerastuner", "gp", "sobol"]
 TRIALS = 6
 
 
@@ -355,7 +355,7 @@ def test_ties_go_to_the_earlier_trial():
 
 
 def test_unknown_oracle():
-    with pytest.raises(UserError, match="gp, kerastuner, random"):
+    with pytest.raises(UserError, match="gp, kerastuner, random, sobol"):
         oracle("genetic")
 
 
