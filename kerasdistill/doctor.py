@@ -28,7 +28,7 @@ LIGHT = ("tensorflow", "keras", "numpy")
 SAME_BITS = {
     "tensorflow": "==2.21.*",
     "keras": "==3.15.*",
-    "numpy": "==2.*",
+    "numpy": "==2.4.*",
     "keras-tuner": "==1.4.8",
     "tensorflow-datasets": "==4.9.10",
     "apache-beam": "==2.77.*",

@@ -8,11 +8,12 @@ from importlib import metadata
 from pathlib import Path
 
 from kerasdistill.errors import UserError
+from kerasdistill.reading_files import read_bytes
 
 # What pip calls the packages whose modules have quite another name.
 _DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}
 _MODULES = {name: module for module, name in _DISTRIBUTIONS.items()}
-_VERSION = re.compile(r"""^__version__ *= *["']([^"']+)["']""", re.MULTILINE)
+_VERSION = re.compile(rb"""^__version__ *= *["']([^"']+)["']""", re.MULTILINE)
 UNKNOWN = "0+unknown"  # the version of a module whose files do not say it
 
 
@@ -95,6 +96,6 @@ def _written(module: str) -> str | None:
     origin = importlib.util.find_spec(module).origin
     for name in ("__init__.py", "version.py"):
         file = Path(origin or "").with_name(name)
-        if file.is_file() and (found := _VERSION.search(file.read_text("utf-8"))):
-            return found[1]
+        if file.is_file() and (found := _VERSION.search(read_bytes(file, "text"))):
+            return found[1].decode()
     return None

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import io
 import json
 import shutil
 import tempfile
@@ -122,6 +123,10 @@ def _check_archive(path: Path) -> None:
         if damaged := archive.testzip():  # Keras reads no checksum of the weights
             raise zipfile.BadZipFile(f"{damaged} is damaged")
         config = archive.read("config.json")
+        for name in archive.namelist():
+            if name.endswith(".h5"):  # older Keras follows its links
+                with h5py.File(io.BytesIO(archive.read(name))) as file:
+                    _check_content(file, path)
     described = json.loads(config)
     _check_described(described, path)
     if {"student", "objective"} <= described.get("config", {}).keys():

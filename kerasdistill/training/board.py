@@ -22,10 +22,8 @@ class Board:
     """
 
     def __init__(self, directory: str | Path):
-        packages.require("tensorboard", by="TensorFlow's summary of a training")
         self._writers = {
-            split: tf.summary.create_file_writer(str(Path(directory) / split))
-            for split in ("train", "validation")
+            split: _writer(Path(directory) / split) for split in ("train", "validation")
         }
 
     def write(self, epoch: int, metrics: Mapping[str, float]) -> None:
@@ -57,7 +55,7 @@ def write_views(
     images = np.asarray(batch["image"])[: GRID_SIDE**2]
     labels = np.asarray(batch["label"]) if "label" in batch else np.empty(0, int)
     names = titles(labels[: GRID_SIDE**2], class_names)
-    with closing(tf.summary.create_file_writer(str(directory))) as w, w.as_default():
+    with closing(_writer(directory)) as w, w.as_default():
         title, pixels = "views of the first batch", grid(images)[None]
         tf.summary.image(title, pixels, step=0, description=names)
 
@@ -94,9 +92,14 @@ def write_pictures(
     directory = Path(directory)
     for old in directory.glob("*.tfevents.*"):
         old.unlink()
-    with closing(tf.summary.create_file_writer(str(directory))) as w, w.as_default():
+    with closing(_writer(directory)) as w, w.as_default():
         for name, content in pictures.items():
             pixels = tf.io.decode_png(content, channels=3)
             tf.summary.image(name, pixels[None], step=0)
         for name, value in numbers.items():
             tf.summary.scalar(name, value, step=0)
+
+
+def _writer(directory: Path) -> tf.summary.SummaryWriter:
+    packages.require("tensorboard", by="what TensorBoard shows of a training")
+    return tf.summary.create_file_writer(str(directory))

@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from packaging.version import Version
 
 from kerasdistill.files import digest_of
 from kerasdistill.models import loading
@@ -148,6 +149,11 @@ def test_a_stream_is_what_it_was(digits, views):
 def test_a_set_of_then_is_read_verified_and_extended(digits, tmp_path):
     """`earlier_set` has one pass of crops and was made in November 2026."""
     earlier = Path(__file__).parent / "earlier_set"
+    made_with = read_manifest(earlier).environment["keras"]
+    if Version(keras.__version__) < Version(made_with):
+        pytest.skip(
+            f"its teachers were saved by Keras {made_with}, which older can't read"
+        )
     path = Path(shutil.copytree(earlier, tmp_path / "set"))
     teacher_paths = [str(path / f"{number}.keras") for number in range(2)]
     stored = distillation_set.open(path, data=digits)
