@@ -239,6 +239,7 @@ def main() -> int:
     signal.setitimer(signal.ITIMER_REAL, args.time_limit)
     with contextlib.suppress(KeyboardInterrupt):
         evidence.run()
+    signal.setitimer(signal.ITIMER_REAL, 0)  # libraries may take long to end
     for what in ("failed", "left"):
         for each in getattr(evidence, what):
             print(f"{what}: {each}")
