@@ -60,6 +60,8 @@ def sentences(folder: Path) -> None:
 
 
 @pytest.mark.slow
+# Keras says so of every data set that is fitted as its own guides do.
+@pytest.mark.filterwarnings("ignore:.shuffle=True. was passed:UserWarning")
 def test_the_first_day(blocks, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     photos(tmp_path / "photos")
