@@ -54,7 +54,6 @@ ALLOWED = {
     ("kerasdistill/cli/workplace.py", "os.open"),  # to write
     ("kerasdistill/machine.py", "read_text"),  # /proc and /sys
     ("pipelines/scoring.py", "read_text"),  # /proc
-    ("kerasdistill/packages.py", "read_text"),  # of a package that can be imported
     ("kerasdistill/training/checkpoint.py", "np.load"),  # of what was opened
     ("kerasdistill/exports/tensorflow_process.py", "np.load"),  # of what was opened
     ("pipelines/beam/job.py", "np.load"),  # of what was opened
