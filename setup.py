@@ -22,13 +22,13 @@ def readme() -> str:
 # The tests pass with the lowest versions (`make test-oldest`) and with the highest.
 # Bit-equal resumes are tested with fewer: `doctor` says so where others are installed.
 REQUIRED = [
-    "tensorflow>=2.18.1,<2.22",
+    "tensorflow>=2.20,<2.22",
     "keras>=3.12,<3.16",
     "keras-tuner>=1.4.7,<1.5",
     "tensorflow-datasets>=4.9.8,<4.10",
     "importlib_resources>=6.4,<8",  # tensorflow-datasets imports it, undeclared
     "apache-beam>=2.69,<2.78",
-    "tensorboard>=2.18,<2.22",  # TensorFlow 2.21 no longer brings it
+    "tensorboard>=2.20,<2.22",  # TensorFlow 2.21 no longer brings it
     "scikit-learn>=1.5,<2",
     "scipy>=1.15,<2",
     "threadpoolctl>=3.5,<4",
