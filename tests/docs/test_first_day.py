@@ -85,7 +85,7 @@ def test_the_first_day(blocks, capsys, tmp_path, monkeypatch):
     for picture in ("inspect-precompute-*/views", "inspect-student-*/confusion"):
         (file,) = tmp_path.glob(f"runs/{picture}.png")
         with Image.open(file) as image:
-            assert image.format == "PNG" and image.width > 500
+            assert image.format == "PNG" and image.width > 400
     assert (tmp_path / "saved_models" / "photos" / "model.keras").is_file()
     assert "<html" in (tmp_path / "report.html").read_text(encoding="utf-8")
     for folder in ("runs", "digits", "born-again", "text"):
