@@ -93,8 +93,11 @@ class Maker:
 
     def exported(self, outputs: Callable, *, more=False, **options) -> Path:
         image = self.image(**options)
-        inputs = [image, keras.Input((1,), name="flag")] if more else image
-        model = keras.Model(inputs, outputs(self, L.Rescaling(1 / 255)(image)))
+        inputs, pixels = image, L.Rescaling(1 / 255)(image)
+        if more:
+            inputs = [image, keras.Input((1, 1, 1), name="flag")]
+            pixels = L.Add()([pixels, inputs[1]])
+        model = keras.Model(inputs, outputs(self, pixels))
         model.export(self.folder / "saved", verbose=False)
         return self.folder / "saved"
 
