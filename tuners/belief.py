@@ -14,9 +14,13 @@ WITHIN = 1.96  # standard deviations, for 95 %
 @dataclasses.dataclass(frozen=True)
 class Belief:
     """The trial with the best posterior mean, by its place among those the model has
-    seen; that mean and 95 % limits around it, better end first, in the objective's
-    units, without the noise of a single trial; and each dimension's share of what
-    differs between points, largest first, together 1."""
+    seen; what the other trials predict of it, with 95 % limits, in the objective's
+    units; and each dimension's share of what differs between points, largest first,
+    together 1.
+
+    The trial's own value is left out of what is predicted: it is the best partly by
+    luck, and limits around it would miss what the point is worth every other time.
+    """
 
     place: int
     mean: float
@@ -30,11 +34,11 @@ def belief_of(
 ) -> Belief:
     """Of a model of `standardised` scores [N], which are to be minimised; `failed`
     ones, bool [N], can't be the best."""
-    means, variances = model.posterior(model.points)
-    mean = np.where(failed, np.inf, means.mean(0))
-    place = int(np.argmin(mean))
-    deviation = np.sqrt(variances[:, place].mean() + means[:, place].var())
-    ends = mean[place] + WITHIN * deviation * np.array([0.0, -1.0, 1.0])
+    means = model.posterior(model.points)[0].mean(0)
+    place = int(np.argmin(np.where(failed, np.inf, means)))
+    mean, variance = model.without(place)
+    deviation = np.sqrt(variance.mean() + mean.var())
+    ends = mean.mean() + WITHIN * deviation * np.array([0.0, -1.0, 1.0])
     middle, best, worst = _in_units(ends, model.values[0], scores)
     return Belief(place, middle, best, worst, _shares(model, cube))
 

@@ -185,6 +185,13 @@ class GaussianProcess:
         # Cancellation can leave less than nothing at a point seen without noise.
         return np.maximum(variance, 1e-12 * self.hyperparameters.amplitude[:, None])
 
+    def without(self, place: int) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance, noise included, that the other points predict of the value
+        at one of them; [S]."""
+        precision = np.square(self._inverse_factor[:, :, place]).sum(1)
+        away = self._weights[:, place] / precision
+        return self.values[:, place] - away, 1 / precision
+
     def believing(self, points: np.ndarray) -> "GaussianProcess":
         """As if each of points [M, d] had been seen at its posterior mean."""
         return GaussianProcess(

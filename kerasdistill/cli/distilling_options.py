@@ -227,7 +227,7 @@ def _search(verb: argparse.ArgumentParser) -> Any:
     add("--trials", type=positive, metavar="N", help="how many, earlier ones included")
     about = (
         "what proposes trials (default: gp). gp learns from the trials before and pays "
-        "from about 12 on. sobol covers the space evenly and pays for fewer. random "
+        "from about 10 on. sobol covers the space evenly and pays for fewer. random "
         "shows what a search is worth. kerastuner is KerasTuner's own, to compare."
     )
     add("--oracle", choices=ORACLES, help=about)

@@ -51,9 +51,9 @@ def test_it_is_in_the_objectives_units(tmp_path: Path, sign: float) -> None:
     trial_id, belief = oracle.belief()
     assert trial_id == oracle.get_best_trials()[0].trial_id
     score = oracle.trials[trial_id].score
-    assert belief.mean == pytest.approx(score, abs=0.01)
-    assert sign * belief.worst <= sign * belief.mean <= sign * belief.best
-    assert abs(belief.best - belief.worst) < 0.05
+    assert belief.mean == pytest.approx(score, abs=0.03)
+    assert sign * belief.worst < sign * score < sign * belief.best
+    assert abs(belief.best - belief.worst) < 0.15
     assert [*belief.shares] == ["a", "b", "c"]
     assert belief.shares["a"] > 0.8 and sum(belief.shares.values()) == pytest.approx(1)
 
@@ -73,7 +73,7 @@ def test_luck_is_not_taken_for_merit(tmp_path: Path) -> None:
         trial_id, belief = oracle.belief()
         truth = hill(oracle.trials[trial_id].hyperparameters.values)
         too_good["believed"].append(belief.mean - truth)
-    assert 0 < np.mean(too_good["believed"]) < np.mean(too_good["measured"])
+    assert np.mean(too_good["believed"]) < 0.7 * np.mean(too_good["measured"])
 
 
 def test_a_failed_trial_is_not_believed_to_be_best(tmp_path: Path) -> None:

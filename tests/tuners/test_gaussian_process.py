@@ -253,6 +253,15 @@ def test_columns_of_a_group_share_their_length_scale() -> None:
     assert (lengths[:, 1] != lengths[:, 0]).all()
 
 
+def test_what_the_others_predict_is_the_posterior_without_the_point() -> None:
+    points, values = data()
+    mean, variance = process().without(4)
+    others = np.delete(points, 4, axis=0), np.tile(np.delete(values, 4), (2, 1))
+    of_function = GaussianProcess(*others, GIVEN).posterior(points[4:5])
+    np.testing.assert_allclose(mean, of_function[0][:, 0])
+    np.testing.assert_allclose(variance, of_function[1][:, 0] + GIVEN.noise)
+
+
 def test_a_believed_point_keeps_the_mean_and_loses_its_variance() -> None:
     model = process()
     x = np.array([[0.9, 0.1, 0.5]])

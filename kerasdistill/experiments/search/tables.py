@@ -118,7 +118,7 @@ def believed(belief: Belief, *, number: int, measured: float) -> list[str]:
     rest = ", ".join(name for name in belief.shares if name not in matter)
     hardly = f"; hardly {rest}" if rest else ""
     return [
-        f"trial {number} has the best recipe, which reaches {mean} % on average "
-        f"({low} to {high} with 95 % certainty; it measured {seen} %)",
+        f"trial {number} has the best recipe; from the others one would expect "
+        f"{mean} % of it ({low} to {high} with 95 % certainty), it measured {seen} %",
         f"what makes recipes differ: {shares}{hardly}",
     ]
