@@ -29,6 +29,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from paper_cells import PASSES, RATES, Cell, Student, scaled, teachers
 
 from kerasdistill.files import write_json_atomic
@@ -72,16 +73,17 @@ class Evidence:
         self.failed: list[str] = []
 
     def expected(self, cell: Cell) -> float | None:
-        """Seconds, by the finished training whose cost is nearest; None without one.
+        """Seconds, by finished trainings that cost more and less; None without any.
 
-        Rather too few: a cell that is stopped goes on next time, one that is left
-        out did nothing.
+        Beyond all of them time goes with the cost: rather too few seconds for a cheap
+        cell. One that is stopped goes on next time, one that is left out did nothing.
         """
         if not self._known:
             return None
-        near = min(self._known, key=lambda each: abs(math.log(each[0] / cell.cost)))
-        once = min(each[2] for each in self._known)
-        return once + cell.epochs * near[1] * cell.cost / near[0]
+        costs, epochs, onces = map(np.array, zip(*sorted(self._known), strict=True))
+        inside = np.clip(cell.cost, costs[0], costs[-1])
+        an_epoch = np.exp(np.interp(np.log(inside), np.log(costs), np.log(epochs)))
+        return float(onces.min() + cell.epochs * an_epoch * cell.cost / inside)
 
     def attempt(self, cell: Cell) -> dict[str, Any] | None:
         """The results; None if it failed or does not fit."""
