@@ -49,7 +49,11 @@ def build(
         if pooled:
             x = _pool(name, precision, max_pooling)(x)
         x = BatchNormalization(
-            scale=False, momentum=0.6, epsilon=1e-6, dtype=precision, name=f"{name}_bn"
+            scale=False,
+            momentum=0.6,
+            epsilon=_norm_epsilon(sample),
+            dtype=precision,
+            name=f"{name}_bn",
         )(x)
         x = _gelu(x, name, precision)
     last = architecture.filters[-1]
@@ -125,6 +129,17 @@ def _normalisation(images: np.ndarray) -> keras.layers.Normalization:
         dtype="float32",
         name="normalise",
     )
+
+
+def _norm_epsilon(images: np.ndarray) -> float:
+    """Added to the variances of batch normalisation.
+
+    Colours of grey images cancel in the stem. On JAX they leave residues that differ
+    between training and scoring, and the usual number would make signals of them: the
+    digits' validation accuracy is 10 % with 1e-6 there, and 94 % with 1e-3.
+    """
+    cancels = images.shape[-1] > 1 and (images == images[..., :1]).all()
+    return 1e-3 if cancels and keras.backend.backend() == "jax" else 1e-6
 
 
 def _stem(filters: int) -> keras.Layer:

@@ -12,7 +12,9 @@ from small_trainings import ALL, FEW
 
 from kerasdistill import evaluation
 from kerasdistill.errors import UserError
+from kerasdistill.models.build import build
 from kerasdistill.models.fast_layers import MaxPooling2D
+from kerasdistill.recipes.base import FastTeacher
 from kerasdistill.training import engines
 from tests.conftest import make_examples
 
@@ -107,3 +109,13 @@ def test_pooling_is_keras_own(options):
     pairs = (jax.tree.leaves(value_and_gradient(kind(**options))) for kind in kinds)
     for found, expected in zip(*pairs, strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("channels", [(0, 0, 0), (0, 1, 2)], ids=["grey", "colours"])
+def test_residues_of_grey_images_are_no_signal_to_a_fast_teacher(channels):
+    images = make_examples(64, side=20).images[..., channels]
+    how = {"image_shape": images.shape[1:], "num_classes": 3, "seed": 0}
+    model = build(FastTeacher(filters=(8, 8, 8)), images=images, **how)
+    epsilon = 1e-3 if channels == (0, 0, 0) else 1e-6
+    norms = [layer for layer in model.layers if hasattr(layer, "moving_mean")]
+    assert norms and {layer.epsilon for layer in norms} == {epsilon}
