@@ -30,7 +30,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         dtype = keras.backend.result_type(inputs.dtype, self.compute_dtype)
         if (
             mask is not None
-            or self.renorm
+            or getattr(self, "renorm", False)  # which Keras has from 3.13 on
             or keras.backend.backend() != "tensorflow"
             or len(inputs.shape) != 4
             or self.axis not in (-1, 3)

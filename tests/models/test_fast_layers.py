@@ -4,9 +4,16 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from packaging.version import Version
 
+from kerasdistill import packages
 from kerasdistill.models import fast_layers
 from kerasdistill.models.fast_layers import BatchNormalization, Dropout
+
+# What Keras 3.12, the oldest that is promised, does not know yet.
+NEWER = pytest.mark.skipif(
+    Version(packages.version("keras")) < Version("3.13"), reason="Keras is older"
+)
 
 IMAGES = np.random.default_rng(0).normal(3, 2, (4, 5, 6, 3)).astype(np.float32)
 OPTIONS = [
@@ -111,7 +118,13 @@ LEFT_TO_KERAS = {
 }
 
 
-@pytest.mark.parametrize("case", LEFT_TO_KERAS)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=NEWER if "renorm" in case else ())
+        for case in LEFT_TO_KERAS
+    ],
+)
 def test_the_rest_is_left_to_keras(case):
     options, images, call = LEFT_TO_KERAS[case]
     stock = keras.layers.BatchNormalization(**options)
@@ -247,7 +260,7 @@ def test_dropout_draws_anew_in_each_call_and_the_same_from_the_same_seed():
     [
         ({"rate": 0.5}, False),
         ({"rate": 0.0}, True),
-        ({"rate": 1.0}, True),
+        pytest.param({"rate": 1.0}, True, marks=NEWER),
         ({"rate": 0.5, "noise_shape": (None, 1, 1, 3)}, True),
     ],
     ids=str,

@@ -152,9 +152,9 @@ def test_the_reported_loss_of_cwtm_is_the_weighted_mean():
     found = shell.evaluate(dataset(data), return_dict=True, verbose=0)
     logits = network()(data["image"])
     expected = by_hand("cwtm", data, logits, 0)
-    assert found["loss"] == pytest.approx(float(expected), rel=1e-5)
+    assert float(found["loss"]) == pytest.approx(float(expected), rel=1e-5)
     hits = np.argmax(logits, axis=1) == data["label"]
-    assert found["accuracy"] == pytest.approx(hits.mean())
+    assert float(found["accuracy"]) == pytest.approx(hits.mean())
 
 
 @pytest.mark.parametrize(
