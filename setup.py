@@ -23,10 +23,10 @@ def readme() -> str:
 # Bit-equal resumes are tested with fewer: `doctor` says so where others are installed.
 REQUIRED = [
     "tensorflow>=2.20,<2.22",
-    "keras>=3.12,<3.16",
+    "keras>=3.14,<3.16",
     "keras-tuner>=1.4.7,<1.5",
     "tensorflow-datasets>=4.9.10,<4.10",
-    "importlib_resources>=6.4,<8",  # tensorflow-datasets imports it, undeclared
+    "importlib_resources>=6.4.5,<8",  # tensorflow-datasets imports it, undeclared
     "apache-beam>=2.69,<2.78",
     "tensorboard>=2.20,<2.22",  # TensorFlow 2.21 no longer brings it
     "scikit-learn>=1.5,<2",
