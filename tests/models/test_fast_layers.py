@@ -10,7 +10,7 @@ from kerasdistill import packages
 from kerasdistill.models import fast_layers
 from kerasdistill.models.fast_layers import BatchNormalization, Dropout
 
-# What Keras 3.12, the oldest that is promised, does not know yet.
+# What older versions of Keras do not know yet.
 NEWER = pytest.mark.skipif(
     Version(packages.version("keras")) < Version("3.13"), reason="Keras is older"
 )
