@@ -117,13 +117,13 @@ def surrogate_table(found: Rows) -> str:
     tables = []
     for surrogate in dict.fromkeys(row["surrogate"] for row in found):
         here = [row for row in found if row["surrogate"] == surrogate]
-        seeds = max(row["seeds"] for row in here)
         lines = [
-            f"Surrogate: {surrogate}, {seeds} seeds.",
+            f"Surrogate: {surrogate}.",
             "",
-            f"| searcher | {' | '.join(f'{count} trials' for count in COUNTS)} | "
+            "| searcher | seeds | "
+            f"{' | '.join(f'{count} trials' for count in COUNTS)} | "
             "better than random at 20 | gain at 20, points | core-seconds a proposal |",
-            "|---" * (4 + len(COUNTS)) + "|",
+            "|---" * (5 + len(COUNTS)) + "|",
         ]
         for name in dict.fromkeys(row["searcher"] for row in here):
             own = {row["trials"]: row for row in here if row["searcher"] == name}
@@ -131,7 +131,9 @@ def surrogate_table(found: Rows) -> str:
             cells += [_cell(own.get(20), "better", _share)]
             cells += [_cell(own.get(20), "gain", _points)]
             seconds = next(iter(own.values()))["proposal_core_seconds"]
-            lines.append(f"| {name} | {' | '.join(cells)} | {seconds:.3f} |")
+            seeds = own[min(own)]["seeds"]
+            cells = " | ".join([name, str(seeds), *cells, f"{seconds:.3f}"])
+            lines.append(f"| {cells} |")
         tables.append("\n".join(lines))
     return "\n\n".join(tables) or "missing"
 
